@@ -1,0 +1,3 @@
+"""Everything about one peer that is neither bytes nor transport: identity, requests, faults, queues."""
+
+__all__: list[str] = []

@@ -1,0 +1,90 @@
+"""What sync, gossip and discovery see of a connection to a peer, and how they are attached to all of them."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from attrs import frozen
+
+from chainp2p.errors import Penalty, Reason
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from chainp2p.wire.messages import Message, Status
+
+__all__ = ["Handler", "Link", "LinkUser", "PeerJoined", "PeerLeft"]
+
+
+class Link(Protocol):
+    """A ready link: handshake done, ``Status`` exchanged."""
+
+    @property
+    def peer_id(self) -> bytes: ...
+
+    @property
+    def status(self) -> "Status":
+        """The peer's ``Status``, as it was at the handshake."""
+        ...
+
+    @property
+    def outbound(self) -> bool: ...
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """IP and port of the other end of the connection."""
+        ...
+
+    def send(self, message: "Message") -> None:
+        """Queue a notification; a full queue drops by class as the wire design says."""
+
+    def send_raw(self, data: bytes) -> None:
+        """Queue a notification that is encoded already (one encoding for many links)."""
+
+    def request(self, message: "Message", timeout: float = 10.0) -> "Deferred[Any]":
+        """Send a request; fires with the reply message (``NotFound`` included); fails with PeerGone,
+        RequestTimedOut (seconds) or RequestRefused. Cancelling closes the request."""
+
+    def fault(self, reason: Reason, detail: str, penalty: Penalty = Penalty.MALICIOUS) -> None:
+        """The peer is to blame: end the link and enter it in the ledger of faults (USELESS does not end it)."""
+
+    def close(self, reason: Reason, detail: str = "") -> None:
+        """End the link for a reason that blames nobody."""
+
+
+#: Takes (link, message). For a request: answers the reply message, or a Deferred or coroutine of it; PeerFault raised
+#: by a handler ends the link with its reason. For a notification the answer is ignored.
+Handler: TypeAlias = Callable[[Any, Any], Any]
+
+
+class LinkUser(Protocol):
+    """A service that works over links; ``node/`` collects them and ``net/`` calls them."""
+
+    def handlers(self) -> "Mapping[type[Any], Handler]":
+        """Message class -> handler. No two users take the same class."""
+        ...
+
+    def joined(self, link: Link) -> None:
+        """The link is ready."""
+
+    def left(self, link: Link, reason: Reason) -> None:
+        """It is gone; forget everything about it."""
+
+
+@frozen
+class PeerJoined:
+    """Event: a link became ready."""
+
+    peer_id: bytes
+    address: tuple[str, int]
+    outbound: bool
+
+
+@frozen
+class PeerLeft:
+    """Event: a link that had been ready ended."""
+
+    peer_id: bytes
+    address: tuple[str, int]
+    reason: Reason
+    detail: str
+    by_us: bool

@@ -1,0 +1,126 @@
+"""Recursive Length Prefix (Ethereum yellow paper, appendix B), strict: one encoding for one value.
+
+An item is ``bytes`` or a list of items. The decoder refuses every form that is not the canonical one, so that
+``encode(decode(data)) == data`` holds for all accepted input.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+__all__ = ["Item", "RlpError", "decode", "decode_list", "decode_uint", "encode", "encode_uint", "split_list"]
+
+Item: TypeAlias = "bytes | Sequence[Item]"
+
+#: Nesting deeper than this is refused: no format read here nests more than four levels.
+MAX_DEPTH = 16
+
+
+class RlpError(ValueError):
+    """The bytes are not canonical RLP, or not of the expected shape."""
+
+
+def _prefix(length: int, offset: int) -> bytes:
+    if length < 56:
+        return bytes((offset + length,))
+    size = (length.bit_length() + 7) // 8
+    return bytes((offset + 55 + size,)) + length.to_bytes(size, "big")
+
+
+def encode(item: Item) -> bytes:
+    """Return the encoding of *item*."""
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        data = bytes(item)
+        if len(data) == 1 and data[0] < 0x80:
+            return data
+        return _prefix(len(data), 0x80) + data
+    body = b"".join(map(encode, item))
+    return _prefix(len(body), 0xC0) + body
+
+
+def encode_uint(value: int) -> bytes:
+    """Return the shortest big-endian form of *value* (empty for 0), ready to be an item."""
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+def decode_uint(data: Item, limit: int = 32) -> int:
+    """Return the integer of an item of at most *limit* bytes; leading zeros raise :exc:`RlpError`."""
+    if not isinstance(data, bytes):
+        raise RlpError("an integer is expected, not a list")
+    if len(data) > limit:
+        raise RlpError(f"integer of {len(data)} bytes, at most {limit} are allowed")
+    if data[:1] == b"\0":
+        raise RlpError("integer with a leading zero")
+    return int.from_bytes(data, "big")
+
+
+def _header(data: bytes, at: int, end: int) -> tuple[bool, int, int]:
+    """Return (is a list, start of the body, end of the body) of the item at *at*."""
+    if at >= end:
+        raise RlpError("input ends early")
+    first = data[at]
+    if first < 0x80:
+        return False, at, at + 1
+    is_list = first >= 0xC0
+    short = first - (0xC0 if is_list else 0x80)
+    if short < 56:
+        start, length = at + 1, short
+    else:
+        size = short - 55
+        start = at + 1 + size
+        if start > end:
+            raise RlpError("input ends early")
+        if data[at + 1] == 0:
+            raise RlpError("length with a leading zero")
+        length = int.from_bytes(data[at + 1 : start], "big")
+        if length < 56:
+            raise RlpError("long form used for a short item")
+    stop = start + length
+    if stop > end:
+        raise RlpError("input ends early")
+    if not is_list and length == 1 and data[start] < 0x80:
+        raise RlpError("single byte below 0x80 with a prefix")
+    return is_list, start, stop
+
+
+def _decode(data: bytes, at: int, end: int, depth: int) -> tuple[Item, int]:
+    is_list, start, stop = _header(data, at, end)
+    if not is_list:
+        return data[start:stop], stop
+    if depth >= MAX_DEPTH:
+        raise RlpError(f"lists nested deeper than {MAX_DEPTH}")
+    items = []
+    while start < stop:
+        item, start = _decode(data, start, stop, depth + 1)
+        items.append(item)
+    return items, stop
+
+
+def decode(data: bytes) -> Item:
+    """Return the one item that *data* encodes; trailing bytes raise :exc:`RlpError`."""
+    item, stop = _decode(data, 0, len(data), 0)
+    if stop != len(data):
+        raise RlpError(f"{len(data) - stop} bytes follow the item")
+    return item
+
+
+def decode_list(data: bytes) -> list[Item]:
+    """Like :func:`decode`, for data that must be a list."""
+    item = decode(data)
+    if isinstance(item, bytes):
+        raise RlpError("a list is expected")
+    return list(item)
+
+
+def split_list(data: bytes) -> list[bytes]:
+    """Return the raw encodings of the items of the list that *data* is, without looking inside them."""
+    is_list, start, stop = _header(data, 0, len(data))
+    if not is_list:
+        raise RlpError("a list is expected")
+    if stop != len(data):
+        raise RlpError(f"{len(data) - stop} bytes follow the list")
+    items = []
+    while start < stop:
+        _, _, after = _header(data, start, stop)
+        items.append(data[start:after])
+        start = after
+    return items
