@@ -43,7 +43,7 @@ class Param:
 
 @frozen
 class Method:
-    """One method; *handler* is called with the parsed parameters and answers a JSON value, a Deferred or a coroutine."""
+    """One method; *handler* takes the parsed parameters, answers a JSON value, a Deferred or a coroutine."""
 
     name: str  #: without the namespace: ``blockNumber``
     handler: Callable[..., Any]

@@ -1,0 +1,60 @@
+"""RLP against the ``rlp`` package, and strictness."""
+
+import rlp as oracle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chainp2p.primitives import rlp
+
+ITEMS = st.recursive(st.binary(max_size=80), lambda inner: st.lists(inner, max_size=5), max_leaves=20)
+
+
+def bytes_only(item: object) -> object:
+    return item if isinstance(item, bytes) else [bytes_only(part) for part in item]
+
+
+class Rlp(SynchronousTestCase):
+    @settings(deadline=None, derandomize=True)
+    @given(ITEMS)
+    def test_as_the_oracle(self, item: object) -> None:
+        data = rlp.encode(item)
+        self.assertEqual(data, oracle.encode(item))
+        self.assertEqual(rlp.decode(data), item)
+        if not isinstance(item, bytes):
+            self.assertEqual(rlp.decode_list(data), item)
+            self.assertEqual(rlp.split_list(data), [rlp.encode(part) for part in item])
+
+    @settings(deadline=None, derandomize=True, max_examples=500)
+    @given(st.binary(max_size=40))
+    def test_accepted_bytes_are_canonical(self, data: bytes) -> None:
+        try:
+            item = rlp.decode(data)
+        except rlp.RlpError:
+            return
+        self.assertEqual(rlp.encode(item), data)
+
+    @given(st.integers(0, 2**256 - 1))
+    @settings(deadline=None, derandomize=True)
+    def test_integers(self, value: int) -> None:
+        self.assertEqual(rlp.decode_uint(rlp.encode_uint(value)), value)
+
+    def test_refusals(self) -> None:
+        for data in ("", "8100", "b800", "b837" + "00" * 55, "b90001", "c1", "f800", "83ffff", "0000", "c18100", "f9"):
+            with self.subTest(data), self.assertRaises(rlp.RlpError):
+                rlp.decode(bytes.fromhex(data))
+        deep = b"\xc0"
+        for _ in range(rlp.MAX_DEPTH):
+            deep = rlp.encode([rlp.decode(deep)]) if deep == b"\xc0" else bytes((0xC0 + len(deep),)) + deep
+        with self.assertRaises(rlp.RlpError):
+            rlp.decode(bytes((0xC0 + len(deep),)) + deep)
+        for call in (
+            lambda: rlp.decode_uint(b"\0\1"),
+            lambda: rlp.decode_uint(bytes(33)),
+            lambda: rlp.decode_uint([b""]),
+            lambda: rlp.decode_list(b"\x80"),
+            lambda: rlp.split_list(b"\x80"),
+            lambda: rlp.split_list(b"\xc0\0"),
+        ):
+            with self.assertRaises(rlp.RlpError):
+                call()
