@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from chainp2p.node.document import render_rpc, render_settings
+
 from chainp2p.wire.document import render_messages
 
 

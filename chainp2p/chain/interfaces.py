@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 from chainp2p.namespaces import Namespace
@@ -275,7 +276,7 @@ class IBlockProducer(Interface):
         """Produce, connect and publish BlockProduced if it is our turn; None if it is not."""
 
 
-class IChainPlugin(Interface):
+class IChainPlugin(IPlugin):
     """How ``node/`` finds a chain by name (a Twisted plug-in)."""
 
     name = Attribute("str: the value of --chain")

@@ -1,1 +1,3 @@
-"""To be described."""
+"""Transports: TLS identity, the peer protocol, listening and dialling. Nothing above knows which transport carries it."""
+
+__all__: list[str] = []

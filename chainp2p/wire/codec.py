@@ -129,7 +129,7 @@ def _blob_list(item: Blob, limit: int, name: str) -> tuple[Reader, Writer]:
                 if all(body[k::stride] == prefix[k : k + 1] * count for k in range(8)):
                     cut = Struct(f"8x{first}s")
                     return tuple([piece for (piece,) in cut.iter_unpack(body)]), at + count * stride
-        items = []
+        items: list[bytes] = []
         append = items.append
         for _ in range(count):
             if at + 8 > end:

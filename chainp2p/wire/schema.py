@@ -6,7 +6,7 @@ encoding of a message is known before a byte of it is read. Sizes are in bytes.
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import attrs
 from attrs import field, frozen
@@ -205,7 +205,7 @@ class Registry:
             if (kind is Kind.REQUEST) != bool(replies):
                 raise TypeError(f"{cls.__name__}: a request, and only a request, names its replies")
             fields = []
-            for attribute in attrs.fields(cls):
+            for attribute in attrs.fields(cast("type[attrs.AttrsInstance]", cls)):
                 wire = attribute.metadata.get("wire")
                 if not isinstance(wire, _FIELDS):
                     raise TypeError(f"{cls.__name__}.{attribute.name}: no field kind, so no maximum")
