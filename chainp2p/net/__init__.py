@@ -1,3 +1,3 @@
-"""Transports: TLS identity, the peer protocol, listening and dialling. Nothing above knows which transport carries it."""
+"""Transports: TLS identity, the peer protocol, listening and dialling. Nothing above knows which of them carries it."""
 
 __all__: list[str] = []

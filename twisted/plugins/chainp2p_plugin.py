@@ -1,4 +1,4 @@
-"""What Twisted's plug-in walker finds of chainp2p. Modules are named by string, so that a listing loads none of them."""
+"""What the plug-in walker of Twisted finds of chainp2p; modules are named by string, so that a listing loads none."""
 
 from twisted.application.service import ServiceMaker
 
