@@ -1,0 +1,120 @@
+"""The data directory of a running node: its lock, key, token secret, databases and ``node.json``."""
+
+import contextlib
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from chainp2p.errors import SettingsError, StartupError
+from chainp2p.peer.key import NodeKey, write_private
+
+__all__ = ["DirectoryHome", "Home", "NODE_FILE", "JWT_FILE", "KEY_FILE"]
+
+NODE_FILE, JWT_FILE, KEY_FILE, LOCK_FILE = "node.json", "jwt.hex", "node.key", "lock"
+#: A reader waits this long (seconds) for another connection's commit before it gives up.
+_BUSY_TIMEOUT = 5.0
+
+
+class Home(Protocol):
+    """Where a node keeps what must survive a stop. Made anew at each start, closed last at each stop."""
+
+    @property
+    def path(self) -> Path | None:
+        """The directory, if there is one."""
+        ...
+
+    def node_key(self, entropy: Callable[[int], bytes]) -> NodeKey:
+        """The node key, made on first use."""
+        ...
+
+    def token_secret(self, entropy: Callable[[int], bytes]) -> bytes:
+        """32 bytes by which admin tokens are signed, made on first use."""
+        ...
+
+    def open_database(self, name: str) -> sqlite3.Connection:
+        """A new connection to that file, for the calling thread."""
+        ...
+
+    def publish(self, facts: Mapping[str, Any]) -> None:
+        """Tell other programs how to reach the running node."""
+        ...
+
+    def close(self) -> None:
+        """Take back what was published and unlock."""
+        ...
+
+
+def _lock(path: Path) -> int:
+    """Lock the file *path* and return its descriptor; StartupError if somebody else holds it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            by = f" (process {holder})" if holder else ""
+            raise StartupError(f"data directory {path.parent} is in use by another node{by}") from None
+        with contextlib.suppress(FileNotFoundError):
+            # the holder before us removes the file as it unlocks: a lock on a removed file would guard nothing
+            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                return descriptor
+        os.close(descriptor)
+
+
+class DirectoryHome:
+    """A directory on disk, locked against any second node while it is open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor: int | None = _lock(path / LOCK_FILE)
+        except OSError as error:
+            raise StartupError(f"data directory {path}: {error.strerror}") from None
+
+    def node_key(self, entropy: Callable[[int], bytes]) -> NodeKey:
+        try:
+            return NodeKey.load_or_create(self.path / KEY_FILE, entropy)
+        except SettingsError as error:
+            raise StartupError(str(error)) from None
+
+    def token_secret(self, entropy: Callable[[int], bytes]) -> bytes:
+        file = self.path / JWT_FILE
+        if not file.exists():
+            write_private(file, entropy(32).hex().encode() + b"\n")
+        try:
+            secret = bytes.fromhex(file.read_text("ascii").strip().removeprefix("0x"))
+        except ValueError:
+            secret = b""
+        if len(secret) != 32:
+            raise StartupError(f"{file}: 64 hex digits are expected")
+        return secret
+
+    def open_database(self, name: str) -> sqlite3.Connection:
+        file = self.path / name
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = sqlite3.connect(file, timeout=_BUSY_TIMEOUT, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def publish(self, facts: Mapping[str, Any]) -> None:
+        temporary = self.path / (NODE_FILE + ".new")
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, self.path / NODE_FILE)
+
+    def close(self) -> None:
+        if self._descriptor is None:
+            return
+        for name in (NODE_FILE, LOCK_FILE):
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / name).unlink()
+        os.close(self._descriptor)
+        self._descriptor = None

@@ -1,0 +1,62 @@
+"""What a node takes from the world: reactor, clock, chance, threads, disk, TLS; the simulator hands over its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from chainp2p.node.home import DirectoryHome, Home
+from chainp2p.node.threads import OwnedExecutor, ThreadExecutor
+from chainp2p.peer.key import NodeKey
+
+if TYPE_CHECKING:
+    import random as random_module
+
+__all__ = ["Platform", "production_platform"]
+
+#: Recovering senders is what the pool is for; more threads than cores gain nothing.
+_POOL_THREADS_MAX = 8
+
+
+@frozen(kw_only=True)
+class Platform:
+    """The outside of a node. Factories are called at each start, so that a node can be started again.
+
+    :param now: answers Unix time in seconds.
+    :param entropy: answers that many unpredictable bytes, for keys.
+    :param executor: makes the node's threads.
+    :param home: opens and locks the data directory; StartupError if it is in use. *path* is None only when neither the
+        settings nor the chain named one, which the simulator's home accepts.
+    :param security: makes the transport security of a node key (a ``chainp2p.net.security.Security``).
+    """
+
+    reactor: Any
+    now: Callable[[], float]
+    random: "random_module.Random"
+    entropy: Callable[[int], bytes]
+    executor: Callable[[], OwnedExecutor]
+    home: Callable[[Path], Home]
+    security: Callable[[NodeKey], Any]
+
+
+def production_platform(reactor: Any) -> Platform:
+    """Threads, files, TLS and the clock of this machine."""
+    import os
+    import random
+    import time
+
+    from chainp2p.net.security import TlsSecurity
+
+    def security(key: NodeKey) -> Any:
+        return TlsSecurity(key, time.time, int.from_bytes(os.urandom(8), "big"), reactor)  # noqa: TID251
+
+    return Platform(
+        reactor=reactor,
+        now=time.time,  # noqa: TID251
+        random=random.SystemRandom(),
+        entropy=os.urandom,  # noqa: TID251
+        executor=lambda: ThreadExecutor(reactor, min(os.cpu_count() or 1, _POOL_THREADS_MAX)),
+        home=DirectoryHome,
+        security=security,
+    )
