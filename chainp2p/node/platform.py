@@ -26,8 +26,7 @@ class Platform:
     :param now: answers Unix time in seconds.
     :param entropy: answers that many unpredictable bytes, for keys.
     :param executor: makes the node's threads.
-    :param home: opens and locks the data directory; StartupError if it is in use. *path* is None only when neither the
-        settings nor the chain named one, which the simulator's home accepts.
+    :param home: opens and locks the data directory; StartupError if it is in use.
     :param security: makes the transport security of a node key (a ``chainp2p.net.security.Security``).
     """
 

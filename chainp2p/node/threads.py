@@ -82,8 +82,7 @@ class _Crew:
             try:
                 outcome: Any = f(*args)
             except BaseException:
-                # the failure must not keep frames (and connections in them) alive in another thread
-                outcome = Failure(captureVars=False)
+                outcome = Failure()  # type: ignore[no-untyped-call]
                 self._running.pop(ident)
                 self._reactor.callFromThread(done.errback, outcome)
             else:
