@@ -7,7 +7,17 @@ An item is ``bytes`` or a list of items. The decoder refuses every form that is 
 from collections.abc import Sequence
 from typing import TypeAlias
 
-__all__ = ["Item", "RlpError", "decode", "decode_list", "decode_uint", "encode", "encode_uint", "split_list"]
+__all__ = [
+    "Item",
+    "RlpError",
+    "decode",
+    "decode_list",
+    "decode_uint",
+    "encode",
+    "encode_uint",
+    "split_list",
+    "wrap_list",
+]
 
 Item: TypeAlias = "bytes | Sequence[Item]"
 
@@ -34,6 +44,11 @@ def encode(item: Item) -> bytes:
             return data
         return _prefix(len(data), 0x80) + data
     body = b"".join(map(encode, item))
+    return _prefix(len(body), 0xC0) + body
+
+
+def wrap_list(body: bytes) -> bytes:
+    """Return the list whose items, already encoded and joined, are *body*."""
     return _prefix(len(body), 0xC0) + body
 
 

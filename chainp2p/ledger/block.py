@@ -1,0 +1,134 @@
+"""Raw blocks: RLP of [header, [transactions], []], the transactions as Ethereum puts them into a block.
+
+A legacy transaction is an item (a list) of the body by itself, a typed one is wrapped as a byte string.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from attrs import frozen
+
+from chainp2p.ledger.header import MAX_HEADER_BYTES, Header, HeaderError
+from chainp2p.ledger.transaction import Transaction, TransactionError
+from chainp2p.ledger.trie import ordered_root
+from chainp2p.primitives import rlp
+from chainp2p.primitives.keccak import keccak256
+
+__all__ = [
+    "MAX_BLOCK_BYTES",
+    "Block",
+    "BlockError",
+    "assemble",
+    "block_hash",
+    "decode_block",
+    "split",
+    "transactions_root",
+]
+
+#: Bytes of one block's RLP (see the design, "Transactions").
+MAX_BLOCK_BYTES = 2 * 1024 * 1024
+
+_NO_OMMERS = b"\xc0"
+
+Split: TypeAlias = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
+
+
+class BlockError(ValueError):
+    """The bytes are not a block of this chain.
+
+    :param committed: the body matches its header's root, so that whoever sealed the header is at fault, not the sender.
+    """
+
+    def __init__(self, text: str, committed: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.committed = committed
+
+
+@frozen
+class Block:
+    """A decoded block."""
+
+    raw: bytes
+    header: Header
+    transactions: tuple[Transaction, ...]
+
+    @property
+    def hash(self) -> bytes:
+        return self.header.hash
+
+    @property
+    def size(self) -> int:
+        """Bytes of its RLP."""
+        return len(self.raw)
+
+
+def _body(raw: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    if len(raw) > MAX_BLOCK_BYTES:
+        raise BlockError(f"block of {len(raw)} bytes, at most {MAX_BLOCK_BYTES} are allowed")
+    try:
+        parts = rlp.split_list(raw)
+        if len(parts) != 3:
+            raise BlockError(f"block of {len(parts)} parts, 3 are expected")
+        header, transactions, ommers = parts
+        if ommers != _NO_OMMERS:
+            raise BlockError("ommers are not empty")
+        return header, tuple(map(_unwrap, rlp.split_list(transactions)))
+    except rlp.RlpError as error:
+        raise BlockError(f"rlp: {error}") from None
+
+
+def _unwrap(item: bytes) -> bytes:
+    """Return the raw transaction of one item of a body."""
+    if item[0] >= 0xC0:
+        return item
+    raw = rlp.decode(item)
+    if not isinstance(raw, bytes) or not raw or raw[0] >= 0x80:
+        raise BlockError("an item of the body is no transaction")
+    return raw
+
+
+def split(raw: bytes) -> Split:
+    """Return (raw header, ((transaction id, raw transaction), ...)); raises :exc:`BlockError`, a ValueError."""
+    header, transactions = _body(raw)
+    return header, tuple((keccak256(transaction), transaction) for transaction in transactions)
+
+
+def assemble(header: bytes, transactions: Iterable[bytes]) -> bytes:
+    """Return the raw block of a raw header and raw transactions: the inverse of :func:`split`."""
+    body = b"".join(raw if raw[:1] >= b"\xc0" else rlp.encode(raw) for raw in transactions)
+    return rlp.wrap_list(header + rlp.wrap_list(body) + _NO_OMMERS)
+
+
+def block_hash(raw: bytes) -> bytes:
+    """Return the hash of a raw block or of a raw header; raises :exc:`BlockError` on bytes that are neither."""
+    try:
+        parts = rlp.split_list(raw)
+    except rlp.RlpError as error:
+        raise BlockError(f"rlp: {error}") from None
+    if len(parts) == 3:
+        return keccak256(parts[0])
+    if len(raw) > MAX_HEADER_BYTES:
+        raise BlockError("neither a block nor a header")
+    return keccak256(raw)
+
+
+def transactions_root(raws: Sequence[bytes]) -> bytes:
+    """Return the Merkle-Patricia root of raw transactions in block order."""
+    return ordered_root(raws)
+
+
+def decode_block(raw: bytes) -> Block:
+    """Decode a block and check that the body matches its header; raises :exc:`BlockError`."""
+    raw_header, raws = _body(raw)
+    try:
+        header = Header.decode(raw_header)
+    except HeaderError as error:
+        raise BlockError(str(error)) from None
+    if transactions_root(raws) != header.transactions_root:
+        raise BlockError("the transactions do not match the header's root")
+    try:
+        transactions = tuple(map(Transaction.decode, raws))
+    except TransactionError as error:
+        raise BlockError(f"transaction: {error}", committed=True) from None
+    return Block(raw, header, transactions)

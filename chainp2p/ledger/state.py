@@ -1,0 +1,157 @@
+"""Accounts: Ethereum's account encoding, the state as a value, and the overlay a block writes into.
+
+A :class:`State` never changes: ``state.updated(changes)`` answers the next one and shares what did not change, so that
+the states of recent blocks may be kept side by side. What is written to disk is rows: ``Change`` holds, per account,
+the hashed key and the encoded account before and after; the new values go to the table of accounts, the whole change
+to the undo rows of the block. ``State.load(rows)`` is how a start gets it back.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+from attrs import evolve, frozen
+
+from chainp2p.ledger.trie import EMPTY_ROOT, HashedTrie
+from chainp2p.primitives import rlp
+from chainp2p.primitives.keccak import keccak256
+
+__all__ = ["EMPTY_ACCOUNT", "EMPTY_CODE_HASH", "Account", "Accounts", "Change", "Overlay", "State"]
+
+#: keccak256 of no code at all.
+EMPTY_CODE_HASH = bytes.fromhex("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")
+
+_PLAIN_TAIL = b"\xa0" + EMPTY_ROOT + b"\xa0" + EMPTY_CODE_HASH
+
+
+@frozen
+class Account:
+    """What the state holds of one address; the balance in wei."""
+
+    nonce: int = 0
+    balance: int = 0
+    storage_root: bytes = EMPTY_ROOT
+    code_hash: bytes = EMPTY_CODE_HASH
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is as if it never existed (EIP-161); such accounts are not in the trie."""
+        return not self.nonce and not self.balance and self.code_hash == EMPTY_CODE_HASH
+
+    def encode(self) -> bytes:
+        """Return RLP([nonce, balance, storage root, code hash])."""
+        uint = rlp.encode_uint
+        head = rlp.encode(uint(self.nonce)) + rlp.encode(uint(self.balance))
+        return rlp.wrap_list(head + b"\xa0" + self.storage_root + b"\xa0" + self.code_hash)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> "Account":
+        """Decode what :meth:`encode` made; raises :exc:`RlpError` on anything else."""
+        nonce, balance, storage_root, code_hash = rlp.decode_list(raw)
+        if not isinstance(storage_root, bytes) or not isinstance(code_hash, bytes):
+            raise rlp.RlpError("an account holds no lists")
+        return cls(rlp.decode_uint(nonce, 8), rlp.decode_uint(balance), storage_root, code_hash)
+
+
+EMPTY_ACCOUNT = Account()
+
+
+@frozen
+class Change:
+    """One account before and after; ``None``: not in the state. *key* = keccak256(address)."""
+
+    key: bytes
+    old: bytes | None
+    new: bytes | None
+
+
+class Accounts(Protocol):
+    """Anything that accounts can be read from."""
+
+    def account(self, address: bytes) -> Account:
+        """Return the account of a 20-byte address; an address nobody used has an empty one."""
+        ...
+
+
+class State:
+    """All accounts after one block; immutable."""
+
+    __slots__ = ("_trie",)
+
+    def __init__(self, trie: HashedTrie | None = None) -> None:
+        self._trie = HashedTrie() if trie is None else trie
+
+    @classmethod
+    def load(cls, rows: Iterable[tuple[bytes, bytes]]) -> "State":
+        """Return the state of (hashed key, encoded account) *rows*."""
+        return cls(HashedTrie.build(rows))
+
+    @classmethod
+    def of(cls, accounts: Mapping[bytes, Account]) -> "State":
+        """Return the state that holds *accounts* by address; empty ones are left out."""
+        return cls.load(
+            (keccak256(address), account.encode()) for address, account in accounts.items() if not account.empty
+        )
+
+    @property
+    def root(self) -> bytes:
+        """The state root."""
+        return self._trie.root
+
+    def account(self, address: bytes) -> Account:
+        """Return the account of *address* (about 3 us)."""
+        raw = self._trie.get(keccak256(address))
+        return EMPTY_ACCOUNT if raw is None else Account.decode(raw)
+
+    def raw(self, key: bytes) -> bytes | None:
+        """Return the encoded account of a hashed key, if it is in the state."""
+        return self._trie.get(key)
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (hashed key, encoded account) in key order."""
+        return self._trie.rows()
+
+    def updated(self, changes: Iterable[Change]) -> "State":
+        """Return the state after *changes*; the same object when there are none."""
+        trie = self._trie.updated((change.key, change.new) for change in changes)
+        return self if trie is self._trie else State(trie)
+
+    def reverted(self, changes: Iterable[Change]) -> "State":
+        """Return the state before *changes*: the inverse of :meth:`updated`."""
+        trie = self._trie.updated((change.key, change.old) for change in changes)
+        return self if trie is self._trie else State(trie)
+
+
+class Overlay:
+    """Accounts written on top of a state, not yet part of any: what a block does while it runs."""
+
+    __slots__ = ("_base", "_written")
+
+    def __init__(self, base: State) -> None:
+        self._base = base
+        self._written: dict[bytes, Account] = {}
+
+    def account(self, address: bytes) -> Account:
+        """Return the account as written last, else the state's."""
+        written = self._written.get(address)
+        return self._base.account(address) if written is None else written
+
+    def write(self, address: bytes, account: Account) -> None:
+        """Replace the account of *address*."""
+        self._written[address] = account
+
+    def add_balance(self, address: bytes, amount: int) -> None:
+        """Add *amount* (wei, may be negative) to a balance."""
+        account = self.account(address)
+        self._written[address] = evolve(account, balance=account.balance + amount)
+
+    def changes(self) -> tuple[Change, ...]:
+        """Return what differs from the state below, in key order."""
+        found = []
+        for address, account in self._written.items():
+            key = keccak256(address)
+            old = self._base.raw(key)
+            new = None if account.empty else account.encode()
+            if new != old:
+                found.append(Change(key, old, new))
+        found.sort(key=lambda change: change.key)
+        return tuple(found)

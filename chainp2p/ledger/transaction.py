@@ -1,0 +1,258 @@
+"""Signed transactions in Ethereum's three formats: legacy with EIP-155, EIP-2930 and EIP-1559.
+
+The received bytes are kept and hashed as they are; the decoder is strict, so that one transaction has one encoding.
+Execution-independent rules only: what depends on chain, state or block is checked in ``validation.py``.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from attrs import frozen
+
+from chainp2p.primitives import rlp
+from chainp2p.primitives.keccak import keccak256
+from chainp2p.primitives.rlp import RlpError
+from chainp2p.primitives.secp256k1 import ORDER, SignatureError, recover, sign
+
+__all__ = [
+    "ACCESS_LIST",
+    "DYNAMIC_FEE",
+    "LEGACY",
+    "MAX_TRANSACTION_BYTES",
+    "AccessList",
+    "Transaction",
+    "TransactionError",
+    "recover_senders",
+    "sign_transaction",
+    "transaction_hash",
+]
+
+LEGACY, ACCESS_LIST, DYNAMIC_FEE = 0, 1, 2
+
+#: Bytes of one transaction (go-ethereum ``core/txpool/legacypool``: four slots of 32 KiB).
+MAX_TRANSACTION_BYTES = 128 * 1024
+
+#: Fields before the signature, and in all, by type.
+_UNSIGNED = {LEGACY: 6, ACCESS_LIST: 8, DYNAMIC_FEE: 9}
+
+AccessList: TypeAlias = tuple[tuple[bytes, tuple[bytes, ...]], ...]
+
+
+class TransactionError(ValueError):
+    """A transaction that cannot be accepted; the text is go-ethereum's where it has one.
+
+    :param malformed: nobody honest could have sent it (broken bytes, bad signature): the sender's fault.
+    """
+
+    def __init__(self, text: str, malformed: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.malformed = malformed
+
+
+def transaction_hash(raw: bytes) -> bytes:
+    """Return the id of a raw transaction, without checking it."""
+    return keccak256(raw)
+
+
+@frozen
+class Transaction:
+    """A decoded transaction; ``max_fee`` and ``max_priority_fee`` are both the gas price for types 0 and 1 (wei)."""
+
+    raw: bytes
+    hash: bytes
+    type: int
+    chain_id: int | None  #: None: not replay-protected (refused by every pool and block, but it has a hash)
+    nonce: int
+    max_priority_fee: int
+    max_fee: int
+    gas: int
+    to: bytes | None  #: None: creates a contract
+    value: int
+    data: bytes
+    access_list: AccessList
+    parity: int
+    r: int
+    s: int
+
+    @classmethod
+    def decode(cls, raw: bytes) -> "Transaction":
+        """Decode strictly; raises :exc:`TransactionError`."""
+        if len(raw) > MAX_TRANSACTION_BYTES:
+            raise TransactionError(
+                f"oversized data: transaction size {len(raw)}, limit {MAX_TRANSACTION_BYTES}", malformed=True
+            )
+        kind = _kind(raw)
+        try:
+            fields = rlp.decode_list(raw if kind == LEGACY else raw[1:])
+            return _build(raw, kind, fields)
+        except RlpError as error:
+            raise TransactionError(f"rlp: {error}", malformed=True) from None
+
+    @property
+    def signing_hash(self) -> bytes:
+        """What the signature signs (EIP-155, EIP-2930, EIP-1559)."""
+        return _signing_hash(self.raw, self.type, self.chain_id)
+
+    @property
+    def signature(self) -> bytes:
+        """r || s || parity (65 bytes)."""
+        return self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big") + bytes((self.parity,))
+
+    def sender(self) -> bytes:
+        """Recover the 20-byte address of the signer (about 30 us; callers keep it); raises :exc:`TransactionError`."""
+        try:
+            return keccak256(recover(self.signature, self.signing_hash))[12:]
+        except SignatureError as error:
+            raise TransactionError(f"invalid sender: {error}", malformed=True) from None
+
+    @property
+    def max_cost(self) -> int:
+        """The most it can take from its sender (wei): what its balance must cover."""
+        return self.gas * self.max_fee + self.value
+
+    def effective_tip(self, base_fee: int) -> int:
+        """What the miner gets per gas at *base_fee* (wei); negative when the fee cap is below it."""
+        return min(self.max_priority_fee, self.max_fee - base_fee)
+
+    def effective_gas_price(self, base_fee: int) -> int:
+        """What the sender pays per gas at *base_fee* (wei)."""
+        return min(self.max_priority_fee + base_fee, self.max_fee)
+
+
+def _kind(raw: bytes) -> int:
+    first = raw[0] if raw else -1
+    if first >= 0xC0:
+        return LEGACY
+    if first in (ACCESS_LIST, DYNAMIC_FEE):
+        return first
+    if not 0 <= first < 0x80:
+        raise TransactionError("typed transaction too short" if first < 0 else "rlp: expected List", malformed=True)
+    raise TransactionError("transaction type not supported", malformed=True)
+
+
+def _build(raw: bytes, kind: int, fields: Sequence[rlp.Item]) -> Transaction:
+    expected = _UNSIGNED[kind] + 3
+    if len(fields) != expected:
+        raise RlpError(f"transaction of {len(fields)} fields, {expected} are expected")
+    access_list: AccessList = ()
+    if kind == LEGACY:
+        nonce, tip, gas, to, value, data, v_field, r_field, s_field = fields
+        max_fee = tip
+        chain_id, parity = _legacy_v(rlp.decode_uint(v_field, 9))
+    else:
+        if kind == DYNAMIC_FEE:
+            chain, nonce, tip, max_fee, gas, to, value, data, access, v_field, r_field, s_field = fields
+        else:
+            chain, nonce, tip, gas, to, value, data, access, v_field, r_field, s_field = fields
+            max_fee = tip
+        chain_id = rlp.decode_uint(chain, 8)
+        access_list = _access_list(access)
+        parity = rlp.decode_uint(v_field, 8)
+    r, s = rlp.decode_uint(r_field), rlp.decode_uint(s_field)
+    if parity > 1 or not (0 < r < ORDER and 0 < s <= ORDER // 2):
+        raise TransactionError("invalid sender: invalid transaction v, r, s values", malformed=True)
+    if not isinstance(data, bytes) or not isinstance(to, bytes):
+        raise RlpError("bytes are expected, not a list")
+    if len(to) not in (0, 20):
+        raise RlpError(f"address of {len(to)} bytes")
+    return Transaction(
+        raw=raw,
+        hash=keccak256(raw),
+        type=kind,
+        chain_id=chain_id,
+        nonce=rlp.decode_uint(nonce, 8),
+        max_priority_fee=rlp.decode_uint(tip),
+        max_fee=rlp.decode_uint(max_fee),
+        gas=rlp.decode_uint(gas, 8),
+        to=to or None,
+        value=rlp.decode_uint(value),
+        data=data,
+        access_list=access_list,
+        parity=parity,
+        r=r,
+        s=s,
+    )
+
+
+def _legacy_v(v: int) -> tuple[int | None, int]:
+    """Split a legacy ``v`` into (chain id, parity); EIP-155: v = 35 + 2 * chain id + parity."""
+    if v >= 35:
+        return (v - 35) >> 1, (v - 35) & 1
+    return None, v - 27 if v in (27, 28) else 2
+
+
+def _access_list(item: rlp.Item) -> AccessList:
+    if isinstance(item, bytes):
+        raise RlpError("the access list is not a list")
+    entries = []
+    for entry in item:
+        if isinstance(entry, bytes) or len(entry) != 2:
+            raise RlpError("an access list entry is not [address, storage keys]")
+        address, keys = entry
+        if not isinstance(address, bytes) or len(address) != 20 or isinstance(keys, bytes):
+            raise RlpError("an access list entry is not [address, storage keys]")
+        if not all(isinstance(key, bytes) and len(key) == 32 for key in keys):
+            raise RlpError("a storage key is not of 32 bytes")
+        entries.append((address, tuple(key for key in keys if isinstance(key, bytes))))
+    return tuple(entries)
+
+
+def _signing_hash(raw: bytes, kind: int, chain_id: int | None) -> bytes:
+    """Hash the unsigned form by joining the raw fields as they are: strictness makes them the canonical ones."""
+    if kind == LEGACY:
+        body = b"".join(rlp.split_list(raw)[:6])
+        if chain_id is not None:
+            body += rlp.encode(rlp.encode_uint(chain_id)) + b"\x80\x80"
+        return keccak256(rlp.wrap_list(body))
+    return keccak256(raw[:1] + rlp.wrap_list(b"".join(rlp.split_list(raw[1:])[: _UNSIGNED[kind]])))
+
+
+def recover_senders(transactions: Sequence[Transaction]) -> "list[bytes | TransactionError]":
+    """Recover the senders of a chunk of transactions: the job for a thread (libsecp256k1 releases the GIL)."""
+    senders: list[bytes | TransactionError] = []
+    for transaction in transactions:
+        try:
+            senders.append(transaction.sender())
+        except TransactionError as error:
+            senders.append(error)
+    return senders
+
+
+def sign_transaction(
+    private: bytes,
+    *,
+    chain_id: int | None,
+    nonce: int,
+    to: bytes | None,
+    value: int = 0,
+    gas: int = 21_000,
+    max_fee: int,
+    max_priority_fee: int | None = None,
+    data: bytes = b"",
+    access_list: AccessList = (),
+    type: int = DYNAMIC_FEE,
+) -> bytes:
+    """Return the raw transaction signed with a 32-byte key; ``max_fee`` is the gas price for types 0 and 1 (wei).
+
+    :param max_priority_fee: type 2 only; ``None``: all of ``max_fee``.
+    """
+    uint = rlp.encode_uint
+    tip = max_fee if max_priority_fee is None else max_priority_fee
+    fields: list[rlp.Item] = [uint(nonce), uint(max_fee), uint(gas), to or b"", uint(value), data]
+    if type == LEGACY:
+        unsigned = fields if chain_id is None else [*fields, uint(chain_id), b"", b""]
+        signature = sign(private, keccak256(rlp.encode(unsigned)))
+        v = signature[64] + (27 if chain_id is None else 35 + 2 * chain_id)
+        return rlp.encode([*fields, uint(v), *_points(signature)])
+    if chain_id is None:
+        raise ValueError("typed transactions need a chain id")
+    if type == DYNAMIC_FEE:
+        fields.insert(1, uint(tip))
+    fields = [uint(chain_id), *fields, [[address, list(keys)] for address, keys in access_list]]
+    signature = sign(private, keccak256(bytes((type,)) + rlp.encode(fields)))
+    return bytes((type,)) + rlp.encode([*fields, uint(signature[64]), *_points(signature)])
+
+
+def _points(signature: bytes) -> tuple[bytes, bytes]:
+    return signature[:32].lstrip(b"\0"), signature[32:64].lstrip(b"\0")
