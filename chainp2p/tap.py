@@ -166,7 +166,7 @@ class Daemon(MultiService):
     log = Logger()
 
     def __init__(self, reactor: Any, options: Options) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         from chainp2p.node.node import Node
         from chainp2p.node.platform import production_platform
 
@@ -177,7 +177,7 @@ class Daemon(MultiService):
         self.node.setServiceParent(self)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.node.reload))
         if self._lifeline is not None:
@@ -202,7 +202,7 @@ class Daemon(MultiService):
             _say(f"chainp2p: {text}")
         else:
             self.log.failure("the node did not start", failure)
-            _say(f"chainp2p: {failure.type.__name__}: {error}")
+            _say(f"chainp2p: {type(error).__name__}: {error}")
         _exit_with(EXIT_FAILURE)
         if self._reactor.running:
             self._reactor.stop()

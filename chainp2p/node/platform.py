@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from chainp2p.node.home import DirectoryHome, Home
+from chainp2p.node.slow import slow
 from chainp2p.node.threads import OwnedExecutor, ThreadExecutor
 from chainp2p.peer.key import NodeKey
 
@@ -39,13 +40,19 @@ class Platform:
     security: Callable[[NodeKey], Any]
 
 
-def production_platform(reactor: Any) -> Platform:
-    """Threads, files, TLS and the clock of this machine."""
+def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -> Platform:
+    """Threads, files, TLS and the clock of this machine.
+
+    :param latency: seconds that writes to peers wait, for experiments.
+    :param loss: share of them (0 to 1) that wait as if a segment had been lost.
+    """
     import os
     import random
     import time
 
     from chainp2p.net.security import TlsSecurity
+
+    chance = random.SystemRandom()
 
     def security(key: NodeKey) -> Any:
         return TlsSecurity(key, time.time, int.from_bytes(os.urandom(8), "big"), reactor)  # noqa: TID251
@@ -53,9 +60,9 @@ def production_platform(reactor: Any) -> Platform:
     return Platform(
         reactor=reactor,
         now=time.time,  # noqa: TID251
-        random=random.SystemRandom(),
+        random=chance,
         entropy=os.urandom,  # noqa: TID251
         executor=lambda: ThreadExecutor(reactor, min(os.cpu_count() or 1, _POOL_THREADS_MAX)),
         home=DirectoryHome,
-        security=security,
+        security=slow(security, reactor, chance, latency, loss),
     )

@@ -1,0 +1,50 @@
+"""Finds a chain by its name among the Twisted plug-ins, and builds it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.plugin import getPlugins
+
+from chainp2p.chain.interfaces import Executor, IChain, IChainPlugin
+from chainp2p.errors import SettingsError
+from chainp2p.node.threads import ThreadExecutor
+from chainp2p.settings import Settings
+
+if TYPE_CHECKING:
+    import random
+    import sqlite3
+
+__all__ = ["check_chain", "find_plugin", "make_chain"]
+
+
+def find_plugin(name: str) -> IChainPlugin:
+    """Return the chain plug-in that calls itself *name*; SettingsError lists those that there are."""
+    plugins = {plugin.name: plugin for plugin in getPlugins(IChainPlugin)}
+    if name not in plugins:
+        raise SettingsError(f"node.chain: {name!r} is not installed; there are: {', '.join(sorted(plugins)) or 'none'}")
+    return plugins[name]
+
+
+def make_chain(
+    settings: Settings,
+    executor: Executor,
+    clock: Callable[[], float],
+    random: "random.Random",
+    open_database: "Callable[[str], sqlite3.Connection]",
+) -> Any:
+    """Build the chain that the settings name; SettingsError if they do not fit it."""
+    chain = find_plugin(settings.node.chain).make(settings, executor, clock, random, open_database)
+    if not IChain.providedBy(chain):
+        raise SettingsError(f"node.chain: {settings.node.chain!r} made no IChain")
+    return chain
+
+
+def check_chain(settings: Settings) -> Any:
+    """Build the chain and throw it away, so that a wrong genesis is found before anything is opened or forked."""
+    import random
+
+    def refuse(name: str) -> "sqlite3.Connection":
+        raise SettingsError(f"node.chain: {settings.node.chain!r} opens {name} before it is started")
+
+    # no thread starts before the first job
+    return make_chain(settings, ThreadExecutor(None, 1), lambda: 0.0, random.SystemRandom(), refuse)
