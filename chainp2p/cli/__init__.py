@@ -1,1 +1,1 @@
-"""To be described."""
+"""The ``chainp2p`` command."""

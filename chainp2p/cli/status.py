@@ -1,0 +1,112 @@
+"""``status`` and ``peers``: what the running node does."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chainp2p.cli.client import NodeClient, RpcFailure, find_node, node_options
+from chainp2p.cli.output import json_option, print_json, print_pairs, print_table
+
+__all__ = ["peers", "status"]
+
+#: Seconds between two looks of ``status --watch``.
+WATCH_INTERVAL = 1.0
+
+
+def read_status(client: NodeClient) -> dict[str, Any]:
+    """Ask a node what a person wants to know first."""
+    info = client.call("admin_nodeInfo")
+    head = client.call("chain_head")
+    syncing: Any = False
+    try:
+        syncing = client.call("eth_syncing")
+    except RpcFailure:
+        # another chain than the ledger has no eth methods
+        pass
+    return {
+        "name": info.get("name"),
+        "peerId": info.get("id"),
+        "enr": info.get("enr"),
+        "height": head.get("height"),
+        "head": head.get("hash"),
+        "peers": len(client.call("admin_peers")),
+        "syncing": syncing,
+    }
+
+
+def _progress(syncing: Any) -> str:
+    """Describe ``eth_syncing``'s answer, with a bar."""
+    if not isinstance(syncing, dict):
+        return "no, following the head"
+    current, highest = (int(syncing[name], 16) for name in ("currentBlock", "highestBlock"))
+    share = current / highest if highest else 0.0
+    full = int(share * 30)
+    return f"[{'#' * full}{'.' * (30 - full)}] {current} of {highest}, {share:.1%}"
+
+
+def _pairs(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    return [(name, _progress(value) if name == "syncing" else value) for name, value in facts.items()]
+
+
+def _watch(client: NodeClient) -> None:
+    last: tuple[float, int] | None = None
+    while True:
+        facts = read_status(client)
+        now = time.monotonic()
+        pairs = _pairs(facts)
+        height = int(facts["height"])
+        if last is not None and isinstance(facts["syncing"], dict) and height > last[1]:
+            rate = (height - last[1]) / (now - last[0])
+            left = int(facts["syncing"]["highestBlock"], 16) - height
+            pairs.append(("eta", f"{left / rate:.0f} s at {rate:.1f} blocks/s"))
+        last = now, height
+        click.clear()
+        print_pairs(pairs)
+        time.sleep(WATCH_INTERVAL)
+
+
+@click.command()
+@node_options
+@click.option("--watch", is_flag=True, help="Repeat every second until Ctrl-C.")
+@json_option
+def status(data_dir: Path | None, admin_url: str | None, watch: bool, as_json: bool) -> None:
+    """Show head, peers and progress of the running node.
+
+    \b
+    Examples:
+      chainp2p status
+      chainp2p status --data-dir /var/lib/chainp2p --watch
+      chainp2p status --admin-url http://127.0.0.1:8580 --json
+    """
+    client = find_node(data_dir, admin_url)
+    if watch:
+        _watch(client)
+    elif as_json:
+        print_json(read_status(client))
+    else:
+        print_pairs(_pairs(read_status(client)))
+
+
+@click.command()
+@node_options
+@json_option
+def peers(data_dir: Path | None, admin_url: str | None, as_json: bool) -> None:
+    """List the peers of the running node.
+
+    \b
+    Examples:
+      chainp2p peers
+      chainp2p peers --data-dir /var/lib/chainp2p --json
+    """
+    found = find_node(data_dir, admin_url).call("admin_peers")
+    if as_json:
+        print_json(found)
+        return
+    rows = []
+    for peer in found:
+        network = peer.get("network", {})
+        direction = "in" if network.get("inbound") else "out"
+        rows.append([peer["id"][:8], direction, network.get("remoteAddress", ""), peer.get("name", "")])
+    print_table(["peer", "way", "address", "agent"], rows)
