@@ -215,6 +215,8 @@ def _parse_alloc(fields: Fields) -> dict[bytes, Account]:
                 raise GenesisError(f"{entry.name(contract)}: this chain has no contracts")
         alloc[address] = Account(entry.integer("nonce", 0), entry.integer("balance", maximum=(1 << 256) - 1))
         entry.end()
+    if sum(account.balance for account in alloc.values()) >= 1 << 256:
+        raise GenesisError(f"{fields.name('')[:-1]}: the balances together exceed 2^256-1")
     return alloc
 
 

@@ -9,7 +9,7 @@ to the undo rows of the block. ``State.load(rows)`` is how a start gets it back.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from chainp2p.ledger.trie import EMPTY_ROOT, HashedTrie
 from chainp2p.primitives import rlp
@@ -142,7 +142,9 @@ class Overlay:
     def add_balance(self, address: bytes, amount: int) -> None:
         """Add *amount* (wei, may be negative) to a balance."""
         account = self.account(address)
-        self._written[address] = evolve(account, balance=account.balance + amount)
+        self._written[address] = Account(
+            account.nonce, account.balance + amount, account.storage_root, account.code_hash
+        )
 
     def changes(self) -> tuple[Change, ...]:
         """Return what differs from the state below, in key order."""
