@@ -99,7 +99,8 @@ def key_show(file: Path | None, data_dir: Path | None, as_json: bool) -> None:
     """
     if (file is None) == (data_dir is None):
         raise click.UsageError("give either FILE or --data-dir")
-    path = file if file is not None else data_dir / KEY_FILE  # type: ignore[union-attr]
+    path = data_dir / KEY_FILE if data_dir is not None else file
+    assert path is not None
     _show(_facts(NodeKey(read_key(path))), as_json)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.peer.key import NodeKey, write_private
 
-__all__ = ["DirectoryHome", "Home", "NODE_FILE", "JWT_FILE", "KEY_FILE"]
+__all__ = ["JWT_FILE", "KEY_FILE", "LOCK_FILE", "NODE_FILE", "DirectoryHome", "Home", "lock_file"]
 
 NODE_FILE, JWT_FILE, KEY_FILE, LOCK_FILE = "node.json", "jwt.hex", "node.key", "lock"
 #: A reader waits this long (seconds) for another connection's commit before it gives up.
@@ -48,7 +48,7 @@ class Home(Protocol):
         ...
 
 
-def _lock(path: Path) -> int:
+def lock_file(path: Path) -> int:
     """Lock the file *path* and return its descriptor; StartupError if somebody else holds it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -75,7 +75,7 @@ class DirectoryHome:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor: int | None = _lock(path / LOCK_FILE)
+            self._descriptor: int | None = lock_file(path / LOCK_FILE)
         except OSError as error:
             raise StartupError(f"data directory {path}: {error.strerror}") from None
 
