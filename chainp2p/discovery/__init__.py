@@ -1,1 +1,3 @@
-"""To be described."""
+"""How a node learns of other nodes."""
+
+__all__: list[str] = []

@@ -1,0 +1,55 @@
+"""Fire-and-forget coroutines of a service: failures are logged, and stopping the service cancels what still runs."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chainp2p.errors import PeerGone, RequestRefused, RequestTimedOut
+
+__all__ = ["Tasks"]
+
+#: Nobody's fault: a peer went away, was slow or busy, or the service stops.
+QUIET = (CancelledError, PeerGone, RequestTimedOut, RequestRefused)
+
+
+class Tasks:
+    """The one place that owns work which nobody waits for.
+
+    :param log: where a failure of ours is logged, with its traceback.
+    """
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._running: dict[Deferred[Any], None] = {}
+        self._stopped = False
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run *work*; after :meth:`stop` it is closed unrun."""
+        if self._stopped:
+            work.close()
+            return
+        deferred: Deferred[Any] = Deferred.fromCoroutine(work)
+        self._running[deferred] = None
+
+        def ended(result: Any) -> None:
+            self._running.pop(deferred, None)
+            if isinstance(result, Failure) and not result.check(*QUIET):
+                self._log.failure("a background task failed", failure=result)
+
+        deferred.addBoth(ended)
+
+    def start(self) -> None:
+        """Accept work (again)."""
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Cancel everything, and refuse what comes later."""
+        self._stopped = True
+        for deferred in tuple(self._running):
+            deferred.cancel()
