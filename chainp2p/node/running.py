@@ -1,0 +1,265 @@
+"""One start of a node: what is opened, in which order, and how it is closed again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from twisted.internet.defer import maybeDeferred
+from twisted.logger import Logger
+
+from chainp2p import __version__
+from chainp2p.chain.interfaces import (
+    BlockProduced,
+    FinalityConflict,
+    FinalizedChanged,
+    HeadChanged,
+    HeaderAdded,
+    IBlockProducer,
+    IChain,
+    ITransactionPool,
+    TransactionAdded,
+    TransactionDropped,
+)
+from chainp2p.discovery.service import PeerExchange
+from chainp2p.errors import SettingsError, StartupError
+from chainp2p.events import EventBus
+from chainp2p.gossip.service import GossipService
+from chainp2p.net.network import Network
+from chainp2p.net.store import PeerStore
+from chainp2p.node.allowlist import read_allow_list
+from chainp2p.node.assembly import make_chain
+from chainp2p.node.health import Health
+from chainp2p.node.home import Home
+from chainp2p.node.platform import Platform
+from chainp2p.node.production import Production
+from chainp2p.node.readiness import readiness_checks
+from chainp2p.settings import Settings
+from chainp2p.sync.service import SyncService
+
+if TYPE_CHECKING:
+    from chainp2p.node.surface import Servers
+
+__all__ = ["Bound", "Running"]
+
+AGENT = f"chainp2p/{__version__}"
+#: The chain's events that are published on the node's bus as well.
+_FORWARDED = (
+    HeadChanged,
+    FinalizedChanged,
+    HeaderAdded,
+    BlockProduced,
+    FinalityConflict,
+    TransactionAdded,
+    TransactionDropped,
+)
+#: How long (seconds) each part may take to close; together less than the five that SIGTERM may take.
+_RPC, _SEALING, _SERVICE, _PEERS, _CHAIN, _STORE, _THREADS = 0.8, 0.5, 0.1, 1.5, 1.2, 0.3, 0.3
+
+
+@frozen(kw_only=True)
+class Bound:
+    """Where a node that has started can be reached. URLs of RPC and admin may be empty."""
+
+    peer_id: bytes
+    enr: str
+    listening: tuple[tuple[str, int], ...]
+    rpc: tuple[str, ...]
+    admin: tuple[str, ...]
+    head_height: int
+    head_hash: bytes
+    data_dir: Path
+
+
+class Running:
+    """The parts of a node between a start and the stop after it.
+
+    Each part that has been opened leaves behind how to close it; closing goes backwards through them, so a start that
+    fails half way closes exactly what it had opened. The order of opening is therefore the order of closing reversed:
+    RPC, sealing, peers, the chain's writer, databases, threads, lock.
+    """
+
+    log = Logger()
+
+    def __init__(self, settings: Settings, chain: Any, platform: Platform, events: EventBus) -> None:
+        self.settings = settings
+        self.chain: Any = chain
+        self.events = events
+        self._platform = platform
+        self._closing: list[tuple[str, float, Callable[[], Any]]] = []
+        self._home: Home | None = None
+        self.network: Network
+        self.sync: SyncService
+        self.gossip: GossipService
+        self.exchange: PeerExchange
+        self.production: Production | None = None
+        self.health: Health
+        self.servers: Servers
+
+    def _open(self, name: str, seconds: float, close: Callable[[], Any]) -> None:
+        self._closing.append((name, seconds, close))
+
+    async def start(self) -> Bound:
+        """Open everything; StartupError, with everything closed again, if something cannot be had."""
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> Bound:
+        platform, settings = self._platform, self.settings
+        executor = platform.executor()
+        self._open("threads", _THREADS, executor.stop)
+        if self.chain is None:
+            self.chain = make_chain(settings, executor, platform.now, platform.random, self._open_database)
+        chain = IChain(self.chain)
+        folder = self._folder()
+        self._home = home = await executor.run(platform.home, folder)
+        # the lock is the last to go, after the threads that write below it
+        self._closing.insert(0, ("lock", _THREADS, home.close))
+        key = await executor.run(home.node_key, platform.entropy)
+        secret = await executor.run(home.token_secret, platform.entropy)
+        store = PeerStore(home.open_database, executor.lane("node.sqlite"))
+        self._open("node.sqlite", _STORE, store.close)
+        await chain.start()
+        self._open("chain", _CHAIN, chain.stop)
+        self._forward()
+        self._build_services(executor, key, store)
+        for name in ("sync", "gossip", "exchange"):
+            service = getattr(self, name)
+            service.start()
+            self._open(name, _SERVICE, service.stop)
+        self._open("peers", _PEERS, self.network.stop)
+        await self.network.start()
+        if self.production is not None:
+            self._open("sealing", _SEALING, self.production.stop)
+            self.production.start()
+        self.health = Health(
+            reactor=platform.reactor, executor=executor, checks=readiness_checks(self), folder=home.path
+        )
+        self._open("health", _SERVICE, self.health.stop)
+        self.health.start()
+        bound = await self._serve(home, key.peer_id, secret, folder)
+        await executor.run(home.publish, self._facts(bound))
+        return bound
+
+    def _folder(self) -> Path:
+        folder = self.settings.node.data_dir
+        if folder is not None:
+            return folder
+        from chainp2p.node.config import is_dev
+
+        network = "dev" if is_dev(self.settings) else self.chain.genesis_hash[:4].hex()
+        return Path("~/.chainp2p").expanduser() / network
+
+    def _open_database(self, name: str) -> Any:
+        if self._home is None:
+            raise StartupError(f"{name}: opened before the data directory was locked")
+        return self._home.open_database(name)
+
+    def _forward(self) -> None:
+        for kind in _FORWARDED:
+            unsubscribe = self.chain.events.subscribe(kind, self.events.publish)
+            self._open("events", _SERVICE, unsubscribe)
+
+    def _build_services(self, executor: Any, key: Any, store: PeerStore) -> None:
+        platform, settings, chain = self._platform, self.settings, self.chain
+        common = {"reactor": platform.reactor, "now": platform.now, "random": platform.random}
+        pool = chain if ITransactionPool.providedBy(chain) else None
+        self.sync = SyncService(chain=chain, events=self.events, **common)
+        interval = settings.network.gossip_interval
+        assert interval is not None, "filled in by prepared()"
+        self.gossip = GossipService(chain=chain, pool=pool, interval=interval, heard=self.sync.heard, **common)
+        self.exchange = PeerExchange(
+            reactor=platform.reactor,
+            now=platform.now,
+            profile=settings.profile,
+            enabled=settings.network.enable_pex,
+            records=lambda: [enr.raw for enr in self.network.relayable(platform.now())],
+            learned=lambda link, enr: self.network.learn(enr, link),
+        )
+        users: list[Any] = [self.sync, self.gossip, self.exchange]
+        if IBlockProducer.providedBy(chain):
+            alone = not settings.network.bootstrap_nodes and not settings.network.static_nodes
+            self.production = Production(chain=chain, reactor=platform.reactor, now=platform.now, alone=alone)
+            users.append(self.production)
+        self.network = Network(
+            key=key,
+            security=platform.security(key),
+            chain=chain,
+            users=users,
+            settings=settings.network,
+            profile=settings.profile,
+            external=settings.node.external,
+            store=store,
+            events=self.events,
+            agent=AGENT,
+            **common,
+        )
+
+    async def _serve(self, home: Home, peer_id: bytes, secret: bytes, folder: Path) -> Bound:
+        from chainp2p.node.surface import Servers
+
+        self.servers = Servers(self, self._platform.reactor, AGENT, secret, folder)
+        self._open("rpc", _RPC, self.servers.stop)
+        rpc, admin = await self.servers.start()
+        head = self.chain.head
+        return Bound(
+            peer_id=peer_id,
+            enr=self.network.enr.text,
+            listening=tuple(self.network.addresses),
+            rpc=tuple(rpc),
+            admin=tuple(admin),
+            head_height=head.height,
+            head_hash=head.hash,
+            data_dir=folder,
+        )
+
+    def _facts(self, bound: Bound) -> dict[str, Any]:
+        """What ``node.json`` says."""
+        import os
+
+        first = bound.rpc[0] if bound.rpc else None
+        return {
+            "pid": os.getpid(),
+            "agent": AGENT,
+            "peerId": bound.peer_id.hex(),
+            "enr": bound.enr,
+            "listening": [_host_port(host, port) for host, port in bound.listening],
+            "rpc": first,
+            "ws": f"ws{first.removeprefix('http')}/ws" if first and first.startswith("http") else None,
+            "admin": bound.admin[0] if bound.admin else None,
+            "adminAuth": self.settings.admin.auth,
+            "genesis": "0x" + self.chain.genesis_hash.hex(),
+            "head": {"height": bound.head_height, "hash": "0x" + bound.head_hash.hex()},
+            "dataDir": str(bound.data_dir),
+        }
+
+    def reload(self) -> None:
+        """Read again what may change while a node runs: the allow-list. A bad file is logged and changes nothing."""
+        path = self.settings.network.allow_list
+        if path is None:
+            return
+        try:
+            allowed = read_allow_list(path)
+        except SettingsError as error:
+            self.log.error("allow-list not reloaded: {error}", error=str(error))
+            return
+        self.network.allow(allowed)
+        self.log.info("allow-list reloaded: {count} keys", count=len(allowed))
+
+    async def stop(self) -> None:
+        """Close what was opened, in order; a part that fails or takes too long does not keep the others open."""
+        while self._closing:
+            name, seconds, close = self._closing.pop()
+            done = maybeDeferred(close)
+            done.addTimeout(seconds, self._platform.reactor)
+            try:
+                await done
+            except Exception:
+                self.log.failure("closing {part} failed", part=name)
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
