@@ -6,7 +6,7 @@ hash = keccak256(RLP of all fields); the seal signs keccak256(RLP without the se
 
 from functools import cached_property
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from chainp2p.ledger.trie import EMPTY_ROOT
 from chainp2p.primitives import rlp
@@ -58,8 +58,7 @@ class Header:
     @classmethod
     def decode(cls, raw: bytes) -> "Header":
         """Decode strictly; raises :exc:`HeaderError`."""
-        if len(raw) > MAX_HEADER_BYTES:
-            raise HeaderError(f"header of {len(raw)} bytes, at most {MAX_HEADER_BYTES} are allowed")
+        _check_size(raw)
         try:
             return _build(raw, rlp.decode_list(raw))
         except rlp.RlpError as error:
@@ -68,12 +67,22 @@ class Header:
     @cached_property
     def seal_hash(self) -> bytes:
         """What the seal signs: the hash of the header without its seal field."""
-        return keccak256(rlp.wrap_list(b"".join(rlp.split_list(self.raw)[:-1])))
+        return keccak256(rlp.wrap_list(self._unsealed))
+
+    @property
+    def _unsealed(self) -> bytes:
+        """The items of all fields but the seal: the bloom filter alone makes the list's own prefix three bytes long."""
+        return self.raw[3 : -len(rlp.encode(self.seal))]
 
     def sealed(self, seal: bytes) -> "Header":
         """Return this header with another *seal*."""
-        raw = rlp.wrap_list(b"".join(rlp.split_list(self.raw)[:-1]) + rlp.encode(seal))
-        return Header.decode(raw)
+        raw = rlp.wrap_list(self._unsealed + rlp.encode(seal))
+        return evolve(self, raw=raw, hash=keccak256(raw), seal=_checked_seal(seal))
+
+
+def _check_size(raw: bytes) -> None:
+    if len(raw) > MAX_HEADER_BYTES:
+        raise HeaderError(f"header of {len(raw)} bytes, at most {MAX_HEADER_BYTES} are allowed")
 
 
 def _fixed(item: rlp.Item, size: int, name: str) -> bytes:
@@ -93,8 +102,6 @@ def _build(raw: bytes, fields: list[rlp.Item]) -> Header:
         raise HeaderError("the bloom filter is not zero")
     if not isinstance(extra, bytes) or len(extra) > MAX_EXTRA_BYTES:
         raise HeaderError(f"extra data of more than {MAX_EXTRA_BYTES} bytes")
-    if not isinstance(seal, bytes) or len(seal) not in (0, SEAL_BYTES):
-        raise HeaderError(f"the seal is not of {SEAL_BYTES} bytes")
     uint = rlp.decode_uint
     return Header(
         raw=raw,
@@ -113,8 +120,14 @@ def _build(raw: bytes, fields: list[rlp.Item]) -> Header:
         mix_hash=_fixed(mix_hash, 32, "mix hash"),
         nonce=int.from_bytes(_fixed(nonce, 8, "nonce"), "big"),
         base_fee=uint(base_fee),
-        seal=seal,
+        seal=_checked_seal(seal),
     )
+
+
+def _checked_seal(seal: rlp.Item) -> bytes:
+    if not isinstance(seal, bytes) or len(seal) not in (0, SEAL_BYTES):
+        raise HeaderError(f"the seal is not of {SEAL_BYTES} bytes")
+    return seal
 
 
 def make_header(
@@ -157,6 +170,8 @@ def make_header(
         seal,
     ]
     raw = rlp.encode(fields)
-    if len(raw) > MAX_HEADER_BYTES:
-        raise HeaderError(f"header of {len(raw)} bytes, at most {MAX_HEADER_BYTES} are allowed")
-    return _build(raw, fields)
+    _check_size(raw)
+    try:
+        return _build(raw, fields)
+    except rlp.RlpError as error:
+        raise HeaderError(str(error)) from None
