@@ -16,11 +16,13 @@ def _endpoint(name: str, text: str, kinds: tuple[str, ...]) -> str:
     kind, _, rest = text.partition(":")
     if kind not in kinds and kind not in ("ssl", "tls", "unix", "systemd", "fd"):
         try:
-            host, port = split_host_port(text)
+            # port 0, any free one, is nothing to dial but fine to listen on
+            any_port = text.endswith(":0")
+            host, port = split_host_port(text.removesuffix("0") + "1" if any_port else text)
         except SettingsError:
             raise SettingsError(f"{name}: {text!r} is neither a server endpoint (tcp:PORT) nor HOST:PORT") from None
         family = "tcp6" if ":" in host else "tcp"
-        return f"{family}:{port}:interface={quoteStringArgument(host)}"  # type: ignore[no-untyped-call]
+        return f"{family}:{0 if any_port else port}:interface={quoteStringArgument(host)}"  # type: ignore[no-untyped-call]
     if kind not in kinds:
         raise SettingsError(f"{name}: {kind}: endpoints are not possible here, only {', '.join(kinds)}")
     try:

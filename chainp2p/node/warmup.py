@@ -44,10 +44,10 @@ class WarmUp:
                 self._done = True
             elif self._claims:
                 self._done = all(
-                    claimed <= rank or now - since >= CLAIM_LIMIT for claimed, since in self._claims.values()
+                    claimed <= rank or now >= since + CLAIM_LIMIT for claimed, since in self._claims.values()
                 )
             else:
-                self._done = now - self.alone_since >= self.patience
+                self._done = now >= self.alone_since + self.patience
         return self._done
 
     def next_time(self, now: float) -> float:
