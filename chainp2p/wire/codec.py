@@ -1,359 +1,193 @@
 """bincode 1.3 (free functions of the Rust crate), compiled once from the schema.
 
-Runs of fixed-width fields become one :class:`struct.Struct`; lists of byte strings and of fixed-width items have loops
-of their own, because they carry nearly all bytes. A count is checked against the field's maximum and against the bytes
-left before anything is allocated.
+For each message two straight-line functions are written as source and compiled at import: runs of fixed-width fields
+are one :class:`struct.Struct`, other fields call their reader or writer. Written out for ``GetHeaders``::
+
+    def read(data, at, end):
+        if end - at != 36: raise wrong_size(end - at)
+        from_, count = unpack_0(data, at)
+        message = new(cls)
+        set_from_(message, from_); set_count(message, count)
+        return message
+
+    def write(message):
+        from_ = message.from_; count = message.count
+        if len(from_) != 32: raise wrong_raw('from_', 32)
+        return pack_0(8, from_, count)
+
+Messages are made past ``__init__``, by the descriptors of their slots: that is half of the time of a frozen attrs
+``__init__``, which nothing but the assignments needs (no message has converters or validators).
 """
 
 from collections.abc import Callable
+from itertools import groupby
 from struct import Struct
 from struct import error as StructError
 from typing import Any, TypeAlias
 
-from chainp2p.errors import PeerFault, Penalty, Reason
+from chainp2p.errors import Reason
+from chainp2p.wire.errors import WireError
+from chainp2p.wire.fields import compile_field, compile_tail, fixed_format, short
 from chainp2p.wire.messages import CORE
-from chainp2p.wire.schema import Blob, Field, Integer, ListOf, Message, Raw, Registry, Spec, Text, TupleOf
-
-__all__ = ["Codec", "WireError", "decode", "encode"]
-
-#: (data, position) -> (value, position after it)
-Reader: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
-#: Appends the encoding of a value to the list.
-Writer: TypeAlias = Callable[[Any, "list[bytes]"], None]
-
-_U32 = Struct("<I")
-_U64 = Struct("<Q")
-_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
-#: Length prefixes that occur often, made once.
-_PREFIXES = tuple(_U64.pack(n) for n in range(2_048))
-
-
-class WireError(PeerFault):
-    """Bytes that no honest peer sends: reason ``malformed_message``, ``malformed_frame`` or ``oversize``."""
-
-    def __init__(
-        self,
-        detail: str,
-        reason: Reason = Reason.MALFORMED_MESSAGE,
-        penalty: Penalty = Penalty.MALICIOUS,
-    ) -> None:
-        super().__init__(reason, detail, penalty)
-
-
-def _short(what: str) -> WireError:
-    return WireError(f"{what}: the message ends early")
-
-
-def _prefix(length: int) -> bytes:
-    return _PREFIXES[length] if length < 2_048 else _U64.pack(length)
-
-
-def _fixed_format(kind: Field) -> str | None:
-    """The struct format of a fixed-width field that is a single value, else None."""
-    if isinstance(kind, Integer):
-        return _FORMATS[kind.size]
-    if isinstance(kind, Raw):
-        return f"{kind.size}s"
-    return None
-
-
-def _check_raw(value: Any, size: int, name: str) -> None:
-    if type(value) is not bytes or len(value) != size:
-        raise ValueError(f"{name}: exactly {size} bytes are needed")
-
-
-def _length_reader(limit: int, item_minimum: int, name: str) -> Callable[[bytes, int], int]:
-    unpack = _U64.unpack_from
-
-    def read(data: bytes, at: int) -> int:
-        if at + 8 > len(data):
-            raise _short(name)
-        count: int = unpack(data, at)[0]
-        if count > limit:
-            raise WireError(f"{name}: count {count} above the maximum of {limit}", Reason.OVERSIZE)
-        if count * item_minimum > len(data) - at - 8:
-            raise WireError(f"{name}: count {count} is more than the {len(data) - at - 8} bytes left can hold")
-        return count
-
-    return read
-
-
-def _blob(limit: int, name: str) -> tuple[Reader, Writer]:
-    length_of = _length_reader(limit, 1, name)
-
-    def read(data: bytes, at: int) -> tuple[bytes, int]:
-        end = at + 8 + length_of(data, at)
-        return data[at + 8 : end], end
-
-    def write(value: bytes, out: list[bytes]) -> None:
-        if len(value) > limit:
-            raise ValueError(f"{name}: {len(value)} bytes, at most {limit} are allowed")
-        out.append(_prefix(len(value)))
-        out.append(value)
-
-    return read, write
-
-
-def _text(limit: int, name: str) -> tuple[Reader, Writer]:
-    read_bytes, write_bytes = _blob(limit, name)
-
-    def read(data: bytes, at: int) -> tuple[str, int]:
-        raw, end = read_bytes(data, at)
-        try:
-            return raw.decode(), end
-        except UnicodeDecodeError as error:
-            raise WireError(f"{name}: not UTF-8 at byte {error.start}") from None
-
-    def write(value: str, out: list[bytes]) -> None:
-        write_bytes(value.encode(), out)
-
-    return read, write
-
-
-def _blob_list(item: Blob, limit: int, name: str) -> tuple[Reader, Writer]:
-    count_of = _length_reader(limit, 8, name)
-    unpack = _U64.unpack_from
-    item_limit = item.limit
-
-    def read(data: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
-        count = count_of(data, at)
-        at += 8
-        end = len(data)
-        if count > 3:
-            # Items of one length (headers mostly are): all prefixes are compared at once, then cut in one call.
-            first: int = unpack(data, at)[0]
-            stride = 8 + first
-            if first <= item_limit and at + count * stride <= end:
-                body = data[at : at + count * stride]
-                prefix = data[at : at + 8]
-                if all(body[k::stride] == prefix[k : k + 1] * count for k in range(8)):
-                    cut = Struct(f"8x{first}s")
-                    return tuple([piece for (piece,) in cut.iter_unpack(body)]), at + count * stride
-        items: list[bytes] = []
-        append = items.append
-        for _ in range(count):
-            if at + 8 > end:
-                raise _short(name)
-            length: int = unpack(data, at)[0]
-            at += 8
-            if length > item_limit:
-                raise WireError(f"{name}: item of {length} bytes, at most {item_limit} are allowed", Reason.OVERSIZE)
-            stop = at + length
-            if stop > end:
-                raise _short(name)
-            append(data[at:stop])
-            at = stop
-        return tuple(items), at
-
-    def write(values: Any, out: list[bytes]) -> None:
-        if len(values) > limit:
-            raise ValueError(f"{name}: {len(values)} items, at most {limit} are allowed")
-        out.append(_prefix(len(values)))
-        prefixes = _PREFIXES
-        for value in values:
-            length = len(value)
-            if length > item_limit:
-                raise ValueError(f"{name}: item of {length} bytes, at most {item_limit} are allowed")
-            out.append(prefixes[length] if length < 2_048 else _U64.pack(length))
-            out.append(value)
-
-    return read, write
-
-
-def _raw_list(item: Raw, limit: int, name: str) -> tuple[Reader, Writer]:
-    size = item.size
-    count_of = _length_reader(limit, size, name)
-    cut = Struct(f"{size}s")
-
-    def read(data: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
-        end = at + 8 + count_of(data, at) * size
-        return tuple([piece for (piece,) in cut.iter_unpack(data[at + 8 : end])]), end
-
-    def write(values: Any, out: list[bytes]) -> None:
-        if len(values) > limit:
-            raise ValueError(f"{name}: {len(values)} items, at most {limit} are allowed")
-        for value in values:
-            _check_raw(value, size, name)
-        out.append(_prefix(len(values)))
-        out.extend(values)
-
-    return read, write
-
-
-def _fixed_tuple_list(layout: Struct, kinds: tuple[Field, ...], limit: int, name: str) -> tuple[Reader, Writer]:
-    count_of = _length_reader(limit, layout.size, name)
-    raws = [(index, kind.size) for index, kind in enumerate(kinds) if isinstance(kind, Raw)]
-
-    def read(data: bytes, at: int) -> tuple[tuple[Any, ...], int]:
-        end = at + 8 + count_of(data, at) * layout.size
-        return tuple(layout.iter_unpack(data[at + 8 : end])), end
-
-    def write(values: Any, out: list[bytes]) -> None:
-        if len(values) > limit:
-            raise ValueError(f"{name}: {len(values)} items, at most {limit} are allowed")
-        out.append(_prefix(len(values)))
-        for value in values:
-            for index, size in raws:
-                _check_raw(value[index], size, name)
-            out.append(layout.pack(*value))
-
-    return read, write
-
-
-def _list(item: Field, limit: int, name: str) -> tuple[Reader, Writer]:
-    if isinstance(item, Blob):
-        return _blob_list(item, limit, name)
-    if isinstance(item, Raw):
-        return _raw_list(item, limit, name)
-    if isinstance(item, TupleOf):
-        formats = [_fixed_format(kind) for kind in item.items]
-        if None not in formats:
-            return _fixed_tuple_list(Struct("<" + "".join(map(str, formats))), item.items, limit, name)
-    count_of = _length_reader(limit, item.minimum, name)
-    read_item, write_item = _compile(item, name)
-
-    def read(data: bytes, at: int) -> tuple[tuple[Any, ...], int]:
-        count = count_of(data, at)
-        at += 8
-        items = []
-        for _ in range(count):
-            value, at = read_item(data, at)
-            items.append(value)
-        return tuple(items), at
-
-    def write(values: Any, out: list[bytes]) -> None:
-        if len(values) > limit:
-            raise ValueError(f"{name}: {len(values)} items, at most {limit} are allowed")
-        out.append(_prefix(len(values)))
-        for value in values:
-            write_item(value, out)
-
-    return read, write
-
-
-def _scalar(kind: Field, name: str) -> tuple[Reader, Writer]:
-    layout = Struct(f"<{_fixed_format(kind)}")
-    size = kind.size if isinstance(kind, Raw) else 0
-
-    def read(data: bytes, at: int) -> tuple[Any, int]:
-        if at + layout.size > len(data):
-            raise _short(name)
-        return layout.unpack_from(data, at)[0], at + layout.size
-
-    def write(value: Any, out: list[bytes]) -> None:
-        if size:
-            _check_raw(value, size, name)
-        out.append(layout.pack(value))
-
-    return read, write
-
-
-def _tuple(kinds: tuple[Field, ...], name: str) -> tuple[Reader, Writer]:
-    parts = [_compile(kind, name) for kind in kinds]
-
-    def read(data: bytes, at: int) -> tuple[tuple[Any, ...], int]:
-        values = []
-        for read_part, _ in parts:
-            value, at = read_part(data, at)
-            values.append(value)
-        return tuple(values), at
-
-    def write(value: Any, out: list[bytes]) -> None:
-        for (_, write_part), part in zip(parts, value, strict=True):
-            write_part(part, out)
-
-    return read, write
-
-
-def _compile(kind: Field, name: str) -> tuple[Reader, Writer]:
-    if isinstance(kind, Blob):
-        return _blob(kind.limit, name)
-    if isinstance(kind, Text):
-        return _text(kind.limit, name)
-    if isinstance(kind, ListOf):
-        return _list(kind.item, kind.limit, name)
-    if isinstance(kind, TupleOf):
-        return _tuple(kind.items, name)
-    return _scalar(kind, name)
-
-
-def _compile_fixed(spec: Spec, formats: list[str]) -> tuple[Callable[[bytes], Message], Callable[[Any], bytes]]:
-    """A message of fixed-width fields alone is one pack and one unpack."""
-    layout = Struct("<I" + "".join(formats))
-    cls, tag, size = spec.cls, spec.tag, layout.size
-    names = [name for name, _ in spec.fields]
-    raws = [(name, kind.size) for name, kind in spec.fields if isinstance(kind, Raw)]
-
-    def read(data: bytes) -> Message:
-        if len(data) != size:
-            raise WireError(f"{spec.name}: {len(data)} bytes instead of {size}")
-        return cls(*layout.unpack(data)[1:])
-
-    def write(message: Any) -> bytes:
-        for name, length in raws:
-            _check_raw(getattr(message, name), length, f"{spec.name}.{name}")
-        return layout.pack(tag, *[getattr(message, name) for name in names])
-
-    return read, write
-
-
-def _compile_message(spec: Spec) -> tuple[Callable[[bytes], Message], Callable[[Any], bytes]]:
-    formats = [_fixed_format(kind) for _, kind in spec.fields]
-    if None not in formats:
-        return _compile_fixed(spec, [str(one) for one in formats])
-    parts = [(name, *_compile(kind, f"{spec.name}.{name}")) for name, kind in spec.fields]
-    cls, tag, maximum = spec.cls, _U32.pack(spec.tag), spec.maximum
-
-    def read(data: bytes) -> Message:
-        if len(data) > maximum:
-            raise WireError(f"{spec.name}: {len(data)} bytes, at most {maximum} are allowed", Reason.OVERSIZE)
-        at = 4
-        values = []
-        for _, read_part, _ in parts:
-            value, at = read_part(data, at)
-            values.append(value)
-        if at != len(data):
-            raise WireError(f"{spec.name}: {len(data) - at} bytes follow the message")
-        return cls(*values)
-
-    def write(message: Any) -> bytes:
-        out = [tag]
-        for name, _, write_part in parts:
-            write_part(getattr(message, name), out)
-        data = b"".join(out)
-        if len(data) > maximum:
-            raise ValueError(f"{spec.name}: {len(data)} bytes, at most {maximum} are allowed")
-        return data
-
-    return read, write
+from chainp2p.wire.schema import Message, Raw, Registry, Spec
+
+__all__ = ["Codec", "MessageReader", "WireError", "decode", "encode"]
+
+#: (data, position after the tag, end of the message) -> the message
+MessageReader: TypeAlias = Callable[[bytes, int, int], Message]
+MessageWriter: TypeAlias = Callable[[Any], bytes]
+
+#: Fields that make up one struct, or one field that is read by its own function.
+_Step: TypeAlias = "tuple[str | None, list[tuple[str, Any]]]"
+
+
+def _steps(spec: Spec) -> list[_Step]:
+    """Group neighbouring fixed-width fields: (struct format, fields), or (None, [one field])."""
+    steps: list[_Step] = []
+    for fixed, group in groupby(spec.fields, key=lambda field: fixed_format(field[1]) is not None):
+        fields = list(group)
+        if fixed:
+            steps.append(("".join(str(fixed_format(kind)) for _, kind in fields), fields))
+        else:
+            steps += [(None, [field]) for field in fields]
+    return steps
+
+
+def _names(fields: list[tuple[str, Any]]) -> str:
+    return "".join(f"{name}, " for name, _ in fields)
+
+
+def _compile(lines: list[str], scope: dict[str, Any], spec: Spec) -> Any:
+    exec(compile("\n".join(lines), f"<codec of {spec.name}>", "exec"), scope)
+    return scope.pop("made")
+
+
+def _reader(spec: Spec) -> MessageReader:
+    """Write and compile the decoder of one message."""
+    steps = _steps(spec)
+    cls, maximum, name = spec.cls, spec.maximum - 4, spec.name
+
+    def wrong_size(size: int) -> WireError:
+        if size > maximum:
+            return WireError(f"{name}: {size + 4} bytes, at most {maximum + 4} are allowed", Reason.OVERSIZE)
+        return WireError(f"{name}: {size + 4} bytes instead of {maximum + 4}")
+
+    def left_over(size: int) -> WireError:
+        return WireError(f"{name}: {size} bytes follow the message")
+
+    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "wrong_size": wrong_size, "left_over": left_over}
+    lines = ["def made(data, at, end):"]
+    fixed_alone = all(layout is not None for layout, _ in steps)
+    if fixed_alone:
+        lines.append(f"    if end - at != {maximum}: raise wrong_size(end - at)")
+    else:
+        lines.append(f"    if end - at > {maximum}: raise wrong_size(end - at)")
+    for index, (layout, fields) in enumerate(steps):
+        if layout is None:
+            ((field, kind),) = fields
+            scope[f"read_{index}"] = compile_field(kind, f"{name}.{field}")[0]
+            lines.append(f"    {field}, at = read_{index}(data, at, end)")
+            continue
+        struct = Struct("<" + layout)
+        scope[f"unpack_{index}"] = struct.unpack_from
+        if not fixed_alone:
+            scope["short"] = short
+            lines.append(f"    if at + {struct.size} > end: raise short({name + '.' + fields[0][0]!r})")
+        lines.append(f"    {_names(fields)}= unpack_{index}(data, at)")
+        if not fixed_alone:
+            lines.append(f"    at += {struct.size}")
+    if not fixed_alone:
+        lines.append("    if at != end: raise left_over(end - at)")
+    lines.append("    message = new(cls)")
+    for field, _ in spec.fields:
+        scope[f"set_{field}"] = getattr(cls, field).__set__
+        lines.append(f"    set_{field}(message, {field})")
+    lines.append("    return message")
+    made: MessageReader = _compile(lines, scope, spec)
+    return made
+
+
+def _writer(spec: Spec) -> MessageWriter:
+    """Write and compile the encoder of one message."""
+    steps = _steps(spec)
+    name, maximum = spec.name, spec.maximum
+
+    def wrong_raw(field: str, size: int) -> ValueError:
+        return ValueError(f"{name}.{field}: exactly {size} bytes are needed")
+
+    def too_long(size: int) -> ValueError:
+        return ValueError(f"{name}: {size} bytes, at most {maximum} are allowed")
+
+    scope: dict[str, Any] = {"wrong_raw": wrong_raw, "too_long": too_long, "join": b"".join}
+    lines = ["def made(message):"]
+    lines += [f"    {field} = message.{field}" for field, _ in spec.fields]
+    lines += [
+        f"    if len({field}) != {kind.size}: raise wrong_raw({field!r}, {kind.size})"
+        for field, kind in spec.fields
+        if isinstance(kind, Raw)
+    ]
+    # The tag belongs to the first run of fixed-width fields.
+    if not steps or steps[0][0] is None:
+        steps.insert(0, ("", []))
+    for index, (layout, fields) in enumerate(steps):
+        last = index == len(steps) - 1
+        if layout is not None:
+            tag = "" if index else f"{spec.tag}, "
+            scope[f"pack_{index}"] = Struct("<" + ("" if index else "I") + layout).pack
+            packed = f"pack_{index}({tag}{_names(fields)})"
+            if not fields:
+                scope["tag"] = Struct("<I").pack(spec.tag)
+                packed = "tag"
+            if len(steps) == 1:
+                lines.append(f"    return {packed}")
+            else:
+                lines.append(f"    out.append({packed})" if index else f"    out = [{packed}]")
+            continue
+        ((field, kind),) = fields
+        if last:
+            scope["tail"] = compile_tail(kind, f"{name}.{field}")
+            head = "out[0]" if index == 1 else "join(out)"
+            lines.append(f"    data = tail({head}, {field})")
+        else:
+            scope[f"write_{index}"] = compile_field(kind, f"{name}.{field}")[1]
+            lines.append(f"    write_{index}({field}, out)")
+    if len(steps) > 1:
+        if steps[-1][0] is not None:
+            lines.append("    data = join(out)")
+        lines += [f"    if len(data) > {maximum}: raise too_long(len(data))", "    return data"]
+    made: MessageWriter = _compile(lines, scope, spec)
+    return made
 
 
 class Codec:
-    """Encoder and decoder of all messages of a registry."""
+    """Encoder and decoder of all messages of a registry.
+
+    :ivar readers: tag as its four octets -> (spec, reader), for callers that hold the message in a larger buffer.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._readers: dict[int, Callable[[bytes], Message]] = {}
-        self._writers: dict[type[Message], Callable[[Any], bytes]] = {}
-        for tag, spec in registry.by_tag.items():
-            self._readers[tag], self._writers[spec.cls] = _compile_message(spec)
+        self.readers: dict[bytes, tuple[Spec, MessageReader]] = {
+            tag.to_bytes(4, "little"): (spec, _reader(spec)) for tag, spec in registry.by_tag.items()
+        }
+        self._readers = {tag: reader for tag, (_, reader) in self.readers.items()}
+        self._writers: dict[type, MessageWriter] = {spec.cls: _writer(spec) for spec in registry.by_tag.values()}
 
     def encode(self, message: Message) -> bytes:
         """Return the bytes of *message*; ValueError if a value does not fit its field."""
         try:
-            return self._writers[type(message)](message)
+            return self._writers[message.__class__](message)
         except StructError as error:
             raise ValueError(f"{type(message).__name__}: {error}") from None
 
     def decode(self, data: bytes) -> Message:
         """Return the message; raises :exc:`WireError` for anything that is not exactly one."""
+        reader = self._readers.get(data[:4])
+        if reader is not None:
+            return reader(data, 4, len(data))
         if len(data) < 4:
             raise WireError(f"{len(data)} bytes are no message: the tag alone has 4")
-        tag: int = _U32.unpack_from(data)[0]
-        reader = self._readers.get(tag)
-        if reader is None:
-            raise WireError(f"unknown tag {tag}")
-        return reader(data)
+        raise WireError(f"unknown tag {int.from_bytes(data[:4], 'little')}")
 
 
 CODEC = Codec(CORE)
