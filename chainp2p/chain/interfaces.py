@@ -97,12 +97,14 @@ class HeadersRejected(Exception):
 
     :param index: position of the first bad header; those before it were good (and stored, by ``add_headers``).
     :param when: set when it is merely too early (Unix time in seconds): no fault.
+    :param condemned: it descends from a block that failed: its signer's fault, not that of whoever passes it on.
     """
 
     index: int
     reason: str
     when: float | None = None
     parent_missing: bool = False
+    condemned: bool = False
 
 
 @frozen

@@ -1,0 +1,230 @@
+"""Headers, bodies and the best chain in SQLite: what every chain stores, whatever its blocks mean.
+
+One connection, used by one lane. A chain adds tables of its own to the same database and writes them inside the same
+:meth:`ChainStore.transaction`, so that a block and all its effects are one commit: kill -9 at any point leaves the
+chain at some height, with nothing to repair.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from attrs import frozen
+
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.errors import StartupError
+
+__all__ = ["SCHEMA", "ChainStore", "HeaderRow", "is_private"]
+
+#: Version of the tables; a database with a higher one is refused, a lower one is migrated when there is one.
+SCHEMA = 1
+
+#: Pages of the write-ahead log before SQLite copies them back (4 KiB each): one copy takes up to 50 ms.
+_CHECKPOINT_PAGES = 4000
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS headers(
+    hash BLOB PRIMARY KEY, parent BLOB NOT NULL, height INTEGER NOT NULL, rank BLOB NOT NULL,
+    bad INTEGER NOT NULL, rest BLOB NOT NULL, raw BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS headers_by_height ON headers(height);
+CREATE TABLE IF NOT EXISTS bodies(hash BLOB PRIMARY KEY, raw BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS best(height INTEGER PRIMARY KEY, hash BLOB NOT NULL);
+"""
+
+_INFO = "hash, parent, height, rank"
+
+
+@frozen
+class HeaderRow:
+    """A stored header; *rest* is the chain's own, *body* tells whether its block is stored."""
+
+    info: HeaderInfo
+    rest: bytes
+    raw: bytes
+    bad: bool
+    body: bool
+
+
+def is_private(connection: sqlite3.Connection) -> bool:
+    """Whether no second connection would see this database (it has no file)."""
+    return not connection.execute("PRAGMA database_list").fetchone()[2]
+
+
+class ChainStore:
+    """See the module.
+
+    :param tables: SQL that creates the chain's own tables where they do not exist.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, tables: str = "") -> None:
+        self.connection = connection
+        connection.isolation_level = None
+        self.execute: Callable[..., sqlite3.Cursor] = connection.execute
+        self._tables = tables
+
+    def open(self, genesis_hash: bytes) -> bool:
+        """Make or check the tables; tell whether the database is new. StartupError if it is not this chain's."""
+        execute = self.execute
+        version = execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA:
+            raise StartupError(f"the chain database has schema {version}, this version knows {SCHEMA}: upgrade")
+        execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        execute("BEGIN IMMEDIATE")
+        try:
+            for statement in (_TABLES + self._tables).split(";"):
+                if statement.strip():
+                    execute(statement)
+            stored = self.meta("genesis")
+            if stored is None:
+                self.set_meta("genesis", genesis_hash)
+            elif stored != genesis_hash:
+                raise StartupError(
+                    f"the chain database belongs to another network: its genesis is 0x{stored.hex()}, "
+                    f"ours is 0x{genesis_hash.hex()}"
+                )
+            execute(f"PRAGMA user_version={SCHEMA}")
+        except BaseException:
+            execute("ROLLBACK")
+            raise
+        execute("COMMIT")
+        return stored is None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside are one commit, or none of them happens."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    # -- small values
+
+    def meta(self, key: str) -> bytes | None:
+        """A named value."""
+        row = self.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def set_meta(self, key: str, value: bytes | None) -> None:
+        """Replace a named value; None removes it."""
+        if value is None:
+            self.execute("DELETE FROM meta WHERE key=?", (key,))
+        else:
+            self.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (key, value))
+
+    # -- headers
+
+    def add_header(self, info: HeaderInfo, rest: bytes, raw: bytes) -> None:
+        """Store a header that is not stored yet."""
+        row = (info.hash, info.parent, info.height, info.rank, rest, raw)
+        self.execute(f"INSERT INTO headers({_INFO}, bad, rest, raw) VALUES(?,?,?,?,0,?,?)", row)
+
+    def mark_bad(self, hashes: Iterable[bytes]) -> None:
+        """Note that these headers failed, or descend from one that did."""
+        self.connection.executemany("UPDATE headers SET bad=1 WHERE hash=?", ((hash,) for hash in hashes))
+
+    def header(self, hash: bytes) -> HeaderRow | None:
+        """A header by hash."""
+        return next(self._rows("h.hash=?", (hash,)), None)
+
+    def headers_from(self, height: int) -> Iterator[HeaderRow]:
+        """All headers at *height* and above, lower ones first."""
+        return self._rows("h.height>=? ORDER BY h.height", (height,))
+
+    def _rows(self, condition: str, values: tuple[object, ...]) -> Iterator[HeaderRow]:
+        rows = self.execute(
+            "SELECT h.hash, h.parent, h.height, h.rank, h.rest, h.raw, h.bad, b.rowid FROM headers h"
+            f" LEFT JOIN bodies b ON b.hash=h.hash WHERE {condition}",
+            values,
+        )
+        for hash, parent, height, rank, rest, raw, bad, body in rows:
+            yield HeaderRow(HeaderInfo(hash, parent, height, rank), rest, raw, bool(bad), body is not None)
+
+    def info(self, hash: bytes) -> HeaderInfo | None:
+        """What is known of a hash."""
+        row = self.execute(f"SELECT {_INFO} FROM headers WHERE hash=?", (hash,)).fetchone()
+        return None if row is None else HeaderInfo(*row)
+
+    def raw_header(self, hash: bytes) -> bytes | None:
+        """The bytes of a header."""
+        row = self.execute("SELECT raw FROM headers WHERE hash=?", (hash,)).fetchone()
+        return None if row is None else row[0]
+
+    # -- bodies
+
+    def add_body(self, hash: bytes, raw: bytes) -> None:
+        """Store a block."""
+        self.execute("INSERT OR REPLACE INTO bodies(hash, raw) VALUES(?,?)", (hash, raw))
+
+    def body(self, hash: bytes) -> bytes | None:
+        """A stored block."""
+        row = self.execute("SELECT raw FROM bodies WHERE hash=?", (hash,)).fetchone()
+        return None if row is None else row[0]
+
+    def drop_body(self, hash: bytes) -> None:
+        """Forget a block."""
+        self.execute("DELETE FROM bodies WHERE hash=?", (hash,))
+
+    # -- the best connected chain
+
+    def set_best(self, height: int, hash: bytes) -> None:
+        """Put a block on the best chain."""
+        self.execute("INSERT OR REPLACE INTO best VALUES(?,?)", (height, hash))
+
+    def cut_best(self, height: int) -> None:
+        """Take all above *height* off the best chain."""
+        self.execute("DELETE FROM best WHERE height>?", (height,))
+
+    def hash_at(self, height: int) -> bytes | None:
+        """The best chain's hash at *height*."""
+        row = self.execute("SELECT hash FROM best WHERE height=?", (height,)).fetchone()
+        return None if row is None else row[0]
+
+    def height_on_best(self, hash: bytes) -> int | None:
+        """The height of *hash*, if it is on the best chain."""
+        row = self.execute(
+            "SELECT b.height FROM headers h JOIN best b ON b.height=h.height AND b.hash=h.hash WHERE h.hash=?", (hash,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def headers_after(self, hash: bytes, count: int) -> list[bytes] | None:
+        """At most *count* raw headers that follow *hash* on the best chain; None: it is not on it."""
+        height = self.height_on_best(hash)
+        if height is None:
+            return None
+        rows = self.execute(
+            "SELECT h.raw FROM best b JOIN headers h ON h.hash=b.hash"
+            " WHERE b.height>? AND b.height<=? ORDER BY b.height",
+            (height, height + count),
+        )
+        return [row[0] for row in rows]
+
+    def blocks_from(self, hash: bytes, count: int, max_bytes: int) -> list[bytes] | None:
+        """See ``IChain.blocks_from``."""
+        height = self.height_on_best(hash)
+        if height is None:
+            body = self.body(hash)
+            return None if body is None else [body]
+        rows = self.execute(
+            "SELECT d.raw FROM best b JOIN bodies d ON d.hash=b.hash"
+            " WHERE b.height>=? AND b.height<? ORDER BY b.height",
+            (height, height + count),
+        )
+        found: list[bytes] = []
+        size = 0
+        for (raw,) in rows:
+            size += len(raw)
+            if found and size > max_bytes:
+                break
+            found.append(raw)
+        return found or None
+
+    def ancestors(self, hash: bytes) -> Iterator[HeaderRow]:
+        """The header *hash* and those below it, one query each."""
+        row = self.header(hash)
+        while row is not None:
+            yield row
+            row = self.header(row.info.parent)

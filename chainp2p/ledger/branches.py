@@ -1,0 +1,307 @@
+"""All headers this node knows: their checks, the tree above the finalized block, and conflicts of finality.
+
+Works on the lane that owns the database; the caller opens the transactions. In memory is the tree from 1,024 blocks
+below the finalized block on; what is older is read when a header asks for it. Every 64th height stores its count of
+votes, so that a start, or a fork from far below, recounts from there instead of from genesis.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from attrs import frozen
+
+from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected
+from chainp2p.chain.store import ChainStore, HeaderRow
+from chainp2p.chain.tree import HeaderTree, Node
+from chainp2p.ledger.equivocation import Evidence, SealWatch
+from chainp2p.ledger.finality import Mark, decode_tally, encode_tally
+from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.header import Header, HeaderError
+from chainp2p.ledger.poa import Entry, HeaderInvalid, Slots, rank_of
+from chainp2p.primitives import rlp
+
+__all__ = ["Branches", "Candidate"]
+
+#: The tree goes this many blocks below the finalized one: late side blocks find their parents there.
+KEPT_BELOW_FINALIZED = 1024
+#: A count of votes is stored at each multiple of this height.
+TALLY_INTERVAL = 64
+#: The memory is freed in steps of this many blocks.
+_PRUNE_STEP = 64
+
+
+@frozen(eq=False)
+class Candidate:
+    """A header that passed its checks.
+
+    :param node: set once it is in the tree; a header far below the finalized block never is.
+    :param live: it descends from the finalized block.
+    """
+
+    info: HeaderInfo
+    entry: Entry
+    header: Header
+    node: Node[Entry] | None
+    live: bool
+    parent: "Candidate | Node[Entry] | None"
+
+
+class Branches:
+    """See the module."""
+
+    def __init__(self, genesis: Genesis, slots: Slots, store: ChainStore) -> None:
+        self._genesis = genesis
+        self._slots = slots
+        self._store = store
+        self.conflict: FinalityConflict | None = None
+        self.found_conflict: FinalityConflict | None = None
+        self.evidence: list[Evidence] = []
+        self.fresh: list[Candidate] = []
+        self._dismissed: set[bytes] = set()
+
+    tree: HeaderTree[Entry]
+
+    # -- start
+
+    def create(self) -> None:
+        """Store the genesis header in a new database."""
+        header = self._genesis.header
+        entry = self._slots.first()
+        info = HeaderInfo(header.hash, header.parent, 0, rank_of(entry, 0))
+        self._store.add_header(info, _pack(entry, 0), header.raw)
+        self._store.set_meta("finalized", header.hash)
+
+    def load(self) -> None:
+        """Build the tree from the database."""
+        store = self._store
+        hash = store.meta("finalized")
+        assert hash is not None
+        final = store.info(hash)
+        assert final is not None
+        floor = max(0, final.height - KEPT_BELOW_FINALIZED) // TALLY_INTERVAL * TALLY_INTERVAL
+        lowest = store.hash_at(floor)
+        row = store.header(lowest) if lowest is not None else None
+        assert row is not None
+        self.tree = HeaderTree(row.info, self._counted(row))
+        self._watch = SealWatch(self.tree)
+        self._dismissed = set(_hashes(store.meta("dismissed") or b""))
+        for row in store.headers_from(floor):
+            if self.tree.get(row.info.hash) is None:
+                parent = self.tree.get(row.info.parent)
+                entry = self._counted(row) if parent is None else self._recount(row, parent.data)
+                self._watch.saw(self.tree.add(row.info, entry, row.body, row.bad))
+        node = self.tree.get(hash)
+        assert node is not None
+        self.tree.finalize(node)
+        self.conflict = self._load_conflict()
+
+    def _counted(self, row: HeaderRow) -> Entry:
+        """The entry of a header that has its count stored."""
+        header = Header.decode(row.raw)
+        signer, tally = rlp.decode_list(row.rest)
+        assert isinstance(signer, bytes) and isinstance(tally, bytes)
+        base = int.from_bytes(header.mix_hash, "big") if header.number else 0
+        fees = header.gas_limit, header.gas_used, header.base_fee
+        return Entry(header.nonce, base, signer, header.timestamp, *fees, decode_tally(tally))
+
+    def _recount(self, row: HeaderRow, parent: Entry) -> Entry:
+        signer = rlp.decode_list(row.rest)[0]
+        assert isinstance(signer, bytes)
+        return self._slots.entry(Header.decode(row.raw), parent, row.info.height, signer)
+
+    # -- headers
+
+    def check(self, raws: Sequence[bytes], now: float) -> list[HeaderInfo]:
+        """Check consecutive headers, storing nothing; raises HeadersRejected."""
+        above: dict[bytes, Candidate] = {}
+        found = []
+        for index, raw in enumerate(raws):
+            candidate = self._check_one(index, raw, above, now)
+            if isinstance(candidate, HeaderInfo):
+                found.append(candidate)
+                continue
+            above[candidate.info.hash] = candidate
+            found.append(candidate.info)
+            self._look_for_conflict(candidate)
+        return found
+
+    def add(self, raws: Sequence[bytes], now: float) -> list[HeaderInfo]:
+        """Check and store consecutive headers; raises HeadersRejected, with those before the bad one stored."""
+        found = []
+        for index, raw in enumerate(raws):
+            found.append(self.add_one(raw, now, index))
+        return found
+
+    def add_one(self, raw: bytes, now: float, index: int = 0) -> HeaderInfo:
+        """Check and store one header; raises HeadersRejected."""
+        candidate = self._check_one(index, raw, {}, now)
+        if isinstance(candidate, HeaderInfo):
+            return candidate
+        return self.store(candidate).info
+
+    def store(self, candidate: Candidate) -> Candidate:
+        """Store a header that passed its checks."""
+        info, entry = candidate.info, candidate.entry
+        self._store.add_header(info, _pack(entry, info.height), candidate.header.raw)
+        node = None
+        if info.height >= self.tree.floor:
+            node = self.tree.add(info, entry)
+            for evidence in self._watch.saw(node):
+                if evidence not in self.evidence:
+                    self.evidence.append(evidence)
+        stored = Candidate(info, entry, candidate.header, node, candidate.live, candidate.parent)
+        self.fresh.append(stored)
+        self._look_for_conflict(stored)
+        return stored
+
+    def candidate(self, header: Header, now: float) -> "Candidate | HeaderInfo":
+        """Check one decoded header; HeaderInfo if it is known; raises HeadersRejected."""
+        return self._check_decoded(0, header, {}, now)
+
+    def _check_one(self, index: int, raw: bytes, above: dict[bytes, Candidate], now: float) -> "Candidate | HeaderInfo":
+        try:
+            header = Header.decode(raw)
+        except HeaderError as error:
+            raise HeadersRejected(index, str(error)) from None
+        return self._check_decoded(index, header, above, now)
+
+    def _check_decoded(
+        self, index: int, header: Header, above: dict[bytes, Candidate], now: float
+    ) -> "Candidate | HeaderInfo":
+        node = self.tree.get(header.hash)
+        if node is not None:
+            if node.bad:
+                raise HeadersRejected(index, "the block failed before", condemned=True)
+            return node.info
+        below = above.get(header.parent)
+        parent: Candidate | Node[Entry] | None = self.tree.get(header.parent) if below is None else below
+        if isinstance(parent, Node) and parent.bad:
+            raise HeadersRejected(index, "it descends from a block that failed", condemned=True)
+        if parent is None:
+            known = self._store.header(header.hash)
+            if known is not None:
+                return known.info
+            info, data, live = self._deep(index, header.parent)
+        elif isinstance(parent, Candidate):
+            info, data, live = parent.info, parent.entry, parent.live
+        else:
+            info, data, live = parent.info, parent.data, parent.live
+        height = info.height + 1
+        try:
+            entry = self._slots.check(header, data, height)
+        except HeaderInvalid as error:
+            raise HeadersRejected(index, str(error)) from None
+        if self._slots.is_early(header, now):
+            raise HeadersRejected(index, "it comes from the future", when=self._slots.not_before(header))
+        own = HeaderInfo(header.hash, header.parent, height, rank_of(entry, height))
+        return Candidate(own, entry, header, None, live, parent)
+
+    def _deep(self, index: int, hash: bytes) -> tuple[HeaderInfo, Entry, bool]:
+        """A stored parent that is below the tree: recount from the last stored count on."""
+        rows: list[HeaderRow] = []
+        for row in self._store.ancestors(hash):
+            if row.bad:
+                raise HeadersRejected(index, "it descends from a block that failed", condemned=True)
+            rows.append(row)
+            if row.info.height % TALLY_INTERVAL == 0:
+                break
+        if not rows:
+            raise HeadersRejected(index, "its parent is not known", parent_missing=True)
+        row = rows.pop()
+        entry = self._counted(row)
+        while rows:
+            row = rows.pop()
+            entry = self._recount(row, entry)
+        return row.info, entry, False
+
+    # -- finality
+
+    def finalize(self, node: Node[Entry]) -> None:
+        """Move finality forward to *node*."""
+        died = self.tree.advance(node)
+        self._store.set_meta("finalized", node.info.hash)
+        for dead in died:
+            self._look_for_conflict_at(dead)
+        floor = max(0, node.info.height - KEPT_BELOW_FINALIZED) // TALLY_INTERVAL * TALLY_INTERVAL
+        if floor >= self.tree.floor + _PRUNE_STEP:
+            self.tree.prune(floor)
+
+    def choose(self, node: Node[Entry], dismissed: bytes | None) -> None:
+        """Put finality at *node* by hand; *dismissed* is the lowest block of a branch that is given up for good."""
+        if dismissed is not None:
+            self._dismissed.add(dismissed)
+            self._store.set_meta("dismissed", b"".join(sorted(self._dismissed)))
+        self.tree.finalize(node)
+        self._store.set_meta("finalized", node.info.hash)
+        self.conflict = None
+        self._store.set_meta("conflict", None)
+
+    def _look_for_conflict(self, candidate: Candidate) -> None:
+        final = self.tree.finalized
+        if candidate.live or candidate.entry.tally.justified.slot < final.data.slot or self.conflict is not None:
+            return
+        self._report(candidate.entry.tally.justified, lambda: _walk_candidate(candidate))
+
+    def _look_for_conflict_at(self, node: Node[Entry]) -> None:
+        if node.data.tally.justified.slot >= self.tree.finalized.data.slot and self.conflict is None:
+            self._report(node.data.tally.justified, lambda: _walk(node))
+
+    def _report(self, mark: Mark, chain: "Callable[[], Iterator[tuple[HeaderInfo, Entry]]]") -> None:
+        """A justified block at *mark* contradicts the finalized one, unless that branch was dismissed."""
+        final = self.tree.finalized
+        theirs = HeaderInfo(mark.hash, b"", 0, bytes(32))
+        voters: set[bytes] = set()
+        for info, entry in chain():
+            if info.hash in self._dismissed:
+                return
+            if entry.slot >= mark.slot:
+                if entry.base < mark.slot or entry.slot == mark.slot:
+                    voters.add(entry.signer)
+                if info.hash == mark.hash:
+                    theirs = info
+        ours = {
+            entry.signer
+            for info, entry in _walk(self.tree.best)
+            if entry.slot >= final.data.slot and (entry.base < final.data.slot or info.hash == final.info.hash)
+        }
+        self.conflict = self.found_conflict = FinalityConflict(final.info, theirs, tuple(sorted(voters & ours)))
+        self._store_conflict(self.conflict)
+
+    def _store_conflict(self, conflict: FinalityConflict) -> None:
+        uint = rlp.encode_uint
+        sides = [[one.hash, one.parent, uint(one.height), one.rank] for one in (conflict.ours, conflict.theirs)]
+        self._store.set_meta("conflict", rlp.encode([*sides, list(conflict.signers)]))
+
+    def _load_conflict(self) -> FinalityConflict | None:
+        data = self._store.meta("conflict")
+        if data is None:
+            return None
+        ours, theirs, signers = rlp.decode_list(data)
+        return FinalityConflict(_info(ours), _info(theirs), tuple(bytes(signer) for signer in signers))  # type: ignore
+
+
+def _pack(entry: Entry, height: int) -> bytes:
+    tally = encode_tally(entry.tally) if height % TALLY_INTERVAL == 0 else b""
+    return rlp.encode([entry.signer, tally])
+
+
+def _info(item: rlp.Item) -> HeaderInfo:
+    hash, parent, height, rank = item
+    return HeaderInfo(bytes(hash), bytes(parent), rlp.decode_uint(height, 8), bytes(rank))  # type: ignore[arg-type]
+
+
+def _hashes(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + 32] for at in range(0, len(data), 32))
+
+
+def _walk(node: Node[Entry] | None) -> Iterator[tuple[HeaderInfo, Entry]]:
+    while node is not None:
+        yield node.info, node.data
+        node = node.parent
+
+
+def _walk_candidate(candidate: Candidate) -> Iterator[tuple[HeaderInfo, Entry]]:
+    step: Candidate | Node[Entry] | None = candidate
+    while isinstance(step, Candidate):
+        yield step.info, step.entry
+        step = step.parent
+    yield from _walk(step)

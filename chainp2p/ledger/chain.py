@@ -1,0 +1,480 @@
+"""The reference chain as the network sees it: Deferreds and events around :class:`LedgerCore`.
+
+All disk work is on one lane; what it did comes back as one :class:`News` value, from which attributes are set and
+then events published, here, on the reactor thread. The pool lives on this side. Reads have a lane of their own.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from chainp2p.chain.interfaces import (
+    Admission,
+    AdmissionResult,
+    BlockProduced,
+    Executor,
+    FinalityConflict,
+    FinalizedChanged,
+    HeaderAdded,
+    HeaderInfo,
+    HeadersRejected,
+    IBlockProducer,
+    IChain,
+    ITransactionPool,
+    TransactionAdded,
+    TransactionDropped,
+    Verdict,
+)
+from chainp2p.chain.store import ChainStore, is_private
+from chainp2p.events import EventBus
+from chainp2p.ledger import block as blocks
+from chainp2p.ledger.core import LedgerCore, News
+from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence
+from chainp2p.ledger.execution import Execution, ValueTransfers
+from chainp2p.ledger.fees import base_fee_floor
+from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.making import BlockMaker, Made
+from chainp2p.ledger.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of
+from chainp2p.ledger.pool import Journaled, Pool, PoolChange, PoolLimits
+from chainp2p.ledger.rows import TABLES, LedgerRows
+from chainp2p.ledger.sealing import SealRecord
+from chainp2p.ledger.senders import SenderRecovery
+from chainp2p.ledger.transaction import transaction_hash
+from chainp2p.ledger.views import Reader, Reads
+from chainp2p.primitives.secp256k1 import public_key
+
+if TYPE_CHECKING:
+    from random import Random
+
+__all__ = ["Ledger"]
+
+#: A reorganisation of so many blocks is worth a person's attention (design: "Fork choice").
+LOUD_REORG = 10
+#: Gas of the cheapest transaction: no block holds more than its gas limit divided by this.
+_CHEAPEST_GAS = 21_000
+
+
+@frozen
+class _Opened:
+    core: LedgerCore
+    maker: BlockMaker | None
+    private: bool
+    news: News
+    pooled: list[Journaled]
+
+
+@implementer(IChain, ITransactionPool, IBlockProducer)
+class Ledger:
+    """See the module.
+
+    :param executor: its pool recovers senders; two lanes are taken from it.
+    :param now: answers Unix time in seconds.
+    :param random: chance, as every chain is given it; this one leaves nothing to chance.
+    :param open_database: opens a file of the data directory in the calling thread.
+    :param signer: private key of 32 bytes to seal with.
+    :param verify: which state roots are checked while syncing; every one is, for both values so far.
+    """
+
+    log = Logger()
+
+    head: HeaderInfo
+    best_header: HeaderInfo
+    finalized: HeaderInfo
+    safe: HeaderInfo
+    pool: Pool
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        *,
+        executor: Executor,
+        now: Callable[[], float],
+        random: "Random",
+        open_database: Callable[[str], sqlite3.Connection],
+        signer: bytes | None = None,
+        verify: str = "batch",
+        pool_limits: PoolLimits | None = None,
+        execution: Execution | None = None,
+        sole_start: bool = False,
+    ) -> None:
+        self.genesis = genesis
+        self.genesis_hash = genesis.hash
+        self.chain_id = genesis.chain_id
+        self.events = EventBus(on_error=self._subscriber_failed)
+        self.conflict: FinalityConflict | None = None
+        self.evidence: list[Evidence] = []
+        self.execution: Execution = ValueTransfers() if execution is None else execution
+        self.slots = Slots(genesis)
+        self.signer_address = None if signer is None else address_of(public_key(signer))
+        self._executor = executor
+        self._now = now
+        self._open_database = open_database
+        self._signer = signer
+        self._pool_limits = PoolLimits() if pool_limits is None else pool_limits
+        self._sole_start = sole_start
+        self._recovery = SenderRecovery(executor)
+        self._opened: _Opened | None = None
+        self._head_slot = 0
+        self._sealed_at = float("-inf")
+        self._highest_slot = 0
+        self._refused_on: bytes | None = None
+        self._pool_added: dict[bytes, Journaled] = {}
+        self._pool_dropped: set[bytes] = set()
+        self._saving = False
+
+    # -- life
+
+    def start(self) -> "Deferred[None]":
+        """Open the database; StartupError."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        self._lane = self._executor.lane("chain")
+        opened: _Opened = await self._lane.run(self._open, self._now())
+        self._opened = opened
+        self.reader = await self._open_reader(opened)
+        news = opened.news
+        self._set(news)
+        floor = base_fee_floor(self.genesis.base_fee)
+        self.pool = Pool(self.chain_id, news.state, news.next_base_fee, news.gas_limit, floor, self._pool_limits)
+        await self._restore_pool(opened.pooled)
+        self._announce(news)
+
+    def _open(self, now: float) -> _Opened:
+        connection = self._open_database("chain.sqlite")
+        seals: sqlite3.Connection | None = None
+        try:
+            record = None
+            if self.signer_address is not None:
+                seals = self._open_database("seal.sqlite")
+                record = SealRecord(seals, self.signer_address, self.genesis_hash, self.slots.slot_at(now))
+            store, rows = ChainStore(connection, TABLES), LedgerRows(connection)
+            core = LedgerCore(self.genesis, self.slots, self.execution, store, rows, record)
+            news = core.load()
+        except BaseException:
+            connection.close()
+            if seals is not None:
+                seals.close()
+            raise
+        maker = None if self._signer is None else BlockMaker(core, self._signer)
+        return _Opened(core, maker, is_private(connection), news, rows.pooled())
+
+    async def _open_reader(self, opened: _Opened) -> Reader:
+        def at(hash: bytes) -> Any:
+            return self._lane.run(opened.core.state_at, hash)
+
+        if opened.private:
+            return Reader(self._lane, Reads(opened.core.store), at, owned=False)
+        lane = self._executor.lane("chain reader")
+
+        def connect() -> Reads:
+            connection = self._open_database("chain.sqlite")
+            connection.execute("PRAGMA query_only=1")
+            return Reads(ChainStore(connection))
+
+        return Reader(lane, await lane.run(connect), at, owned=True)
+
+    async def _restore_pool(self, pooled: list[Journaled]) -> None:
+        for one in pooled:
+            transaction = self.pool.precheck(one.raw)
+            if isinstance(transaction, AdmissionResult):
+                self._pool_dropped.add(transaction.hash)
+                continue
+            sender = await self._recovery.sender(transaction)
+            result, change = self.pool.add(transaction, sender, one.added, one.local)
+            if result.outcome is not Admission.ADMITTED:
+                self._pool_dropped.add(result.hash)
+            self._pool_dropped.update(dropped.hash for dropped in change.dropped)
+
+    def stop(self) -> "Deferred[None]":
+        """Finish what is queued, commit and close."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        await self.reader.close()
+        await self._lane.run(self._close, opened, self._pool_changes())
+
+    def _close(self, opened: _Opened, changes: "tuple[dict[bytes, Journaled], set[bytes]]") -> None:
+        self._write_pool(opened.core, *changes)
+        opened.core.store.connection.close()
+        if opened.core.record is not None:
+            opened.core.record.close()
+
+    def _core(self) -> LedgerCore:
+        if self._opened is None:
+            raise RuntimeError("the ledger is not started")
+        return self._opened.core
+
+    def _subscriber_failed(self, error: Exception) -> None:
+        self.log.failure("a subscriber to the ledger's events failed")
+
+    def settings_hashes(self) -> Sequence[tuple[int, bytes]]:
+        """See ``IChain``."""
+        return self.genesis.settings_hashes()
+
+    # -- reading
+
+    def header(self, hash: bytes) -> "Deferred[bytes | None]":
+        return self.reader.run(ChainStore.raw_header, hash)
+
+    def block(self, hash: bytes) -> "Deferred[bytes | None]":
+        return self.reader.run(ChainStore.body, hash)
+
+    def hash_at(self, height: int) -> "Deferred[bytes | None]":
+        return self.reader.run(ChainStore.hash_at, height)
+
+    def headers_after(self, hash: bytes, count: int) -> "Deferred[list[bytes] | None]":
+        return self.reader.run(ChainStore.headers_after, hash, count)
+
+    def blocks_from(self, hash: bytes, count: int, max_bytes: int) -> "Deferred[list[bytes] | None]":
+        return self.reader.run(ChainStore.blocks_from, hash, count, max_bytes)
+
+    def locate(self, hash: bytes) -> "Deferred[HeaderInfo | None]":
+        return self._lane.run(self._core().locate, hash)
+
+    def header_at(self, height: int) -> "Deferred[HeaderInfo | None]":
+        return self._lane.run(self._core().header_at, height)
+
+    def missing(self, limit: int) -> "Deferred[list[HeaderInfo]]":
+        return self._lane.run(self._core().missing, limit)
+
+    def split(self, raw: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+        return blocks.split(raw)
+
+    def assemble(self, header: bytes, transactions: Sequence[bytes]) -> bytes:
+        return blocks.assemble(header, transactions)
+
+    def block_hash(self, raw: bytes) -> bytes:
+        return blocks.block_hash(raw)
+
+    # -- writing
+
+    def check_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
+        return Deferred.fromCoroutine(self._headers(self._core().check_headers, raws))
+
+    def add_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
+        return Deferred.fromCoroutine(self._headers(self._core().add_headers, raws))
+
+    async def _headers(self, f: Callable[..., Any], raws: Sequence[bytes]) -> list[HeaderInfo]:
+        outcome, news = await self._lane.run(f, raws, self._now())
+        self._apply(news)
+        if isinstance(outcome, HeadersRejected):
+            raise outcome
+        infos: list[HeaderInfo] = outcome
+        return infos
+
+    def submit_block(self, raw: bytes) -> "Deferred[Verdict]":
+        return Deferred.fromCoroutine(self._submit_one(raw))
+
+    async def _submit_one(self, raw: bytes) -> Verdict:
+        return (await self._submit([raw]))[0]
+
+    def submit_blocks(self, raws: Sequence[bytes], header_tip: bytes) -> "Deferred[list[Verdict]]":
+        return Deferred.fromCoroutine(self._submit(raws))
+
+    async def _submit(self, raws: Sequence[bytes]) -> list[Verdict]:
+        core = self._core()
+        known, unknown = self._recovery.look(raws, self.pool)
+        if unknown:
+            headers = [blocks.split(raw)[0] for raw in unknown]
+            wanted = await self._lane.run(core.acceptable, headers, self._now())
+            known.update(await self._recovery.blocks([raw for raw, good in zip(unknown, wanted, strict=True) if good]))
+        verdicts, news = await self._lane.run(core.submit, raws, self._now(), known)
+        self._apply(news)
+        result: list[Verdict] = verdicts
+        return result
+
+    def set_finalized(self, hash: bytes) -> "Deferred[str]":
+        """Put finality at block *hash* by hand; fires with the reason why that cannot be, or with an empty text."""
+        return Deferred.fromCoroutine(self._set_finalized(hash))
+
+    async def _set_finalized(self, hash: bytes) -> str:
+        reason, news = await self._lane.run(self._core().set_finalized, hash)
+        self._apply(news)
+        text: str = reason
+        return text
+
+    # -- what happened
+
+    def _set(self, news: News) -> None:
+        self.head, self.best_header = news.head, news.best_header
+        self.finalized, self.safe, self.conflict = news.finalized, news.safe, news.conflict
+        self._head_slot, self._highest_slot = news.head_slot, news.highest_slot
+        self.evidence.extend(news.evidence)
+        del self.evidence[:-EVIDENCE_MAX]
+
+    def _apply(self, news: News, produced: bytes | None = None) -> None:
+        finalized = self.finalized
+        self._set(news)
+        moved, pool_change = news.moved, PoolChange()
+        if moved is not None:
+            pool_change = self.pool.on_head(
+                news.state, news.next_base_fee, news.gas_limit, moved.included, moved.left, self._now()
+            )
+        publish = self.events.publish
+        for info in news.added:
+            publish(HeaderAdded(info))
+        if moved is not None:
+            publish(moved.change)
+        if produced is not None:
+            publish(BlockProduced(news.head, produced))
+        if news.finalized != finalized:
+            publish(FinalizedChanged(news.finalized))
+        self._pool_moved(pool_change)
+        self._announce(news)
+
+    def _announce(self, news: News) -> None:
+        """Say what a person should know."""
+        if news.moved is not None and len(news.moved.change.left) >= LOUD_REORG:
+            self.log.warn(
+                "reorganisation: {left} blocks left, {entered} entered, head is {height} 0x{hash}",
+                left=len(news.moved.change.left),
+                entered=len(news.moved.change.entered),
+                height=news.head.height,
+                hash=news.head.hash.hex(),
+            )
+        for failed in news.failed:
+            self.log.warn(
+                "block 0x{hash} failed and its signer is at fault: {reason}",
+                hash=failed.hash.hex(),
+                reason=failed.reason,
+            )
+        for one in news.evidence:
+            self.log.warn(
+                "signer 0x{signer} contradicts itself: slot {first_slot} 0x{first}, slot {second_slot} 0x{second}",
+                signer=one.signer.hex(),
+                first=one.first.hex(),
+                first_slot=one.first_slot,
+                second=one.second.hex(),
+                second_slot=one.second_slot,
+            )
+        if news.new_conflict is not None:
+            conflict = news.new_conflict
+            self.log.critical(
+                "finality conflict: 0x{ours} and 0x{theirs} are both justified; sealing has stopped; "
+                "signers on both sides: {signers}",
+                ours=conflict.ours.hash.hex(),
+                theirs=conflict.theirs.hash.hex(),
+                signers=[signer.hex() for signer in conflict.signers],
+            )
+            self.events.publish(conflict)
+
+    # -- pool
+
+    def admit(self, raw: bytes, local: bool) -> "Deferred[AdmissionResult]":
+        return Deferred.fromCoroutine(self._admit(raw, local))
+
+    async def _admit(self, raw: bytes, local: bool) -> AdmissionResult:
+        transaction = self.pool.precheck(raw)
+        if isinstance(transaction, AdmissionResult):
+            return transaction
+        sender = await self._recovery.sender(transaction)
+        result, change = self.pool.add(transaction, sender, self._now(), local)
+        self._pool_moved(change)
+        return result
+
+    def transaction(self, hash: bytes) -> bytes | None:
+        transaction = self.pool.transaction(hash)
+        return None if transaction is None else transaction.raw
+
+    def transaction_hashes(self) -> list[bytes]:
+        return self.pool.hashes()
+
+    def transaction_hash(self, raw: bytes) -> bytes:
+        return transaction_hash(raw)
+
+    def expire(self) -> None:
+        """Drop transactions that waited too long; to be called every minute or so."""
+        self._pool_moved(self.pool.expire(self._now()))
+
+    def _pool_moved(self, change: PoolChange) -> None:
+        for dropped in change.dropped:
+            self._pool_added.pop(dropped.hash, None)
+            self._pool_dropped.add(dropped.hash)
+        for entry in change.added:
+            self._pool_dropped.discard(entry.hash)
+            self._pool_added[entry.hash] = Journaled(entry.transaction.raw, entry.added, entry.local)
+        self._save_pool()
+        for dropped in change.dropped:
+            self.events.publish(TransactionDropped(dropped.hash, dropped.reason))
+        for entry in change.added:
+            self.events.publish(TransactionAdded(entry.hash, len(entry.transaction.raw), entry.local))
+
+    def _pool_changes(self) -> "tuple[dict[bytes, Journaled], set[bytes]]":
+        changes = self._pool_added, self._pool_dropped
+        self._pool_added, self._pool_dropped = {}, set()
+        return changes
+
+    def _save_pool(self) -> None:
+        """Store what changed in the pool; what changes meanwhile gathers for the next time."""
+        if self._saving or self._opened is None or not (self._pool_added or self._pool_dropped):
+            return
+        self._saving = True
+        saved = self._lane.run(self._write_pool, self._opened.core, *self._pool_changes())
+        saved.addErrback(lambda failure: self.log.failure("the pool could not be stored", failure))
+        saved.addCallback(self._saved)
+
+    def _saved(self, _: None) -> None:
+        self._saving = False
+        self._save_pool()
+
+    @staticmethod
+    def _write_pool(core: LedgerCore, added: dict[bytes, Journaled], dropped: set[bytes]) -> None:
+        if added or dropped:
+            with core.store.transaction():
+                core.rows.drop_pooled(dropped)
+                core.rows.add_pooled(added.items())
+
+    # -- production
+
+    def can_produce(self) -> bool:
+        if self._opened is None or self._signer is None or self.conflict is not None:
+            return False
+        return self.signer_address in self.slots.signers(self.head.height + 1)
+
+    def sole_producer(self) -> bool:
+        return self.slots.signers(self.head.height + 1) == (self.signer_address,)
+
+    def next_time(self, now: float) -> float | None:
+        if not self.can_produce() or self._refused_on == self.head.hash:
+            return None
+        if self.slots.on_demand:
+            return max(now, self._sealed_at + ON_DEMAND_INTERVAL) if self.pool.has_executable() else None
+        signers = self.slots.signers(self.head.height + 1)
+        slot = max(self.slots.slot_at(now), self._head_slot + 1, self._highest_slot + 1)
+        slot += (signers.index(self.signer_address) - slot) % len(signers)
+        return max(now, self.slots.start_of(slot))
+
+    def warm_up_seconds(self) -> float:
+        if self._sole_start and self.sole_producer():
+            return 0.0
+        signers = self.slots.signers(self.head.height + 1)
+        return max(WARM_UP_SECONDS, 2 * len(signers) * self.slots.period_ms / 1000)
+
+    def produce(self, now: float) -> "Deferred[bytes | None]":
+        return Deferred.fromCoroutine(self._produce(now))
+
+    async def _produce(self, now: float) -> bytes | None:
+        when = self.next_time(now)
+        if self._opened is None or self._opened.maker is None or when is None or when > now:
+            return None
+        candidates = list(islice(self.pool.best(), self.pool.gas_limit // _CHEAPEST_GAS))
+        head = self.head.hash
+        made: Made | str = await self._lane.run(self._opened.maker.make, now, candidates)
+        if isinstance(made, str):
+            if self.slots.on_demand:
+                self._refused_on = head
+            self.log.debug("no block sealed: {reason}", reason=made)
+            return None
+        self._sealed_at = now
+        self._apply(made.news, made.raw)
+        return made.raw

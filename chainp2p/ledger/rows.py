@@ -1,0 +1,155 @@
+"""The ledger's own tables beside headers and bodies: accounts, undo, receipts, transaction index, pool, evidence."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+from chainp2p.ledger.equivocation import Evidence
+from chainp2p.ledger.pool import Journaled
+from chainp2p.ledger.receipt import Receipt
+from chainp2p.ledger.state import Change
+from chainp2p.primitives import rlp
+
+__all__ = ["TABLES", "LedgerRows"]
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS accounts(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS undo(height INTEGER PRIMARY KEY, hash BLOB NOT NULL, old BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS receipts(block BLOB PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS transactions(
+    hash BLOB PRIMARY KEY, block BLOB NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pool(hash BLOB PRIMARY KEY, raw BLOB NOT NULL, added REAL NOT NULL, local INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS evidence(
+    signer BLOB, first BLOB, first_slot INTEGER, second BLOB, second_slot INTEGER, PRIMARY KEY(first, second));
+"""
+
+
+class LedgerRows:
+    """Reads and writes them; the caller opens the transactions."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._many = connection.executemany
+
+    # -- state
+
+    def accounts(self) -> Iterator[tuple[bytes, bytes]]:
+        """All (hashed key, encoded account)."""
+        yield from self._execute("SELECT key, value FROM accounts")
+
+    def write_accounts(self, values: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Replace accounts; None removes one."""
+        kept, gone = [], []
+        for key, value in values:
+            if value is None:
+                gone.append((key,))
+            else:
+                kept.append((key, value))
+        if kept:
+            self._many("INSERT OR REPLACE INTO accounts VALUES(?,?)", kept)
+        if gone:
+            self._many("DELETE FROM accounts WHERE key=?", gone)
+
+    def add_undo(self, height: int, hash: bytes, changes: Sequence[Change]) -> None:
+        """Note what the accounts were before block *hash*."""
+        old = rlp.encode([[change.key, change.old or b""] for change in changes])
+        self._execute("INSERT OR REPLACE INTO undo VALUES(?,?,?)", (height, hash, old))
+
+    def undo(self, height: int) -> tuple[bytes, tuple[Change, ...]] | None:
+        """(block hash, changes that lead back to the state before it) on the best chain; None: pruned."""
+        row = self._execute("SELECT hash, old FROM undo WHERE height=?", (height,)).fetchone()
+        if row is None:
+            return None
+        changes = []
+        for key, old in rlp.decode_list(row[1]):
+            assert isinstance(key, bytes) and isinstance(old, bytes)
+            changes.append(Change(key, old or None, None))
+        return row[0], tuple(changes)
+
+    def cut_undo(self, height: int) -> None:
+        """Forget the undo rows above *height*: those blocks were left."""
+        self._execute("DELETE FROM undo WHERE height>?", (height,))
+
+    def prune_undo(self, height: int) -> None:
+        """Forget the undo rows up to *height*."""
+        self._execute("DELETE FROM undo WHERE height<=?", (height,))
+
+    # -- blocks of the best chain
+
+    def add_receipts(self, block: bytes, receipts: Sequence[Receipt]) -> None:
+        """Store the receipts of a block that joined the best chain, and where its transactions are."""
+        uint = rlp.encode_uint
+        data = rlp.encode(
+            [
+                [
+                    uint(one.status),
+                    uint(one.cumulative_gas),
+                    uint(one.gas_used),
+                    uint(one.effective_gas_price),
+                    one.sender,
+                    one.transaction_hash,
+                    uint(one.type),
+                ]
+                for one in receipts
+            ]
+        )
+        self._execute("INSERT OR REPLACE INTO receipts VALUES(?,?)", (block, data))
+        self._many(
+            "INSERT OR REPLACE INTO transactions VALUES(?,?,?)",
+            [(one.transaction_hash, block, position) for position, one in enumerate(receipts)],
+        )
+
+    def drop_receipts(self, block: bytes) -> None:
+        """The block left the best chain."""
+        gone = [(one.transaction_hash, block) for one in self.receipts(block)]
+        self._many("DELETE FROM transactions WHERE hash=? AND block=?", gone)
+        self._execute("DELETE FROM receipts WHERE block=?", (block,))
+
+    def receipts(self, block: bytes) -> tuple[Receipt, ...]:
+        """The receipts of a block of the best chain."""
+        row = self._execute("SELECT data FROM receipts WHERE block=?", (block,)).fetchone()
+        return () if row is None else tuple(map(_receipt, rlp.decode_list(row[0])))
+
+    def position(self, hash: bytes) -> tuple[bytes, int] | None:
+        """(block, index) of a transaction on the best chain."""
+        row = self._execute("SELECT block, position FROM transactions WHERE hash=?", (hash,)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    # -- pool
+
+    def add_pooled(self, entries: Iterable[tuple[bytes, Journaled]]) -> None:
+        """Keep transactions of the pool for the next start."""
+        self._many(
+            "INSERT OR REPLACE INTO pool VALUES(?,?,?,?)",
+            [(hash, one.raw, one.added, int(one.local)) for hash, one in entries],
+        )
+
+    def drop_pooled(self, hashes: Iterable[bytes]) -> None:
+        """They left the pool."""
+        self._many("DELETE FROM pool WHERE hash=?", [(hash,) for hash in hashes])
+
+    def pooled(self) -> list[Journaled]:
+        """What the pool held, oldest first."""
+        rows = self._execute("SELECT raw, added, local FROM pool ORDER BY added, rowid")
+        return [Journaled(raw, added, bool(local)) for raw, added, local in rows]
+
+    # -- evidence
+
+    def add_evidence(self, found: Iterable[Evidence]) -> None:
+        """Keep contradictions of signers."""
+        self._many(
+            "INSERT OR IGNORE INTO evidence VALUES(?,?,?,?,?)",
+            [(one.signer, one.first, one.first_slot, one.second, one.second_slot) for one in found],
+        )
+
+    def evidence(self) -> list[Evidence]:
+        """All that was kept."""
+        return [Evidence(*row) for row in self._execute("SELECT * FROM evidence ORDER BY rowid")]
+
+
+def _receipt(item: rlp.Item) -> Receipt:
+    assert not isinstance(item, bytes)
+    numbers = [rlp.decode_uint(one) for one in (*item[:4], item[6])]
+    sender, hash = item[4:6]
+    assert isinstance(sender, bytes) and isinstance(hash, bytes)
+    return Receipt(numbers[0], numbers[1], numbers[2], numbers[3], sender, hash, numbers[4])

@@ -1,0 +1,112 @@
+"""Recovering senders in threads: libsecp256k1 releases the GIL, so chunks of 32 gain and single ones lose.
+
+Single transactions gather while a chunk is away. Blocks with few unknown senders are left to the lane that connects
+them: a job and its way back cost more than the recovery.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from chainp2p.chain.interfaces import Executor
+from chainp2p.ledger import block as blocks
+from chainp2p.ledger.transaction import Transaction, TransactionError, recover_senders
+
+__all__ = ["SenderRecovery", "Senders"]
+
+#: Recoveries per job: 1 to 2 ms of a thread.
+CHUNK = 32
+#: Blocks with fewer unknown senders than this are not worth a job.
+WORTH_A_JOB = 16
+#: Smaller blocks cannot hold that many transactions (header 600 bytes, transfer 100), so they are not even split.
+_SMALL_BLOCK_BYTES = 600 + WORTH_A_JOB * 100
+
+Senders = dict[bytes, "bytes | TransactionError"]
+
+
+class KnownSenders(Protocol):
+    """The pool: what it holds was recovered when it came in."""
+
+    def entry(self, hash: bytes) -> Any:
+        """Something with a ``sender``, or None."""
+        ...
+
+
+def _recover_raws(pairs: Sequence[tuple[bytes, bytes]]) -> Senders:
+    """Senders by id of raw transactions; those that do not decode are left out."""
+    transactions = []
+    for _, raw in pairs:
+        try:
+            transactions.append(Transaction.decode(raw))
+        except TransactionError:
+            continue
+    found = recover_senders(transactions)
+    return {one.hash: sender for one, sender in zip(transactions, found, strict=True)}
+
+
+class SenderRecovery:
+    """See the module."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._waiting: list[tuple[Transaction, Deferred[bytes | TransactionError]]] = []
+        self._away = False
+
+    def sender(self, transaction: Transaction) -> "Deferred[bytes | TransactionError]":
+        """Recover the sender of one transaction."""
+        done: Deferred[bytes | TransactionError] = Deferred()
+        self._waiting.append((transaction, done))
+        if not self._away:
+            self._send()
+        return done
+
+    def _send(self) -> None:
+        chunk, self._waiting = self._waiting[:CHUNK], self._waiting[CHUNK:]
+        self._away = bool(chunk)
+        if chunk:
+            job = self._executor.run(recover_senders, [transaction for transaction, _ in chunk])
+            job.addCallbacks(self._came_back, self._failed, callbackArgs=(chunk,), errbackArgs=(chunk,))
+
+    def _came_back(self, senders: "list[bytes | TransactionError]", chunk: Any) -> None:
+        self._send()
+        for (_, done), sender in zip(chunk, senders, strict=True):
+            done.callback(sender)
+
+    def _failed(self, failure: Any, chunk: Any) -> None:
+        self._send()
+        for _, done in chunk:
+            done.errback(failure)
+
+    def look(self, raws: Iterable[bytes], pool: KnownSenders) -> tuple[Senders, list[bytes]]:
+        """What the pool knows of the senders in *raws*, and the blocks that are worth a job."""
+        known: Senders = {}
+        unknown = []
+        for raw in raws:
+            if len(raw) < _SMALL_BLOCK_BYTES:
+                continue
+            try:
+                pairs = blocks.split(raw)[1]
+            except ValueError:
+                continue
+            missing = 0
+            for hash, _ in pairs:
+                entry = pool.entry(hash)
+                if entry is None:
+                    missing += 1
+                else:
+                    known[hash] = entry.sender
+            if missing >= WORTH_A_JOB:
+                unknown.append(raw)
+        return known, unknown
+
+    def blocks(self, raws: Sequence[bytes]) -> "Deferred[Senders]":
+        """Recover all senders of these blocks in chunks, on all threads."""
+        pairs = [pair for raw in raws for pair in blocks.split(raw)[1]]
+        chunks = [pairs[at : at + CHUNK] for at in range(0, len(pairs), CHUNK)]
+        jobs = gatherResults([self._executor.run(_recover_raws, chunk) for chunk in chunks], consumeErrors=True)
+
+        def join(found: list[Senders]) -> Senders:
+            return {hash: sender for part in found for hash, sender in part.items()}
+
+        return jobs.addCallback(join)
