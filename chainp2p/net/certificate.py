@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier
 
 from chainp2p.peer.key import NodeKey
@@ -97,8 +98,6 @@ def make_certificate(key: NodeKey, now: float, serial: int) -> tuple[x509.Certif
     digest = hashes.Hash(hashes.SHA256())
     digest.update(_PREFIX + spki)
     compact = key.sign(digest.finalize())
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
     signature = encode_dss_signature(int.from_bytes(compact[:32], "big"), int.from_bytes(compact[32:64], "big"))
     value = _der(0x30, _der(0x04, key_protobuf(key.compressed)) + _der(0x04, signature))
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "chainp2p")])
@@ -128,8 +127,7 @@ def _verifies(check: Callable[[], object]) -> bool:
 def _host_key_signed(kind: int, key: bytes, signature: bytes, message: bytes) -> bool:
     """Tell whether *signature* over *message* is by the host key of protobuf type *kind*."""
     if kind == 2:
-        public = PublicKey(key)
-        return _verifies(lambda: public.verify(signature, message) or _fail())
+        return PublicKey(key).verify(signature, message)
     if kind == 1:
         return _verifies(lambda: ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, message))
     if kind not in (0, 3):
@@ -140,10 +138,6 @@ def _host_key_signed(kind: int, key: bytes, signature: bytes, message: bytes) ->
     if isinstance(loaded, rsa.RSAPublicKey) and kind == 0:
         return _verifies(lambda: loaded.verify(signature, message, padding.PKCS1v15(), hashes.SHA256()))
     raise BadCertificate("extension: key and key type differ")
-
-
-def _fail() -> None:
-    raise InvalidSignature
 
 
 def check_certificate(der: bytes, now: float) -> HostKey:

@@ -34,10 +34,12 @@ class Link(Protocol):
         """IP and port of the other end of the connection."""
         ...
 
-    def send(self, message: "Message") -> None:
-        """Queue a notification; a full queue drops by class as the wire design says."""
+    def send(self, message: "Message", instead: "Message | None" = None) -> None:
+        """Queue a notification; a full queue drops by class as the wire design says.
 
-    def send_raw(self, data: bytes) -> None:
+        A block push that does not fit is given up and *instead* (an ``AnnounceBlocks``) is sent."""
+
+    def send_raw(self, data: bytes, instead: "Message | None" = None) -> None:
         """Queue a notification that is encoded already (one encoding for many links)."""
 
     def request(self, message: "Message", timeout: float = 10.0) -> "Deferred[Any]":

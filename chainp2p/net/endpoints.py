@@ -1,0 +1,81 @@
+"""Where to listen and whom to call, as Twisted endpoints on any reactor."""
+
+import ipaddress
+from typing import Any
+
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    quoteStringArgument,
+    serverFromString,
+)
+
+from chainp2p.errors import SettingsError, StartupError
+from chainp2p.peer.address import split_host_port
+
+__all__ = ["client_endpoint", "listen", "parse_external", "specific_interface"]
+
+#: How long a TCP connection may take to stand (seconds).
+CONNECT_TIMEOUT = 10.0
+_TCP = ("tcp", "tcp4", "tcp6")
+
+
+def server_text(text: str) -> str:
+    """Return the endpoint string that a listen setting means; SettingsError if peers cannot be there."""
+    kind = text.partition(":")[0]
+    if kind in _TCP:
+        return text
+    try:
+        host, port = split_host_port(text)
+    except SettingsError:
+        host, port = "", 0
+    if kind in ("ssl", "tls", "unix") or not host:
+        raise SettingsError(f"network.listen_addr: {text!r}: tcp:PORT or HOST:PORT is expected")
+    family = "tcp6" if ":" in host else "tcp"
+    return f"{family}:{port}:interface={quoteStringArgument(host)}"  # type: ignore[no-untyped-call]
+
+
+async def listen(reactor: Any, text: str, factory: Any) -> Any:
+    """Listen as *text* says and return the port; StartupError names the endpoint that cannot be had."""
+    try:
+        endpoint = serverFromString(reactor, server_text(text))  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, LookupError) as error:
+        raise SettingsError(f"network.listen_addr: {text!r}: {error}") from None
+    try:
+        return await endpoint.listen(factory)
+    except Exception as error:
+        raise StartupError(f"network.listen_addr: cannot listen on {text}: {error}") from error
+
+
+def client_endpoint(reactor: Any, host: str, port: int) -> Any:
+    """Return the endpoint to dial; an IP literal needs no resolver."""
+    try:
+        version = ipaddress.ip_address(host.partition("%")[0]).version
+    except ValueError:
+        return HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+    if version == 4:
+        return TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+    return TCP6ClientEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)  # type: ignore[no-untyped-call]
+
+
+def parse_external(text: str) -> tuple[str, int | None]:
+    """Read ``--external``: an IP address, with or without a port; SettingsError otherwise."""
+    try:
+        return str(ipaddress.ip_address(text)), None
+    except ValueError:
+        pass
+    try:
+        host, port = split_host_port(text)
+        return str(ipaddress.ip_address(host)), port
+    except ValueError:
+        raise SettingsError(f"node.external: {text!r}: an IP address is expected, with or without a port") from None
+
+
+def specific_interface(host: str) -> str | None:
+    """Return *host* if a listener on it can be reached there and nowhere else; None for "all interfaces"."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return None if address.is_unspecified else str(address)

@@ -1,0 +1,29 @@
+"""Builds a protocol for each connection, on either side."""
+
+from typing import Any
+
+from twisted.internet.protocol import Factory
+
+from chainp2p.net.protocol import LinkHost, PeerProtocol
+
+__all__ = ["PeerFactory"]
+
+
+class PeerFactory(Factory):
+    """Makes the links of one listener, or the one link of one dial.
+
+    :param expected: whom we mean to dial; None for a listener.
+    """
+
+    noisy = False
+
+    def __init__(self, host: LinkHost, expected: bytes | None = None) -> None:
+        self._host = host
+        self._expected = expected
+        self.link: PeerProtocol | None = None  #: the newest
+
+    def buildProtocol(self, addr: Any) -> PeerProtocol:
+        """Return the protocol of a new connection."""
+        link = self.link = PeerProtocol(self._host, self._expected, outbound=self._expected is not None)
+        link.factory = self
+        return link

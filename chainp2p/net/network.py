@@ -1,0 +1,432 @@
+"""The node's side of the peer-to-peer network: listeners, dialler, links, own record."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chainp2p.errors import Ours, PeerFault, Penalty, Reason, SettingsError
+from chainp2p.events import EventBus
+from chainp2p.net.dialer import Dialer
+from chainp2p.net.endpoints import listen, server_text
+from chainp2p.net.factory import PeerFactory
+from chainp2p.net.protocol import PeerProtocol
+from chainp2p.net.record import RecordKeeper
+from chainp2p.net.roster import Roster
+from chainp2p.net.serving import bulk_requests
+from chainp2p.net.store import PeerStore, StoredPeers
+from chainp2p.peer.address import NodeAddress, parse_node
+from chainp2p.peer.book import AddressBook
+from chainp2p.peer.budget import ReceiveBudget
+from chainp2p.peer.ends import EndLedger, LinkEnd
+from chainp2p.peer.enr import Enr, EnrError
+from chainp2p.peer.handshake import VERSION
+from chainp2p.peer.key import NodeKey
+from chainp2p.peer.libp2p import libp2p_id
+from chainp2p.peer.link import Handler, Link, LinkUser
+from chainp2p.peer.own import OwnRecord
+from chainp2p.primitives.secp256k1 import PublicKey
+from chainp2p.settings import NetworkSettings, Profile
+from chainp2p.wire.codec import CODEC, Codec
+from chainp2p.wire.messages import Hello, PeerRecord, Status
+
+if TYPE_CHECKING:
+    import random as random_module
+
+    from chainp2p.net.security import Security
+
+__all__ = ["Network", "PeerView"]
+
+#: Links that we open to peers from the book, apart from held ones (interface design: 80 = 64 in + 16 out).
+OUTBOUND_SLOTS = 16
+#: What goes into ``Status.agent`` at most (bytes).
+AGENT_LIMIT = 64
+
+
+@frozen
+class PeerView:
+    """One ready peer, for RPC; *rank* is 32 bytes, *connected_at* Unix time in seconds."""
+
+    peer_id: bytes
+    libp2p_id: str
+    enr: str
+    agent: str
+    outbound: bool
+    local_address: tuple[str, int]
+    remote_address: tuple[str, int]
+    version: int
+    height: int
+    head: bytes
+    rank: bytes
+    connected_at: float
+    static: bool
+    trusted: bool
+
+
+def _collect(users: Sequence[LinkUser]) -> dict[type[Any], Handler]:
+    handlers: dict[type[Any], Handler] = {}
+    for user in users:
+        for message, handler in user.handlers().items():
+            if message in handlers:
+                raise Ours(f"{message.__name__} has two handlers")
+            handlers[message] = handler
+    return handlers
+
+
+class Network(Service):
+    """Everything between the services and the transports.
+
+    :param now: answers Unix time in seconds; back-offs and deadlines go by ``reactor.seconds()``.
+    :param users: services that work over links; no two handle the same message.
+    :param external: the address to advertise; None to learn it.
+    :raise SettingsError: a node, endpoint, address or file in the settings is wrong.
+    """
+
+    name = "network"
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        now: Callable[[], float],
+        random: "random_module.Random",
+        key: NodeKey,
+        security: "Security",
+        chain: Any,
+        users: Sequence[LinkUser],
+        settings: NetworkSettings,
+        profile: Profile,
+        external: str | None,
+        store: PeerStore,
+        events: EventBus,
+        agent: str,
+        codec: Codec = CODEC,
+    ) -> None:
+        self.reactor = reactor
+        self.now = now
+        self.codec = codec
+        self.security = security
+        self.own_id = key.peer_id
+        self.handlers: Mapping[type[Any], Handler] = _collect(users)
+        self.bulk = bulk_requests(codec)
+        self.budget: ReceiveBudget[PeerProtocol] = ReceiveBudget(self._short_of_memory)
+        self.counters = {"unknown_tags": 0, "useless": 0, "refused_inbound": 0}
+        self._key = key
+        self._chain = chain
+        self._settings = settings
+        self._profile = profile
+        self._store = store
+        self._agent = agent.encode()[:AGENT_LIMIT].decode("utf-8", "ignore")
+        self._random = random
+        self._ledger = EndLedger()
+        self._removed: set[bytes] = set()
+        self._held = [parse_node(text) for text in (*settings.bootstrap_nodes, *settings.static_nodes)]
+        self._static = {parse_node(text).peer_id for text in settings.static_nodes}
+        for text in settings.listen_addr:
+            server_text(text)
+        _check_allow_list(settings.allow_list)
+        self._book = AddressBook(profile, random, key.peer_id)
+        self._record = RecordKeeper(reactor, profile, external, store, self._announce)
+        self._roster = Roster(reactor, key.peer_id, users, events, self.enr_seq)
+        self._dialer = Dialer(self, self._book, self._roster.ids, self._room, self._dial_failed)
+        self._ports: list[Any] = []
+        self._stopping = False
+        self._drained: Deferred[None] | None = None
+        self.addresses: tuple[tuple[str, int], ...] = ()
+
+    # -- life
+
+    def start(self) -> "Deferred[None]":
+        """Load the store, listen and dial; StartupError names an endpoint that cannot be had."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        self._stopping = False
+        stored = await self._store.load()
+        self._removed = set(stored.removed)
+        factory = self.security.server(PeerFactory(self))
+        try:
+            for text in self._settings.listen_addr:
+                self._ports.append(await listen(self.reactor, text, factory))
+        except BaseException:
+            await self._stop_listening()
+            await self._store.close()
+            raise
+        self.addresses = tuple((port.getHost().host, port.getHost().port) for port in self._ports)
+        own = OwnRecord(self._key, self._chain.genesis_hash, VERSION, stored.own)
+        self._record.start(own, self.addresses)
+        self._fill_book(stored)
+        self._dialer.start()
+
+    def _fill_book(self, stored: StoredPeers) -> None:
+        for raw in stored.records:
+            try:
+                self._learn(Enr.decode(raw), "127.0.0.1")
+            except EnrError:
+                continue
+        for address in self._held:
+            if address.peer_id not in self._removed:
+                self._book.hold(address, trusted=address.peer_id in self._static)
+
+    def stop(self) -> "Deferred[None]":
+        """Stop dialling and listening, say ``Disconnect(shutdown)`` to all, cut what is left after a second."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        self._dialer.stop()
+        self._record.stop()
+        await self._stop_listening()
+        for link in self._roster.live():
+            link.close(Reason.SHUTDOWN)
+        if self._roster.open:
+            self._drained = Deferred()
+            await self._drained
+        await self._store.close()
+
+    async def _stop_listening(self) -> None:
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await _as_deferred(port.stopListening())
+
+    # -- what others ask
+
+    @property
+    def enr(self) -> Enr:
+        """Our current record."""
+        return self._record.enr
+
+    def peers(self) -> list[PeerView]:
+        """Return all ready peers, oldest link first."""
+        return [self._view(link) for link in self._roster.current]
+
+    def _view(self, link: PeerProtocol) -> PeerView:
+        known, status, enr = self._book.get(link.peer_id), link.status, link.enr
+        return PeerView(
+            peer_id=link.peer_id,
+            libp2p_id=libp2p_id(PublicKey(b"\x04" + enr.public).format(compressed=True)) if enr else "",
+            enr=enr.text if enr else "",
+            agent=status.agent,
+            outbound=link.outbound,
+            local_address=link.local_address,
+            remote_address=link.address,
+            version=VERSION,
+            height=status.height,
+            head=status.head,
+            rank=status.rank,
+            connected_at=link.connected_at,
+            static=known is not None and known.held,
+            trusted=known is not None and known.trusted,
+        )
+
+    def links(self) -> list[Link]:
+        """Return the ready link of each peer."""
+        return list(self._roster.current)
+
+    def ends(self) -> list[LinkEnd]:
+        """Return how links and attempts ended, newest first."""
+        return self._ledger.newest()
+
+    def add_peer(self, address: NodeAddress, trusted: bool = False) -> bool:
+        """Hold this peer from now on, even if it had been removed; False if it is ourselves."""
+        if address.peer_id in self._removed:
+            self._removed.discard(address.peer_id)
+            self._store.save_removed(address.peer_id, False)
+        if not self._book.hold(address, trusted):
+            return False
+        self._dialer.plan()
+        return True
+
+    def remove_peer(self, peer_id: bytes) -> bool:
+        """End the link and keep this peer away, inbound too, until it is added again; False if it was away already."""
+        if peer_id in self._removed:
+            return False
+        self._removed.add(peer_id)
+        self._store.save_removed(peer_id, True)
+        self._book.forget(peer_id)
+        for link in self._roster.live():
+            if link.peer_id == peer_id:
+                link.close(Reason.REMOVED, "by the operator")
+        return True
+
+    def learn(self, enr: Enr, source: Link) -> None:
+        """Take a verified record that *source* told us."""
+        if enr.peer_id == self.own_id:
+            self._record.seen(enr.seq)
+            return
+        if isinstance(source, PeerProtocol) and enr.peer_id == source.peer_id:
+            self._own_record_of(source, enr)
+        elif self._learn(enr, source.address[0]):
+            self._dialer.plan()
+
+    def _learn(self, enr: Enr, source_ip: str) -> bool:
+        if enr.genesis_prefix != self._chain.genesis_hash[:4] or enr.peer_id in self._removed:
+            return False
+        return self._book.learn(enr, source_ip)
+
+    def relayable(self, now: float) -> list[Enr]:
+        """Return the records that may be told to others; *now* by ``reactor.seconds()``."""
+        return self._book.relayable(now)
+
+    # -- what links ask (LinkHost)
+
+    def hello(self) -> Hello:
+        """Return our first word."""
+        return Hello(VERSION, self._chain.genesis_hash, self._chain.head.height)
+
+    def status(self, observed: tuple[bytes, int]) -> Status:
+        """Return what we say of ourselves to a peer that we see at *observed*."""
+        head = self._chain.head
+        return Status(
+            agent=self._agent,
+            features=0,
+            flags=0,
+            port=self._record.port,
+            head=head.hash,
+            height=head.height,
+            rank=head.rank,
+            enr=self.enr.raw,
+            settings=tuple(self._chain.settings_hashes()),
+            observed=observed,
+            extra=(),
+        )
+
+    def enr_seq(self) -> int:
+        """Return the number of our record."""
+        return self.enr.seq
+
+    def admit(self, link: PeerProtocol) -> None:
+        """Judge a proven id: removed, banned, no room."""
+        peer_id = link.peer_id
+        self._roster.open[link] = None
+        if self._stopping:
+            raise PeerFault(Reason.SHUTDOWN, penalty=Penalty.NONE)
+        if peer_id in self._removed:
+            raise PeerFault(Reason.REMOVED, "by the operator", Penalty.NONE)
+        if self._book.ban_until(peer_id, self.reactor.seconds()) is not None:
+            raise PeerFault(Reason.BANNED, "for an earlier fault", Penalty.NONE)
+        if link.outbound or self._book.is_held(peer_id) or self._roster.get(peer_id) is not None:
+            return
+        live = self._roster.live()
+        inbound = sum(not other.outbound for other in live) - 1
+        limit = self._settings.max_peers
+        if len(live) - 1 >= limit or inbound >= max(limit - OUTBOUND_SLOTS, min(limit, OUTBOUND_SLOTS)):
+            raise PeerFault(Reason.TOO_MANY_PEERS, f"{limit} at most", Penalty.NONE)
+
+    def link_ready(self, link: PeerProtocol) -> None:
+        """Both ``Status`` are exchanged."""
+        if link.warning:
+            self._log.warn("peer {peer}: {warning}", peer=link.peer_id.hex()[:8], warning=link.warning)
+        status = link.status
+        if status.enr:
+            try:
+                enr = Enr.decode(status.enr)
+            except EnrError as error:
+                raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
+            if enr.peer_id != link.peer_id:
+                raise PeerFault(Reason.MALFORMED_MESSAGE, "the record in Status is of another key")
+            self._own_record_of(link, enr)
+        if link.outbound:
+            self._reached(link)
+        self._record.observed(link.peer_id, link.address[0], status.observed[0], len(self._roster) + 1)
+        self._log.info(
+            "peer {peer} at {address} is here",
+            peer=link.peer_id.hex()[:8],
+            address=f"{link.address[0]}:{link.address[1]}",
+            outbound=link.outbound,
+        )
+        self._roster.ready(link)
+
+    def _own_record_of(self, link: PeerProtocol, enr: Enr) -> None:
+        if link.enr is not None and enr.seq <= link.enr.seq:
+            return
+        link.enr = enr
+        self._learn(enr, link.address[0])
+        endpoint = enr.tcp_endpoint
+        if self._profile.relay_inbound and endpoint is not None and endpoint[0] == link.address[0]:
+            self._reached(link)
+
+    def _reached(self, link: PeerProtocol) -> None:
+        self._book.reached(link.peer_id, self.reactor.seconds())
+        known = self._book.get(link.peer_id)
+        if known is not None and known.address.enr is not None:
+            self._store.save_record(link.peer_id, known.address.enr.raw, self.now())
+
+    def link_ended(self, link: PeerProtocol, end: LinkEnd) -> None:
+        """Record the end of *link*, once."""
+        self._note(end)
+        if link.peer_id:
+            self._record.gone(link.peer_id)
+            self._roster.ended(link, end)
+        peer_id = link.expected or link.peer_id
+        if peer_id:
+            self._book.ended(peer_id, end, self.reactor.seconds())
+        self._dialer.plan()
+
+    def _note(self, end: LinkEnd) -> None:
+        self._ledger.add(end)
+        self._log.info(
+            "link with {peer} at {address} ended: {reason} {detail}",
+            peer=end.peer_id.hex()[:8] if end.peer_id else "nobody known",
+            address=f"{end.address[0]}:{end.address[1]}",
+            reason=end.reason.code,
+            detail=end.detail,
+            by_us=end.by_us,
+            outbound=end.outbound,
+        )
+
+    def link_gone(self, link: PeerProtocol) -> None:
+        """The connection of *link* is closed."""
+        self._roster.open.pop(link, None)
+        if self._drained is not None and not self._roster.open:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def useless(self, link: PeerProtocol, reason: Reason, detail: str) -> None:
+        """Count a small fault."""
+        self.counters["useless"] += 1
+
+    def skipped(self, link: PeerProtocol, tag: int) -> None:
+        """Count a message that is not known here."""
+        self.counters["unknown_tags"] += 1
+
+    # -- inside
+
+    def _announce(self, enr: bytes) -> None:
+        for link in self._roster.current:
+            link.send(PeerRecord(enr))
+
+    def _room(self) -> int:
+        live = self._roster.live()
+        outbound = sum(link.outbound and not self._book.is_held(link.peer_id) for link in live)
+        return min(OUTBOUND_SLOTS - outbound, self._settings.max_peers - len(live))
+
+    def _dial_failed(self, address: NodeAddress, text: str) -> None:
+        end = LinkEnd(
+            self.now(), None, (address.host, address.port), Reason.CONNECTION_LOST, text, False, True, ready=False
+        )
+        self._note(end)
+        self._book.ended(address.peer_id, end, self.reactor.seconds())
+
+    def _short_of_memory(self, link: PeerProtocol) -> None:
+        partial = [other for other in self._roster.live() if other.partial_since is not None]
+        victim = min(partial, key=lambda other: other.partial_since or 0.0, default=link)
+        victim.close(Reason.NOT_READING, "the process holds too much of what peers sent")
+
+
+def _as_deferred(result: Any) -> "Deferred[Any]":
+    if isinstance(result, Deferred):
+        return result
+    done: Deferred[Any] = Deferred()
+    done.callback(result)
+    return done
+
+
+def _check_allow_list(path: Path | None) -> None:
+    if path is not None and not path.is_file():
+        raise SettingsError(f"network.allow_list: {path}: no such file")

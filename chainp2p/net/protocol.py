@@ -1,0 +1,520 @@
+"""One link to a peer, from the first byte to the recorded end: a shell over the cores of ``wire`` and ``peer``."""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason, RequestRefused, RequestTimedOut
+from chainp2p.net.outbox import Outbox
+from chainp2p.net.serving import Serving, as_deferred
+from chainp2p.peer.budget import ReceiveBudget
+from chainp2p.peer.ends import DETAIL_LIMIT, LinkEnd
+from chainp2p.peer.enr import Enr
+from chainp2p.peer.handshake import Greeting, Proven, Stage
+from chainp2p.peer.liveness import Due, Liveness
+from chainp2p.peer.requests import Asked, OpenRequests
+from chainp2p.wire.codec import Codec
+from chainp2p.wire.frames import FrameReader, Incoming, Received
+from chainp2p.wire.messages import Ack, Disconnect, Hello, Message, Ping, Pong, Refused, Status
+from chainp2p.wire.schema import Channel, Kind
+from chainp2p.wire.sending import Pushed
+
+if TYPE_CHECKING:
+    from chainp2p.net.security import Security
+    from chainp2p.peer.link import Handler
+
+__all__ = ["LinkHost", "PeerProtocol", "Phase"]
+
+#: Transport security, greeting and both ``Status`` must be done in so many seconds.
+HANDSHAKE_TIMEOUT = 10.0
+#: How long the last words may take to leave (seconds); then the connection is cut.
+FLUSH_TIMEOUT = 1.0
+#: Bytes received and not yet handled above which a link is not read (a larger message raises it).
+UNHANDLED_LIMIT = 5_000_000
+
+_NOTHING: tuple[str, int] = ("", 0)
+
+
+class Phase(Enum):
+    """Where a link is in its life; dialling is the dialer's."""
+
+    SECURING = "securing"
+    GREETING = "greeting"
+    READY = "ready"
+    CLOSING = "closing"
+    GONE = "gone"
+
+
+class LinkHost(Protocol):
+    """What a link takes from the network that it belongs to."""
+
+    reactor: Any  #: IReactorTime
+    codec: Codec
+    security: "Security"
+    own_id: bytes
+    handlers: "Mapping[type[Any], Handler]"
+    bulk: frozenset[type[Message]]
+    budget: "ReceiveBudget[PeerProtocol]"
+
+    def now(self) -> float:
+        """Unix time in seconds, for records."""
+        ...
+
+    def hello(self) -> Hello: ...
+
+    def status(self, observed: tuple[bytes, int]) -> Status: ...
+
+    def enr_seq(self) -> int: ...
+
+    def admit(self, link: "PeerProtocol") -> None:
+        """The other end has proven its id; raises PeerFault if it may not stay."""
+        ...
+
+    def link_ready(self, link: "PeerProtocol") -> None: ...
+
+    def link_ended(self, link: "PeerProtocol", end: LinkEnd) -> None: ...
+
+    def link_gone(self, link: "PeerProtocol") -> None:
+        """The connection is closed."""
+        ...
+
+    def useless(self, link: "PeerProtocol", reason: Reason, detail: str) -> None:
+        """A fault that does not end the link."""
+        ...
+
+    def skipped(self, link: "PeerProtocol", tag: int) -> None:
+        """A message of an unknown tag came."""
+        ...
+
+
+class _Waiter:
+    """Who waits for a reply, and how to take the request back while it has not left."""
+
+    __slots__ = ("asked", "deferred", "payload", "take_back")
+
+    def __init__(self, deferred: "Deferred[Any]", payload: bytes) -> None:
+        self.deferred = deferred
+        self.payload = payload
+        self.asked: Asked[_Waiter]
+        self.take_back: Callable[[], bool] | None = None
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:DETAIL_LIMIT])
+
+
+@implementer(IHandshakeListener)
+class PeerProtocol(TwistedProtocol):
+    """A connection to a peer; a :class:`chainp2p.peer.link.Link` once it is ready.
+
+    1. Nothing is sent before ``handshakeCompleted``; the greeting is a table (:class:`Greeting`).
+    2. It ends once, with one reason: whoever comes first says it to the host and, where it may still hear, to the peer.
+       From then on nothing that arrives is looked at.
+    3. Reading never waits for sending. Only bytes whose handlers have not finished pause it.
+    4. One timer serves all deadlines: greeting, requests, keep-alive, stalls, the last second.
+
+    :param expected: whom we meant to dial; None for a link that the other side opened.
+    """
+
+    _log = Logger()
+
+    def __init__(self, host: LinkHost, expected: bytes | None = None, outbound: bool = False) -> None:
+        self._host = host
+        self.expected = expected
+        self.outbound = outbound
+        self.phase = Phase.SECURING
+        self.peer_id = b""
+        self.address: tuple[str, int] = _NOTHING
+        self.local_address: tuple[str, int] = _NOTHING
+        self.opened_at = 0.0  #: by ``reactor.seconds()``
+        self.connected_at = 0.0  #: Unix time of becoming ready
+        self.end: LinkEnd | None = None
+        self.partial_since: float | None = None
+        self.warning: str | None = None
+        self.enr: Enr | None = None  #: the peer's newest record
+        self._status: Status | None = None
+        self._authenticated = False
+        self._requests: OpenRequests[_Waiter] = OpenRequests()
+        self._reader = FrameReader(host.codec)
+        self._unhandled = 0
+        self._held = 0
+        self._unhandled_limit = max(UNHANDLED_LIMIT, max(spec.maximum for spec in host.codec.registry.by_tag.values()))
+        self._timer: IDelayedCall | None = None
+        self._greeting: Greeting | None = None
+
+    # -- Link
+
+    @property
+    def status(self) -> Status:
+        """The peer's ``Status``, as it was at the handshake."""
+        assert self._status is not None, "the link is not ready"
+        return self._status
+
+    def send(self, message: Message, instead: Message | None = None) -> None:
+        """Queue a notification.
+
+        :param instead: sent in place of a block push that does not fit into the queue.
+        """
+        if self.phase is not Phase.READY:
+            return
+        spec = message.spec
+        self._push(self._host.codec.encode(message), spec.kind, spec.channel, instead)
+
+    def send_raw(self, data: bytes, instead: Message | None = None) -> None:
+        """Queue a notification that is encoded already."""
+        if self.phase is Phase.READY:
+            spec = self._host.codec.registry.by_tag[int.from_bytes(data[:4], "little")]
+            self._push(data, spec.kind, spec.channel, instead)
+
+    def _push(
+        self, payload: bytes, kind: Kind, channel: Channel, instead: Message | None = None, reply_to: int = 0
+    ) -> None:
+        outcome, _ = self._outbox.push(payload, kind, channel, reply_to)
+        if outcome is Pushed.NOT_READING:
+            self._finish(Reason.NOT_READING, "control messages pile up", penalty=Penalty.USELESS)
+        elif outcome is Pushed.DROPPED and instead is not None:
+            self.send(instead)
+
+    def request(self, message: Message, timeout: float = 10.0) -> "Deferred[Any]":
+        """Send a request; see :class:`chainp2p.peer.link.Link`."""
+        if self.phase is not Phase.READY:
+            end = self.end
+            return fail(PeerGone(end.reason, end.detail) if end else PeerGone(Reason.CONNECTION_LOST, "not ready"))
+        deferred: Deferred[Any] = Deferred(lambda _: self._close_request(waiter))
+        waiter = _Waiter(deferred, self._host.codec.encode(message))
+        deadline = self._host.reactor.seconds() + timeout
+        waiter.asked = self._requests.add(message, waiter, deadline)
+        if waiter.asked.leaving:
+            self._send_request(waiter)
+        self._wake_by(deadline)
+        return deferred
+
+    def fault(self, reason: Reason, detail: str, penalty: Penalty = Penalty.MALICIOUS) -> None:
+        """The peer is to blame."""
+        if penalty is Penalty.USELESS:
+            self._host.useless(self, reason, _printable(detail))
+        else:
+            self._finish(reason, detail, penalty=penalty)
+
+    def close(self, reason: Reason, detail: str = "") -> None:
+        """End the link for a reason that blames nobody."""
+        self._finish(reason, detail)
+
+    # -- requests of ours
+
+    def _send_request(self, waiter: _Waiter) -> None:
+        spec = waiter.asked.request.spec
+        outcome, waiter.take_back = self._outbox.push(
+            waiter.payload, spec.kind, spec.channel, 0, lambda request_id: self._requests.sent(waiter.asked, request_id)
+        )
+        if outcome is Pushed.NOT_READING:
+            self._finish(Reason.NOT_READING, "control messages pile up", penalty=Penalty.USELESS)
+
+    def _send_waiting(self) -> None:
+        for asked in self._requests.admit():
+            self._send_request(asked.waiter)
+
+    def _close_request(self, waiter: _Waiter) -> None:
+        if self._requests.close(waiter.asked, self._host.reactor.seconds()):
+            if waiter.take_back is not None:
+                waiter.take_back()
+            self._send_waiting()
+
+    def _replied(self, request_id: int, reply: Message | None) -> None:
+        waiter = self._requests.replied(request_id, reply)
+        if waiter is None:
+            return
+        if self._requests._waiting:
+            self._send_waiting()
+        if isinstance(reply, Refused):
+            waiter.deferred.errback(RequestRefused(reply.reason, reply.retry_ms))
+        else:
+            waiter.deferred.callback(reply)
+
+    # -- transport
+
+    def connectionMade(self) -> None:
+        """The connection stands; security is next."""
+        transport = cast(Any, self.transport)
+        peer, here = transport.getPeer(), transport.getHost()
+        self.address = (getattr(peer, "host", ""), getattr(peer, "port", 0))
+        self.local_address = (getattr(here, "host", ""), getattr(here, "port", 0))
+        self.opened_at = self._host.reactor.seconds()
+        self._liveness = Liveness(self.opened_at)
+        self._wake_by(self.opened_at + HANDSHAKE_TIMEOUT)
+
+    def handshakeCompleted(self) -> None:
+        """The transport has proven who is there: greet, or say why not."""
+        if self.phase is not Phase.SECURING:
+            return
+        try:
+            self.peer_id = self._host.security.proven(self.transport)
+        except PeerFault as fault:
+            self._finish(fault.reason, fault.detail, penalty=fault.penalty)
+            return
+        self.phase = Phase.GREETING
+        self._outbox = Outbox(self.transport, self._transport_full, self._transport_drained)
+        self._serving = Serving(
+            self, self._host.handlers, self._host.bulk, self._reply, lambda: self._outbox.queue.full, self._blame
+        )
+        try:
+            Proven(self.peer_id, self.expected).check(self._host.own_id)
+            self._host.admit(self)
+        except PeerFault as fault:
+            self._blame(fault)
+            return
+        hello = self._host.hello()
+        self._tell(hello)
+        ours = self._host.status(self._observed())
+        self._greeting = Greeting(self.peer_id, hello.genesis, ours.settings, hello.height)
+
+    def _observed(self) -> tuple[bytes, int]:
+        try:
+            return ip_address(self.address[0].partition("%")[0]).packed, self.address[1]
+        except ValueError:
+            return b"", 0
+
+    def _tell(self, message: Message) -> None:
+        self._push(self._host.codec.encode(message), message.spec.kind, message.spec.channel)
+
+    def _reply(self, request_id: int, message: Message) -> None:
+        self._push(self._host.codec.encode(message), Kind.REPLY, message.spec.channel, reply_to=request_id)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes of the peer."""
+        if self.phase is Phase.CLOSING or self.phase is Phase.GONE:
+            return
+        now = self._host.reactor.seconds()
+        self._liveness.heard(now)
+        outbox = self._outbox
+        outbox.cork()
+        try:
+            for received in self._reader.feed(data):
+                self._received(received)
+                if self.end is not None:
+                    return
+        except PeerFault as fault:
+            self._blame(fault)
+        finally:
+            outbox.uncork()
+        self._account(now)
+
+    def _account(self, now: float) -> None:
+        buffered = self._reader.buffered
+        if not buffered:
+            self.partial_since = None
+        elif self.partial_since is None:
+            self.partial_since = now
+        held = buffered + self._unhandled if self.end is None else 0
+        if held != self._held:
+            self._host.budget.change(self, held - self._held)
+            self._held = held
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone, whoever closed it."""
+        error = reason.value
+        if isinstance(error, PeerFault):
+            self._finish(error.reason, error.detail, penalty=error.penalty)
+        elif self.phase is Phase.GREETING and not self._authenticated:
+            self._finish(Reason.REFUSED_AFTER_TLS, "closed before the first frame", by_us=False)
+        else:
+            detail = "" if isinstance(error, ConnectionDone) else reason.getErrorMessage()
+            self._finish(Reason.CONNECTION_LOST, detail, by_us=False)
+        self.phase = Phase.GONE
+        self._stop_timer()
+        self._host.link_gone(self)
+
+    # -- messages
+
+    def _received(self, received: Received) -> None:
+        self._authenticated = True
+        if not isinstance(received, Incoming):
+            self._host.skipped(self, received.tag)
+            if self.phase is Phase.READY and received.kind is Kind.REQUEST:
+                self._serving.unsupported(received.id)
+            elif self.phase is Phase.READY and received.kind is Kind.REPLY:
+                self._replied(received.id, None)
+            return
+        message = received.message
+        if self.phase is not Phase.READY or type(message) is Disconnect:
+            self._greeted(message)
+        elif received.kind is Kind.REPLY:
+            self._replied(received.id, message)
+        elif received.kind is Kind.REQUEST:
+            if type(message) is Ping:
+                self._reply(received.id, Pong(self._host.enr_seq()))
+            else:
+                self._serving.asked(received.id, message)
+        else:
+            self._notified(message, received.size)
+
+    def _greeted(self, message: Message) -> None:
+        """Take a message of the greeting, or the peer's ``Disconnect``."""
+        if isinstance(message, Disconnect):
+            try:
+                reason, detail = Reason(message.reason), message.detail
+            except ValueError:
+                reason, detail = Reason.CONNECTION_LOST, f"reason {message.reason}: {message.detail}"
+            self._finish(reason, detail, by_us=False)
+            return
+        assert self._greeting is not None
+        stage = self._greeting.received(message)
+        if isinstance(message, Hello):
+            self._tell(Ack(self._host.own_id))
+            self._tell(self._host.status(self._observed()))
+        elif stage is Stage.READY:
+            self._status = cast(Status, message)
+            self.warning = self._greeting.warning
+            self._greeting = None
+            self.phase = Phase.READY
+            self.connected_at = self._host.now()
+            self._wake_by(self._host.reactor.seconds())
+            self._host.link_ready(self)
+
+    def _notified(self, message: Message, size: int) -> None:
+        if isinstance(message, (Hello, Ack, Status)):
+            raise PeerFault(Reason.OUT_OF_ORDER, f"{type(message).__name__} after the greeting")
+        handler = self._host.handlers.get(type(message))
+        if handler is None:
+            return
+        try:
+            waiting = as_deferred(handler(self, message))
+        except PeerFault:
+            raise
+        except Exception:
+            self._log.failure("handling {message} failed", message=type(message).__name__)
+            return
+        if waiting is not None and not waiting.called:
+            self._unhandled += size
+            if self._unhandled > self._unhandled_limit and self._liveness.reading:
+                self._liveness.stopped_reading()
+                cast(Any, self.transport).pauseProducing()
+            waiting.addBoth(self._handled, type(message).__name__, size)
+        elif waiting is not None:
+            waiting.addErrback(self._handling_failed, type(message).__name__)
+
+    def _handled(self, result: object, name: str, size: int) -> None:
+        self._unhandled -= size
+        if self.end is None:
+            now = self._host.reactor.seconds()
+            if not self._liveness.reading and self._unhandled <= self._unhandled_limit:
+                self._liveness.resumed_reading(now)
+                cast(Any, self.transport).resumeProducing()
+            self._account(now)
+        if isinstance(result, Failure):
+            self._handling_failed(result, name)
+
+    def _handling_failed(self, failure: Failure, name: str) -> None:
+        if isinstance(failure.value, PeerFault):
+            self._blame(failure.value)
+        else:
+            self._log.failure("handling {message} failed", failure=failure, message=name)
+
+    # -- back-pressure and time
+
+    def _transport_full(self) -> None:
+        now = self._host.reactor.seconds()
+        self._liveness.stalled(now)
+        self._wake_by(now + 60.0)
+
+    def _transport_drained(self) -> None:
+        self._liveness.moved()
+        if self.end is None and not self._outbox.queue.full:
+            self._serving.turn()
+
+    def _wake_by(self, when: float) -> None:
+        """Let the timer run at *when* at the latest."""
+        if self.end is not None:
+            return
+        reactor = self._host.reactor
+        if self._timer is None:
+            self._timer = reactor.callLater(max(0.0, when - reactor.seconds()), self._wake)
+        elif self._timer.getTime() > when:
+            self._timer.reset(max(0.0, when - reactor.seconds()))
+
+    def _wake(self) -> None:
+        self._timer = None
+        now = self._host.reactor.seconds()
+        if self.phase is not Phase.READY:
+            if now >= self.opened_at + HANDSHAKE_TIMEOUT:
+                detail = f"not ready within {HANDSHAKE_TIMEOUT:g} s, in phase {self.phase.value}"
+                self._finish(Reason.HANDSHAKE_TIMEOUT, detail, penalty=Penalty.USELESS)
+            else:
+                self._wake_by(self.opened_at + HANDSHAKE_TIMEOUT)
+            return
+        for asked in self._requests.expire(now):
+            waiter = asked.waiter
+            if waiter.take_back is not None:
+                waiter.take_back()
+            waiter.deferred.errback(RequestTimedOut(f"no answer to {type(asked.request).__name__}"))
+        if self.end is None:
+            self._send_waiting()
+            self._keep_alive(now)
+        times = [time for time in (self._requests.next_deadline, self._liveness.next()) if time is not None]
+        if times:
+            self._wake_by(min(times))
+
+    def _keep_alive(self, now: float) -> None:
+        match self._liveness.due(now):
+            case Due.PING:
+                self.request(Ping(self._host.enr_seq()), timeout=60.0).addBoth(lambda _: None)
+            case Due.DEAD:
+                self._finish(Reason.PING_TIMEOUT, "silent for 90 s")
+            case Due.STALLED:
+                self._finish(Reason.NOT_READING, "no byte has left for 60 s", penalty=Penalty.USELESS)
+            case Due.NOTHING:
+                pass
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- the end
+
+    def _blame(self, fault: PeerFault) -> None:
+        self._finish(fault.reason, fault.detail, penalty=fault.penalty)
+
+    def _finish(self, reason: Reason, detail: str, by_us: bool = True, penalty: Penalty = Penalty.NONE) -> None:
+        """End the link; only the first call counts."""
+        if self.end is not None:
+            return
+        before = self.phase
+        self._stop_timer()
+        detail = _printable(detail)
+        peer_id = self.peer_id or None
+        ready = before is Phase.READY
+        self.end = LinkEnd(
+            self._host.now(), peer_id, self.address, reason, detail, by_us, self.outbound, ready, penalty
+        )
+        self.phase = Phase.CLOSING
+        transport = cast(Any, self.transport)
+        if before is not Phase.SECURING:
+            self._serving.close()
+            if by_us and reason < 256:
+                text = detail.encode()[:DETAIL_LIMIT].decode("utf-8", "ignore")
+                self._outbox.last_word(self._host.codec.encode(Disconnect(reason, text)))
+            else:
+                self._outbox.close()
+        if not self._liveness.reading:
+            transport.resumeProducing()
+        transport.loseConnection()
+        self._timer = self._host.reactor.callLater(FLUSH_TIMEOUT, self._cut)
+        self._account(self.opened_at)
+        for waiter in self._requests.fail_all():
+            waiter.deferred.errback(PeerGone(reason, detail))
+        self._host.link_ended(self, self.end)
+
+    def _cut(self) -> None:
+        self._timer = None
+        cast(Any, self.transport).abortConnection()

@@ -1,0 +1,105 @@
+"""What the network remembers over restarts, in ``node.sqlite``; all work is done on one thread of its own."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from chainp2p.chain.interfaces import Executor
+
+__all__ = ["PeerStore", "StoredPeers"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS own (id INTEGER PRIMARY KEY CHECK (id = 0), enr BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS record (peer BLOB PRIMARY KEY, enr BLOB NOT NULL, stored INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS removed (peer BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+#: Records that are kept; more than a start can use.
+RECORD_LIMIT = 1_000
+
+
+@frozen
+class StoredPeers:
+    """What the last run left: our own raw record, raw records of peers that were reached, removed peers."""
+
+    own: bytes | None = None
+    records: tuple[bytes, ...] = ()
+    removed: frozenset[bytes] = frozenset()
+
+
+class PeerStore:
+    """The network's tables.
+
+    Writes are queued and not waited for: a lost record costs a dial, and the own one is found again by its number.
+
+    :param open_database: answers a connection to the named file of the data directory, in the calling thread.
+    :param lane: an executor with a single thread of its own.
+    """
+
+    _log = Logger()
+
+    def __init__(self, open_database: Callable[[str], sqlite3.Connection], lane: "Executor") -> None:
+        self._open_database = open_database
+        self._lane = lane
+        self._database: sqlite3.Connection | None = None
+
+    def load(self) -> "Deferred[StoredPeers]":
+        """Open the database and read all of it."""
+        return self._lane.run(self._load)
+
+    def _load(self) -> StoredPeers:
+        database = self._database = self._open_database("node.sqlite")
+        database.executescript(_SCHEMA)
+        own = database.execute("SELECT enr FROM own").fetchone()
+        records = database.execute("SELECT enr FROM record ORDER BY stored DESC LIMIT ?", (RECORD_LIMIT,)).fetchall()
+        removed = database.execute("SELECT peer FROM removed").fetchall()
+        return StoredPeers(
+            own[0] if own else None, tuple(row[0] for row in records), frozenset(row[0] for row in removed)
+        )
+
+    def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
+        def work() -> None:
+            if self._database is not None:
+                with self._database:
+                    for sql, values in statements:
+                        self._database.execute(sql, values)
+
+        self._lane.run(work).addErrback(lambda failure: self._log.failure("storing peers failed", failure=failure))
+
+    def save_own(self, enr: bytes) -> None:
+        """Remember the own record."""
+        self._write(("INSERT OR REPLACE INTO own VALUES (0, ?)", (enr,)))
+
+    def save_record(self, peer_id: bytes, enr: bytes, now: float) -> None:
+        """Remember the record of a peer that was reached; *now* is Unix time in seconds."""
+        self._write(
+            ("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", (peer_id, enr, int(now))),
+            (
+                "DELETE FROM record WHERE peer NOT IN (SELECT peer FROM record ORDER BY stored DESC LIMIT ?)",
+                (RECORD_LIMIT,),
+            ),
+        )
+
+    def save_removed(self, peer_id: bytes, removed: bool) -> None:
+        """Remember that a peer stays away, or no longer."""
+        if removed:
+            self._write(
+                ("INSERT OR REPLACE INTO removed VALUES (?)", (peer_id,)),
+                ("DELETE FROM record WHERE peer = ?", (peer_id,)),
+            )
+        else:
+            self._write(("DELETE FROM removed WHERE peer = ?", (peer_id,)))
+
+    def close(self) -> "Deferred[None]":
+        """Finish what is queued and close the database."""
+        return self._lane.run(self._close)
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
