@@ -77,8 +77,8 @@ class AskGate:
 class Answers:
     """What ``GetPeers`` is answered with.
 
-    1. A public node gives the same hundred records for a day: whoever asks a thousand times learns no more than who asks
-       once, and cannot see links come and go (bitcoin, `GetAddr` cache).
+    1. A public node gives the same hundred records for a day: whoever asks a thousand times learns no more than who
+       asks once, and cannot see links come and go (bitcoin, `GetAddr` cache).
     2. An answer that is not full yet is kept for a minute only, so that a young network grows.
     3. Small networks always get a fresh one: there, finding each other fast matters and nothing is hidden.
     """

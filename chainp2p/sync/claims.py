@@ -1,0 +1,245 @@
+"""What each peer says it has, how well it served, and whom to ask next."""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from attrs import Factory, define, frozen
+
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.sync.state import wins
+
+__all__ = ["Claim", "Claims", "PeerRecord"]
+
+#: A peer that served less than the rank it claimed is asked last for ten minutes (chain design, "Sync"). Seconds.
+ASKED_LAST = 600.0
+#: A peer that failed is passed over for this long while another can be asked. Seconds.
+PASSED_OVER = 30.0
+#: How long "I don't have that block" holds: blocks travel, and the peer may have it soon. Seconds.
+LACKS_FOR = 2.0
+#: Blocks asked for at once: 128 are served at most; a slow peer is asked for fewer, down to one.
+BATCH_MAX, BATCH_FIRST = 128, 32
+#: How long a peer may take while others could serve: 2 s doubling to 64 s, relative to what it did before.
+PATIENCE_MIN, PATIENCE_MAX = 2.0, 64.0
+#: With nobody else to ask, waiting is all that is left: never below this. Seconds.
+PATIENCE_ALONE = 20.0
+
+K = TypeVar("K", bound=Hashable)
+
+
+@frozen
+class Claim:
+    """A peer says that it has this block. *rank* is None when it did not say."""
+
+    hash: bytes
+    height: int
+    rank: bytes | None = None
+
+
+@define
+class PeerRecord:
+    """One peer.
+
+    :param claim: the last thing it said.
+    :param open: the claim has not been looked into.
+    :param tip: the last header of its chain that it served.
+    :param not_before: it asked to wait.
+    :param headers_after: its next header is from the future until then; its blocks are not.
+    """
+
+    peer_id: bytes
+    claim: Claim
+    open: bool = True
+    tip: HeaderInfo | None = None
+    not_before: float = 0.0
+    headers_after: float = 0.0
+    asked_last_until: float = 0.0
+    failed_at: float = float("-inf")
+    batch: int = BATCH_FIRST
+    patience: float = PATIENCE_MIN
+    lacks: bytes = b""
+    lacks_until: float = 0.0
+    order: int = 0
+
+    @property
+    def rests_until(self) -> float:
+        """When it may be asked for headers."""
+        return max(self.not_before, self.headers_after)
+
+
+@define
+class Claims(Generic[K]):
+    """The peers of sync.
+
+    1. One claim a peer, the last: announcing costs a peer's memory nothing, and the newest block implies the others.
+    2. Headers are asked of the open claim with the best rank; claims without a rank come after those with one, higher
+       first. A claim that would not win over our best header is dropped unasked.
+    3. Nobody who just failed is asked again while somebody else can be; who lied about its rank comes last of all. But
+       the last one left *is* asked: with two nodes there is no other.
+    4. Patience is relative: it starts small, doubles with each time-out and shrinks with success, and batches shrink
+       the other way; so a slow link gets through, in small steps, whatever its rate.
+
+    Cost: O(peers) a choice.
+    """
+
+    _peers: dict[K, PeerRecord] = Factory(dict)
+    _order: int = 0
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __getitem__(self, key: K) -> PeerRecord:
+        return self._peers[key]
+
+    def get(self, key: K) -> PeerRecord | None:
+        """The record of a peer that is still here."""
+        return self._peers.get(key)
+
+    @property
+    def highest(self) -> int:
+        """The greatest height in an open claim, or 0."""
+        return max((peer.claim.height for peer in self._peers.values() if peer.open), default=0)
+
+    def joined(self, key: K, peer_id: bytes, claim: Claim) -> None:
+        """A peer arrived and said what it has."""
+        self._order += 1
+        self._peers[key] = PeerRecord(peer_id, claim, order=self._order)
+
+    def left(self, key: K) -> None:
+        """It is gone."""
+        self._peers.pop(key, None)
+
+    def heard(self, key: K, hash: bytes, height: int) -> None:
+        """It says that it has another block. A *height* of 0 means that it did not say which."""
+        peer = self._peers.get(key)
+        if peer is not None and not (peer.open and peer.claim.hash == hash):
+            peer.claim = Claim(hash, height or peer.claim.height)
+            peer.open = True
+
+    def settle(self, key: K, claim: Claim) -> None:
+        """*claim* was looked into (if a newer one came meanwhile, that stays open)."""
+        peer = self._peers.get(key)
+        if peer is not None and peer.claim == claim:
+            peer.open = False
+
+    def known(self, key: K, claim: Claim, info: HeaderInfo) -> None:
+        """Its block is one whose header we have."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.tip = info
+            self.settle(key, claim)
+
+    def drop_losing(self, best: HeaderInfo) -> None:
+        """Close the claims that would not win over *best*."""
+        for peer in self._peers.values():
+            rank = peer.claim.rank
+            if peer.open and rank is not None and not wins(rank, peer.claim.hash, best):
+                peer.open = False
+
+    def served(self, key: K, claim: Claim, tip: HeaderInfo, now: float) -> None:
+        """Its chain ends at *tip*: judge the *claim* by it."""
+        peer = self._peers.get(key)
+        if peer is None:
+            return
+        peer.tip = tip
+        self.succeeded(key)
+        self.settle(key, claim)
+        if claim.rank is not None and tip.rank < claim.rank:
+            peer.asked_last_until = now + ASKED_LAST
+
+    def succeeded(self, key: K) -> None:
+        """It answered in time."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.patience = max(PATIENCE_MIN, peer.patience / 2)
+            peer.batch = min(BATCH_MAX, peer.batch * 2)
+            peer.failed_at = float("-inf")
+
+    def failed(self, key: K, now: float) -> None:
+        """It did not answer in time, or not usefully."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.failed_at = now
+            peer.patience = min(PATIENCE_MAX, peer.patience * 2)
+            peer.batch = max(1, peer.batch // 2)
+
+    def postpone(self, key: K, until: float) -> None:
+        """It is not to be asked before *until*."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.not_before = until
+
+    def rest(self, key: K, until: float) -> None:
+        """It has no headers for us before *until*: the next is from the future, or its chain is not ours."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.headers_after = until
+
+    def lacks(self, key: K, hash: bytes, now: float) -> None:
+        """It has no block *hash*: never an offence."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.lacks, peer.lacks_until = hash, now + LACKS_FOR
+
+    def patience(self, key: K) -> float:
+        """How long to wait for an answer of this peer. Seconds."""
+        alone = len(self._peers) == 1
+        return max(self._peers[key].patience, PATIENCE_ALONE) if alone else self._peers[key].patience
+
+    def _standing(self, peer: PeerRecord, now: float) -> tuple[bool, float]:
+        """Sort key: who is in good standing first, then who failed longest ago."""
+        failed = peer.failed_at if now - peer.failed_at < PASSED_OVER else float("-inf")
+        return now < peer.asked_last_until, failed
+
+    def for_headers(self, now: float) -> K | None:
+        """Return whom to ask for headers now."""
+        open = [(key, peer) for key, peer in self._peers.items() if peer.open and peer.rests_until <= now]
+        if not open:
+            return None
+        top = max((peer.claim.rank for _, peer in open if peer.claim.rank is not None), default=b"")
+
+        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, float], bool, bool, int, int]:
+            claim = item[1].claim
+            return self._standing(item[1], now), claim.rank is None, claim.rank != top, -claim.height, item[1].order
+
+        return min(open, key=order)[0]
+
+    def for_poll(self, now: float) -> K | None:
+        """Return whom to ask, unprompted, whether there is anything new: each in turn."""
+        peers = [(key, peer) for key, peer in self._peers.items() if peer.rests_until <= now]
+        if not peers:
+            return None
+        key, peer = min(peers, key=lambda item: item[1].order)
+        self._order += 1
+        peer.order = self._order
+        return key
+
+    def for_blocks(self, wanted: HeaderInfo, now: float) -> list[K]:
+        """Return whom to ask for block *wanted*, best first; who lacks it or must rest is left out."""
+        able = [
+            (key, peer)
+            for key, peer in self._peers.items()
+            if peer.not_before <= now and not (peer.lacks == wanted.hash and now < peer.lacks_until)
+        ]
+
+        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, float], bool, int, int]:
+            peer = item[1]
+            height = max(peer.claim.height, peer.tip.height if peer.tip else 0)
+            return self._standing(peer, now), height < wanted.height, -peer.batch, peer.order
+
+        return [key for key, _ in sorted(able, key=order)]
+
+    def for_fallback(self, head: HeaderInfo, now: float) -> list[K]:
+        """Return the peers whose served chain wins over our *head*, best first."""
+        able = [
+            (key, peer.tip, peer.order)
+            for key, peer in self._peers.items()
+            if peer.tip is not None and peer.not_before <= now and wins(peer.tip.rank, peer.tip.hash, head)
+        ]
+        able.sort(key=lambda item: item[2])
+        able.sort(key=lambda item: item[1].rank, reverse=True)
+        return [key for key, _, _ in able]
+
+    def next_time(self, now: float) -> float | None:
+        """When a resting peer with an open claim may be asked again; None: there is none."""
+        resting = (peer.rests_until for peer in self._peers.values() if peer.open and peer.rests_until > now)
+        return min(resting, default=None)
