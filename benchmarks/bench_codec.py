@@ -1,7 +1,7 @@
 """Encode and decode: large lists against protobuf, cbor2 and msgspec; small messages against msgspec.
 
-The large rows start from a list of byte strings and end with one: all build their message, encode it, decode it and have
-every item as a Python object afterwards. The small rows encode a message that exists and decode it.
+The large rows start from a list of byte strings and end with one: all build their message, encode it, decode it and
+have every item as a Python object afterwards. The small rows encode a message that exists and decode it.
 """
 
 import random

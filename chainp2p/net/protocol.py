@@ -23,7 +23,7 @@ from chainp2p.peer.enr import Enr
 from chainp2p.peer.handshake import Greeting, Proven, Stage
 from chainp2p.peer.liveness import Due, Liveness
 from chainp2p.peer.requests import Asked, OpenRequests
-from chainp2p.wire.codec import Codec
+from chainp2p.wire.codec import Codec, WireError
 from chainp2p.wire.frames import FrameReader, Incoming, Received
 from chainp2p.wire.messages import Ack, Disconnect, Hello, Message, Ping, Pong, Refused, Status
 from chainp2p.wire.schema import Channel, Kind
@@ -337,6 +337,8 @@ class PeerProtocol(TwistedProtocol):
     # -- messages
 
     def _received(self, received: Received) -> None:
+        if isinstance(received, WireError):
+            raise received
         self._authenticated = True
         if not isinstance(received, Incoming):
             self._host.skipped(self, received.tag)

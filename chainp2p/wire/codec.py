@@ -29,7 +29,7 @@ from chainp2p.errors import Reason
 from chainp2p.wire.errors import WireError
 from chainp2p.wire.fields import compile_field, compile_tail, fixed_format, short
 from chainp2p.wire.messages import CORE
-from chainp2p.wire.schema import Message, Raw, Registry, Spec
+from chainp2p.wire.schema import Kind, Message, Raw, Registry, Spec
 
 __all__ = ["Codec", "MessageReader", "WireError", "decode", "encode"]
 
@@ -162,15 +162,17 @@ def _writer(spec: Spec) -> MessageWriter:
 class Codec:
     """Encoder and decoder of all messages of a registry.
 
-    :ivar readers: tag as its four octets -> (spec, reader), for callers that hold the message in a larger buffer.
+    :ivar framed: kind, flags 0 and tag as the six octets that stand in a frame of a whole message -> (kind, reader).
     """
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self.readers: dict[bytes, tuple[Spec, MessageReader]] = {
-            tag.to_bytes(4, "little"): (spec, _reader(spec)) for tag, spec in registry.by_tag.items()
-        }
-        self._readers = {tag: reader for tag, (_, reader) in self.readers.items()}
+        self.framed: dict[bytes, tuple[Kind, MessageReader]] = {}
+        self._readers: dict[bytes, MessageReader] = {}
+        for tag, spec in registry.by_tag.items():
+            octets = tag.to_bytes(4, "little")
+            self._readers[octets] = read = _reader(spec)
+            self.framed[bytes((spec.kind, 0)) + octets] = spec.kind, read
         self._writers: dict[type, MessageWriter] = {spec.cls: _writer(spec) for spec in registry.by_tag.values()}
 
     def encode(self, message: Message) -> bytes:

@@ -19,6 +19,7 @@ __all__ = [
     "Kind",
     "ListOf",
     "Message",
+    "MESSAGE_CEILING",
     "MESSAGE_LIMIT",
     "Raw",
     "Registry",
@@ -30,6 +31,8 @@ __all__ = [
 
 #: A message is at most 4 MiB (wire design, "Frames").
 MESSAGE_LIMIT = 4 * 1024 * 1024
+#: To which a chain with larger blocks may raise it.
+MESSAGE_CEILING = 16 * 1024 * 1024
 
 
 class Kind(IntEnum):
@@ -187,6 +190,11 @@ class Registry:
 
     def __init__(self, base: "Registry | None" = None) -> None:
         self.by_tag: dict[int, Spec] = dict(base.by_tag) if base else {}
+
+    @property
+    def message_limit(self) -> int:
+        """The largest message of all; one of an unknown tag may not be longer either."""
+        return max([MESSAGE_LIMIT, *(spec.maximum for spec in self.by_tag.values())])
 
     def message(
         self,

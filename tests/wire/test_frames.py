@@ -88,10 +88,12 @@ class Reading(SynchronousTestCase):
 
 class Refusals(SynchronousTestCase):
     def refuse(self, data: bytes, reason: Reason, text: str) -> None:
-        with self.assertRaises(wire.WireError) as caught:
-            FrameReader().feed(data)
-        self.assertEqual(caught.exception.reason, reason, caught.exception.detail)
-        self.assertIn(text, caught.exception.detail)
+        reader = FrameReader()
+        (fault,) = reader.feed(data)
+        assert isinstance(fault, wire.WireError)
+        self.assertEqual(fault.reason, reason, fault.detail)
+        self.assertIn(text, fault.detail)
+        self.assertEqual((reader.feed(stream_of(wire.Ping(1))), reader.buffered), ([], 0))
 
     def test_headers(self) -> None:
         self.refuse(HEADER.pack(6, 1, 0, 0), Reason.MALFORMED_FRAME, "frame length 6")
