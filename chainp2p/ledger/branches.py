@@ -5,15 +5,15 @@ below the finalized block on; what is older is read when a header asks for it. E
 votes, so that a start, or a fork from far below, recounts from there instead of from genesis.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
 from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected
 from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
-from chainp2p.ledger.equivocation import Evidence, SealWatch
-from chainp2p.ledger.finality import Mark, decode_tally, encode_tally
+from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence, SealWatch
+from chainp2p.ledger.finality import decode_tally, encode_tally
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.header import Header, HeaderError
 from chainp2p.ledger.poa import Entry, HeaderInvalid, Slots, rank_of
@@ -53,9 +53,10 @@ class Branches:
         self._slots = slots
         self._store = store
         self.conflict: FinalityConflict | None = None
-        self.found_conflict: FinalityConflict | None = None
-        self.evidence: list[Evidence] = []
+        self.new_conflict: FinalityConflict | None = None
+        self.new_evidence: list[Evidence] = []
         self.fresh: list[Candidate] = []
+        self._evidence: set[Evidence] = set()
         self._dismissed: set[bytes] = set()
 
     tree: HeaderTree[Entry]
@@ -70,8 +71,9 @@ class Branches:
         self._store.add_header(info, _pack(entry, 0), header.raw)
         self._store.set_meta("finalized", header.hash)
 
-    def load(self) -> None:
-        """Build the tree from the database."""
+    def load(self, evidence: Iterable[Evidence]) -> None:
+        """Build the tree from the database; *evidence* is what was kept of signers that contradict themselves."""
+        self._evidence = set(evidence)
         store = self._store
         hash = store.meta("finalized")
         assert hash is not None
@@ -83,7 +85,6 @@ class Branches:
         assert row is not None
         self.tree = HeaderTree(row.info, self._counted(row))
         self._watch = SealWatch(self.tree)
-        self._dismissed = set(_hashes(store.meta("dismissed") or b""))
         for row in store.headers_from(floor):
             if self.tree.get(row.info.hash) is None:
                 parent = self.tree.get(row.info.parent)
@@ -93,6 +94,8 @@ class Branches:
         assert node is not None
         self.tree.finalize(node)
         self.conflict = self._load_conflict()
+        dismissed = store.meta("dismissed") or b""
+        self._dismissed = {dismissed[at : at + 32] for at in range(0, len(dismissed), 32)}
 
     def _counted(self, row: HeaderRow) -> Entry:
         """The entry of a header that has its count stored."""
@@ -146,8 +149,9 @@ class Branches:
         if info.height >= self.tree.floor:
             node = self.tree.add(info, entry)
             for evidence in self._watch.saw(node):
-                if evidence not in self.evidence:
-                    self.evidence.append(evidence)
+                if evidence not in self._evidence and len(self._evidence) < EVIDENCE_MAX:
+                    self._evidence.add(evidence)
+                    self.new_evidence.append(evidence)
         stored = Candidate(info, entry, candidate.header, node, candidate.live, candidate.parent)
         self.fresh.append(stored)
         self._look_for_conflict(stored)
@@ -220,50 +224,63 @@ class Branches:
         died = self.tree.advance(node)
         self._store.set_meta("finalized", node.info.hash)
         for dead in died:
-            self._look_for_conflict_at(dead)
+            self._judge(dead)
         floor = max(0, node.info.height - KEPT_BELOW_FINALIZED) // TALLY_INTERVAL * TALLY_INTERVAL
         if floor >= self.tree.floor + _PRUNE_STEP:
             self.tree.prune(floor)
 
-    def choose(self, node: Node[Entry], dismissed: bytes | None) -> None:
-        """Put finality at *node* by hand; *dismissed* is the lowest block of a branch that is given up for good."""
-        if dismissed is not None:
-            self._dismissed.add(dismissed)
-            self._store.set_meta("dismissed", b"".join(sorted(self._dismissed)))
+    def choose(self, node: Node[Entry]) -> None:
+        """Put finality at *node* by hand, which settles the conflict: the other branches are not reported again."""
         self.tree.finalize(node)
         self._store.set_meta("finalized", node.info.hash)
+        if self.conflict is not None:
+            self._dismissed.add(self.conflict.theirs.hash)
+        for other in self.tree.nodes():
+            root = other.parent is None or self.tree.on_path(other.parent)
+            if root and not other.live and not self.tree.on_path(other):
+                self._dismissed.add(other.info.hash)
+        self._store.set_meta("dismissed", b"".join(sorted(self._dismissed)))
         self.conflict = None
         self._store.set_meta("conflict", None)
 
+    def condemn(self, node: Node[Entry]) -> None:
+        """Mark a header and all that descend from it as bad."""
+        self._store.mark_bad(bad.info.hash for bad in self.tree.condemn(node))
+
+    def told(self) -> None:
+        """Forget what is new: it has been told."""
+        self.fresh, self.new_evidence, self.new_conflict = [], [], None
+
     def _look_for_conflict(self, candidate: Candidate) -> None:
+        if not candidate.live:
+            self._judge(candidate)
+
+    def _judge(self, tip: "Candidate | Node[Entry]") -> None:
+        """Look at a *tip* that does not descend from the finalized block: is something justified there as high as it?
+
+        That cannot be an ancestor of the finalized block, so it contradicts it: signers are faulty.
+        """
+        mark = _entry(tip).tally.justified
         final = self.tree.finalized
-        if candidate.live or candidate.entry.tally.justified.slot < final.data.slot or self.conflict is not None:
+        if self.conflict is not None or mark.slot < final.data.slot:
             return
-        self._report(candidate.entry.tally.justified, lambda: _walk_candidate(candidate))
-
-    def _look_for_conflict_at(self, node: Node[Entry]) -> None:
-        if node.data.tally.justified.slot >= self.tree.finalized.data.slot and self.conflict is None:
-            self._report(node.data.tally.justified, lambda: _walk(node))
-
-    def _report(self, mark: Mark, chain: "Callable[[], Iterator[tuple[HeaderInfo, Entry]]]") -> None:
-        """A justified block at *mark* contradicts the finalized one, unless that branch was dismissed."""
-        final = self.tree.finalized
-        theirs = HeaderInfo(mark.hash, b"", 0, bytes(32))
+        theirs = self._store.info(mark.hash)
         voters: set[bytes] = set()
-        for info, entry in chain():
+        for info, entry in _walk(tip):
             if info.hash in self._dismissed:
                 return
-            if entry.slot >= mark.slot:
-                if entry.base < mark.slot or entry.slot == mark.slot:
-                    voters.add(entry.signer)
-                if info.hash == mark.hash:
-                    theirs = info
-        ours = {
-            entry.signer
-            for info, entry in _walk(self.tree.best)
-            if entry.slot >= final.data.slot and (entry.base < final.data.slot or info.hash == final.info.hash)
-        }
-        self.conflict = self.found_conflict = FinalityConflict(final.info, theirs, tuple(sorted(voters & ours)))
+            if info.hash == mark.hash:
+                theirs = info
+            if entry.base < mark.slot <= entry.slot:
+                voters.add(entry.signer)
+        ours = set()
+        for _, entry in _walk(self.tree.best):
+            if entry.slot < final.data.slot:
+                break
+            if entry.base < final.data.slot:
+                ours.add(entry.signer)
+        assert theirs is not None
+        self.conflict = self.new_conflict = FinalityConflict(final.info, theirs, tuple(sorted(voters & ours)))
         self._store_conflict(self.conflict)
 
     def _store_conflict(self, conflict: FinalityConflict) -> None:
@@ -289,19 +306,12 @@ def _info(item: rlp.Item) -> HeaderInfo:
     return HeaderInfo(bytes(hash), bytes(parent), rlp.decode_uint(height, 8), bytes(rank))  # type: ignore[arg-type]
 
 
-def _hashes(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + 32] for at in range(0, len(data), 32))
+def _entry(place: "Candidate | Node[Entry]") -> Entry:
+    return place.entry if isinstance(place, Candidate) else place.data
 
 
-def _walk(node: Node[Entry] | None) -> Iterator[tuple[HeaderInfo, Entry]]:
-    while node is not None:
-        yield node.info, node.data
-        node = node.parent
-
-
-def _walk_candidate(candidate: Candidate) -> Iterator[tuple[HeaderInfo, Entry]]:
-    step: Candidate | Node[Entry] | None = candidate
-    while isinstance(step, Candidate):
-        yield step.info, step.entry
-        step = step.parent
-    yield from _walk(step)
+def _walk(place: "Candidate | Node[Entry] | None") -> Iterator[tuple[HeaderInfo, Entry]]:
+    """A header and its ancestors, as far as they are in memory."""
+    while place is not None:
+        yield place.info, _entry(place)
+        place = place.parent

@@ -39,13 +39,15 @@ from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence
 from chainp2p.ledger.execution import Execution, ValueTransfers
 from chainp2p.ledger.fees import base_fee_floor
 from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.journal import PoolJournal
 from chainp2p.ledger.making import BlockMaker, Made
 from chainp2p.ledger.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of
 from chainp2p.ledger.pool import Journaled, Pool, PoolChange, PoolLimits
+from chainp2p.ledger.reports import report
 from chainp2p.ledger.rows import TABLES, LedgerRows
 from chainp2p.ledger.sealing import SealRecord
 from chainp2p.ledger.senders import SenderRecovery
-from chainp2p.ledger.transaction import transaction_hash
+from chainp2p.ledger.transaction import Transaction, transaction_hash
 from chainp2p.ledger.views import Reader, Reads
 from chainp2p.primitives.secp256k1 import public_key
 
@@ -54,8 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
-#: A reorganisation of so many blocks is worth a person's attention (design: "Fork choice").
-LOUD_REORG = 10
 #: Gas of the cheapest transaction: no block holds more than its gas limit divided by this.
 _CHEAPEST_GAS = 21_000
 
@@ -64,6 +64,7 @@ _CHEAPEST_GAS = 21_000
 class _Opened:
     core: LedgerCore
     maker: BlockMaker | None
+    journal: PoolJournal
     private: bool
     news: News
     pooled: list[Journaled]
@@ -124,9 +125,6 @@ class Ledger:
         self._sealed_at = float("-inf")
         self._highest_slot = 0
         self._refused_on: bytes | None = None
-        self._pool_added: dict[bytes, Journaled] = {}
-        self._pool_dropped: set[bytes] = set()
-        self._saving = False
 
     # -- life
 
@@ -143,8 +141,8 @@ class Ledger:
         self._set(news)
         floor = base_fee_floor(self.genesis.base_fee)
         self.pool = Pool(self.chain_id, news.state, news.next_base_fee, news.gas_limit, floor, self._pool_limits)
-        await self._restore_pool(opened.pooled)
-        self._announce(news)
+        await self._restore_pool(opened.journal, opened.pooled)
+        report(news)
 
     def _open(self, now: float) -> _Opened:
         connection = self._open_database("chain.sqlite")
@@ -163,11 +161,11 @@ class Ledger:
                 seals.close()
             raise
         maker = None if self._signer is None else BlockMaker(core, self._signer)
-        return _Opened(core, maker, is_private(connection), news, rows.pooled())
+        return _Opened(core, maker, PoolJournal(self._lane, core), is_private(connection), news, rows.pooled())
 
     async def _open_reader(self, opened: _Opened) -> Reader:
         def at(hash: bytes) -> Any:
-            return self._lane.run(opened.core.state_at, hash)
+            return self._lane.run(opened.core.chain.state_at, hash)
 
         if opened.private:
             return Reader(self._lane, Reads(opened.core.store), at, owned=False)
@@ -180,17 +178,15 @@ class Ledger:
 
         return Reader(lane, await lane.run(connect), at, owned=True)
 
-    async def _restore_pool(self, pooled: list[Journaled]) -> None:
+    async def _restore_pool(self, journal: PoolJournal, pooled: list[Journaled]) -> None:
         for one in pooled:
-            transaction = self.pool.precheck(one.raw)
-            if isinstance(transaction, AdmissionResult):
-                self._pool_dropped.add(transaction.hash)
-                continue
-            sender = await self._recovery.sender(transaction)
-            result, change = self.pool.add(transaction, sender, one.added, one.local)
+            result = self.pool.precheck(one.raw)
+            if isinstance(result, Transaction):
+                sender = await self._recovery.sender(result)
+                result, change = self.pool.add(result, sender, one.added, one.local)
+                journal.forget(dropped.hash for dropped in change.dropped)
             if result.outcome is not Admission.ADMITTED:
-                self._pool_dropped.add(result.hash)
-            self._pool_dropped.update(dropped.hash for dropped in change.dropped)
+                journal.forget([result.hash])
 
     def stop(self) -> "Deferred[None]":
         """Finish what is queued, commit and close."""
@@ -201,10 +197,10 @@ class Ledger:
         if opened is None:
             return
         await self.reader.close()
-        await self._lane.run(self._close, opened, self._pool_changes())
+        await opened.journal.flush()
+        await self._lane.run(self._close, opened)
 
-    def _close(self, opened: _Opened, changes: "tuple[dict[bytes, Journaled], set[bytes]]") -> None:
-        self._write_pool(opened.core, *changes)
+    def _close(self, opened: _Opened) -> None:
         opened.core.store.connection.close()
         if opened.core.record is not None:
             opened.core.record.close()
@@ -330,43 +326,9 @@ class Ledger:
         if news.finalized != finalized:
             publish(FinalizedChanged(news.finalized))
         self._pool_moved(pool_change)
-        self._announce(news)
-
-    def _announce(self, news: News) -> None:
-        """Say what a person should know."""
-        if news.moved is not None and len(news.moved.change.left) >= LOUD_REORG:
-            self.log.warn(
-                "reorganisation: {left} blocks left, {entered} entered, head is {height} 0x{hash}",
-                left=len(news.moved.change.left),
-                entered=len(news.moved.change.entered),
-                height=news.head.height,
-                hash=news.head.hash.hex(),
-            )
-        for failed in news.failed:
-            self.log.warn(
-                "block 0x{hash} failed and its signer is at fault: {reason}",
-                hash=failed.hash.hex(),
-                reason=failed.reason,
-            )
-        for one in news.evidence:
-            self.log.warn(
-                "signer 0x{signer} contradicts itself: slot {first_slot} 0x{first}, slot {second_slot} 0x{second}",
-                signer=one.signer.hex(),
-                first=one.first.hex(),
-                first_slot=one.first_slot,
-                second=one.second.hex(),
-                second_slot=one.second_slot,
-            )
+        report(news)
         if news.new_conflict is not None:
-            conflict = news.new_conflict
-            self.log.critical(
-                "finality conflict: 0x{ours} and 0x{theirs} are both justified; sealing has stopped; "
-                "signers on both sides: {signers}",
-                ours=conflict.ours.hash.hex(),
-                theirs=conflict.theirs.hash.hex(),
-                signers=[signer.hex() for signer in conflict.signers],
-            )
-            self.events.publish(conflict)
+            publish(news.new_conflict)
 
     # -- pool
 
@@ -397,42 +359,12 @@ class Ledger:
         self._pool_moved(self.pool.expire(self._now()))
 
     def _pool_moved(self, change: PoolChange) -> None:
-        for dropped in change.dropped:
-            self._pool_added.pop(dropped.hash, None)
-            self._pool_dropped.add(dropped.hash)
-        for entry in change.added:
-            self._pool_dropped.discard(entry.hash)
-            self._pool_added[entry.hash] = Journaled(entry.transaction.raw, entry.added, entry.local)
-        self._save_pool()
+        if self._opened is not None:
+            self._opened.journal.note(change)
         for dropped in change.dropped:
             self.events.publish(TransactionDropped(dropped.hash, dropped.reason))
         for entry in change.added:
             self.events.publish(TransactionAdded(entry.hash, len(entry.transaction.raw), entry.local))
-
-    def _pool_changes(self) -> "tuple[dict[bytes, Journaled], set[bytes]]":
-        changes = self._pool_added, self._pool_dropped
-        self._pool_added, self._pool_dropped = {}, set()
-        return changes
-
-    def _save_pool(self) -> None:
-        """Store what changed in the pool; what changes meanwhile gathers for the next time."""
-        if self._saving or self._opened is None or not (self._pool_added or self._pool_dropped):
-            return
-        self._saving = True
-        saved = self._lane.run(self._write_pool, self._opened.core, *self._pool_changes())
-        saved.addErrback(lambda failure: self.log.failure("the pool could not be stored", failure))
-        saved.addCallback(self._saved)
-
-    def _saved(self, _: None) -> None:
-        self._saving = False
-        self._save_pool()
-
-    @staticmethod
-    def _write_pool(core: LedgerCore, added: dict[bytes, Journaled], dropped: set[bytes]) -> None:
-        if added or dropped:
-            with core.store.transaction():
-                core.rows.drop_pooled(dropped)
-                core.rows.add_pooled(added.items())
 
     # -- production
 

@@ -44,7 +44,7 @@ class BlockMaker:
         :param candidates: (transaction, sender), the best first.
         """
         core = self._core
-        slots, record, head = core.slots, core.record, core.head
+        slots, record, head = core.slots, core.record, core.chain.head
         assert record is not None
         if core.branches.conflict is not None:
             return "finality conflict"
@@ -64,10 +64,10 @@ class BlockMaker:
         base_fee = slots.base_fee_after(head.data)
         context = BlockContext(core.genesis.chain_id, height, timestamp, record.signer, base_fee, gas_limit)
         room = MAX_BLOCK_BYTES - MAX_HEADER_BYTES - _BLOCK_OVERHEAD
-        transactions, result = fill_block(core.execution, candidates, core.state, context, room)
+        transactions, result = fill_block(core.execution, candidates, core.chain.state, context, room)
         if slots.on_demand and not transactions:
             return "nothing to include"
-        state = core.state.updated(result.changes)
+        state = core.chain.state.updated(result.changes)
         raws = [transaction.raw for transaction in transactions]
         header = seal_header(
             make_header(
@@ -88,7 +88,7 @@ class BlockMaker:
         )
         record.store(slot, header.hash, base)
         raw = assemble(header.raw, raws)
-        verdict, news = core.sealed(raw, header.hash, result, state, now)
+        verdict, news = core.submit_own(raw, header.hash, result, state, now)
         if not isinstance(verdict, Connected):
             raise Ours(f"our own block {height} was not connected: {verdict}")
         return Made(raw, news)

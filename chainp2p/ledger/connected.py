@@ -1,0 +1,230 @@
+"""The connected chain: its head, the accounts after it, and how it moves to another branch.
+
+A move is worked out in memory first (the state is a value) and written only when all its blocks are good, so a block
+that fails leaves no trace. The caller opens the transaction.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
+
+from chainp2p.chain.interfaces import HeadChanged
+from chainp2p.chain.store import ChainStore
+from chainp2p.chain.tree import HeaderTree, Node
+from chainp2p.errors import Ours, StartupError
+from chainp2p.ledger.block import Block, decode_block
+from chainp2p.ledger.execution import BlockContext, BlockResult, Execution, mismatch, run_block
+from chainp2p.ledger.header import Header
+from chainp2p.ledger.poa import Entry
+from chainp2p.ledger.rows import LedgerRows
+from chainp2p.ledger.senders import Senders
+from chainp2p.ledger.state import State
+from chainp2p.ledger.transaction import Transaction, TransactionError
+
+__all__ = ["BlockFailed", "ConnectedChain", "Moved"]
+
+#: Undo rows and states are kept for this many blocks below the head at least (design: "State").
+RECENT_BLOCKS = 128
+
+_NOTHING = BlockResult((), (), 0)
+
+
+@frozen
+class Moved:
+    """How the head moved, with what the pool needs to know of it.
+
+    :param included: ids of the transactions of the blocks entered.
+    :param left: (transaction, sender) of the blocks left, in their order.
+    """
+
+    change: HeadChanged
+    included: tuple[bytes, ...]
+    left: tuple[tuple[Transaction, bytes], ...]
+
+
+class BlockFailed(Exception):
+    """A block breaks a rule that its header does not show: its signer is at fault."""
+
+    def __init__(self, node: Node[Entry], reason: str) -> None:
+        super().__init__(reason)
+        self.node = node
+        self.reason = reason
+
+
+@frozen
+class _Step:
+    """A block connected in memory."""
+
+    node: Node[Entry]
+    header: Header
+    result: BlockResult
+    state: State
+
+
+class ConnectedChain:
+    """See the module.
+
+    :ivar head: its last block.
+    :ivar state: the accounts after it.
+    """
+
+    head: Node[Entry]
+    state: State
+
+    def __init__(self, chain_id: int, execution: Execution, store: ChainStore, rows: LedgerRows) -> None:
+        self._chain_id = chain_id
+        self._execution = execution
+        self._store = store
+        self._rows = rows
+        self._states: dict[bytes, State] = {}
+        self._prepared: tuple[bytes, BlockResult, State] | None = None
+
+    def load(self, tree: HeaderTree[Entry]) -> None:
+        """Find the head in the database; StartupError."""
+        hash = self._store.meta("head")
+        head = None if hash is None else tree.get(hash)
+        if head is None:
+            raise StartupError("the chain database names a head that it does not hold")
+        raw = self._store.raw_header(head.info.hash)
+        assert raw is not None
+        self.head, self.state = head, State.load(self._rows.accounts())
+        self._states = {head.info.hash: self.state}
+        if self.state.root != Header.decode(raw).state_root:
+            raise StartupError("the accounts in the chain database do not match its head: restore a copy or sync anew")
+
+    def prepare(self, hash: bytes, result: BlockResult, state: State) -> None:
+        """What came out of making block *hash* on the head, so that it need not be run again."""
+        self._prepared = (hash, result, state)
+
+    def block(self, hash: bytes) -> Block:
+        """A block whose body is known to be stored."""
+        raw = self._store.body(hash)
+        if raw is None:
+            raise Ours(f"the body of block 0x{hash.hex()} is gone")
+        return decode_block(raw)
+
+    def move(
+        self, left: list[Node[Entry]], entered: list[Node[Entry]], blocks: Mapping[bytes, Block], senders: Senders
+    ) -> Moved:
+        """Undo *left* (newest first), connect *entered* (oldest first); raises :exc:`BlockFailed`, nothing done.
+
+        :param blocks: those that are decoded already.
+        :param senders: those that are recovered already, by transaction.
+        """
+        written: dict[bytes, bytes | None] = {}
+        state = self.state
+        for node in left:
+            state = self._undo(node, state, written)
+        steps: list[_Step] = []
+        for node in entered:
+            step = self._connect(node, state, blocks.get(node.info.hash), senders)
+            written.update((change.key, change.new) for change in step.result.changes)
+            steps.append(step)
+            state = step.state
+        returned = tuple(pair for node in reversed(left) for pair in self._transactions(node))
+        parent = left[-1].parent if left else None
+        target = entered[-1] if entered else parent
+        assert target is not None
+        self._write(left, steps, written, target)
+        self.head, self.state = target, state
+        change = HeadChanged(target.info, tuple(node.info for node in left), tuple(node.info for node in entered))
+        included = tuple(receipt.transaction_hash for step in steps for receipt in step.result.receipts)
+        return Moved(change, included, returned)
+
+    def _undo(self, node: Node[Entry], state: State, written: dict[bytes, bytes | None]) -> State:
+        undo = self._rows.undo(node.info.height)
+        if undo is None or undo[0] != node.info.hash:
+            raise Ours(f"there is no undo row for block {node.info.height}")
+        written.update((change.key, change.old) for change in undo[1])
+        return state.reverted(undo[1])
+
+    def _connect(self, node: Node[Entry], state: State, block: Block | None, senders: Senders) -> _Step:
+        hash = node.info.hash
+        if block is None:
+            block = self.block(hash)
+        header = block.header
+        if self._prepared is not None and self._prepared[0] == hash and node.parent is self.head:
+            return _Step(node, header, *self._prepared[1:])
+        if block.transactions:
+            try:
+                signed = [_sender(transaction, senders) for transaction in block.transactions]
+                context = BlockContext.of(header, self._chain_id)
+                result = run_block(self._execution, block.transactions, signed, state, context)
+            except TransactionError as error:
+                raise BlockFailed(node, error.text) from None
+            state = state.updated(result.changes)
+        else:
+            result = _NOTHING
+        reason = mismatch(header, result, state.root)
+        if reason is not None:
+            raise BlockFailed(node, reason)
+        return _Step(node, header, result, state)
+
+    def _transactions(self, node: Node[Entry]) -> Iterator[tuple[Transaction, bytes]]:
+        receipts = self._rows.receipts(node.info.hash)
+        if receipts:
+            for transaction, receipt in zip(self.block(node.info.hash).transactions, receipts, strict=True):
+                yield transaction, receipt.sender
+
+    def _write(
+        self,
+        left: list[Node[Entry]],
+        steps: list[_Step],
+        written: Mapping[bytes, bytes | None],
+        target: Node[Entry],
+    ) -> None:
+        store, rows = self._store, self._rows
+        if left:
+            fork = left[-1].info.height - 1
+            for node in left:
+                rows.drop_receipts(node.info.hash)
+                self._states.pop(node.info.hash, None)
+            store.cut_best(fork)
+            rows.cut_undo(fork)
+        for step in steps:
+            info = step.node.info
+            store.set_best(info.height, info.hash)
+            rows.add_undo(info.height, info.hash, step.result.changes)
+            if step.result.receipts:
+                rows.add_receipts(info.hash, step.result.receipts)
+            self._states[info.hash] = step.state
+        rows.write_accounts(written.items())
+        store.set_meta("head", target.info.hash)
+
+    def prune(self, final_height: int) -> None:
+        """Forget undo rows that no reorganisation and no reader needs any more."""
+        lowest = min(final_height, self.head.info.height - RECENT_BLOCKS)
+        if lowest > 0:
+            self._rows.prune_undo(lowest)
+        if len(self._states) > 2 * RECENT_BLOCKS:
+            self._states = dict(list(self._states.items())[-RECENT_BLOCKS:])
+
+    def undoable(self, height: int) -> bool:
+        """Whether the block at *height* of the connected chain could be undone."""
+        return self._rows.undo(height) is not None
+
+    def state_at(self, hash: bytes) -> State | None:
+        """The state after a recent block of the connected chain; None: not kept."""
+        state = self._states.get(hash)
+        if state is not None:
+            return state
+        height = self._store.height_on_best(hash)
+        if height is None:
+            return None
+        state = self.state
+        for above in range(self.head.info.height, height, -1):
+            undo = self._rows.undo(above)
+            if undo is None:
+                return None
+            state = state.reverted(undo[1])
+        return state
+
+
+def _sender(transaction: Transaction, senders: Senders) -> bytes:
+    """The sender, recovered here if nobody did before; raises TransactionError."""
+    sender = senders.get(transaction.hash)
+    if sender is None:
+        return transaction.sender()
+    if isinstance(sender, TransactionError):
+        raise sender
+    return sender

@@ -1,0 +1,74 @@
+"""The pool on disk: what changes is gathered and stored by one job at a time, so a restart finds the pool again.
+
+A crash may lose the last few milliseconds of it; nothing depends on it.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from chainp2p.chain.interfaces import Executor
+from chainp2p.ledger.core import LedgerCore
+from chainp2p.ledger.pool import Journaled, PoolChange
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+__all__ = ["PoolJournal"]
+
+
+class PoolJournal:
+    """See the module.
+
+    :param lane: the one that owns the database.
+    """
+
+    log = Logger()
+
+    def __init__(self, lane: Executor, core: LedgerCore) -> None:
+        self._lane = lane
+        self._core = core
+        self._added: dict[bytes, Journaled] = {}
+        self._dropped: set[bytes] = set()
+        self._busy = False
+
+    def note(self, change: PoolChange) -> None:
+        """Store a change of the pool soon."""
+        self.forget(dropped.hash for dropped in change.dropped)
+        for entry in change.added:
+            self._dropped.discard(entry.hash)
+            self._added[entry.hash] = Journaled(entry.transaction.raw, entry.added, entry.local)
+        self._go_on()
+
+    def forget(self, hashes: Iterable[bytes]) -> None:
+        """These are not in the pool (any more)."""
+        for hash in hashes:
+            self._added.pop(hash, None)
+            self._dropped.add(hash)
+
+    def flush(self) -> "Deferred[None]":
+        """Store what is left; fires when everything is stored."""
+        return self._lane.run(self._write, *self._taken())
+
+    def _go_on(self) -> None:
+        if self._busy or not (self._added or self._dropped):
+            return
+        self._busy = True
+        stored = self._lane.run(self._write, *self._taken())
+        stored.addErrback(lambda failure: self.log.failure("the pool could not be stored", failure))
+        stored.addCallback(self._stored)
+
+    def _stored(self, _: None) -> None:
+        self._busy = False
+        self._go_on()
+
+    def _taken(self) -> tuple[dict[bytes, Journaled], set[bytes]]:
+        taken = self._added, self._dropped
+        self._added, self._dropped = {}, set()
+        return taken
+
+    def _write(self, added: dict[bytes, Journaled], dropped: set[bytes]) -> None:
+        with self._core.store.transaction():
+            self._core.rows.drop_pooled(dropped)
+            self._core.rows.add_pooled(added.items())
