@@ -165,19 +165,19 @@ class Running:
 
     def _build_services(self, executor: Any, key: Any, store: PeerStore) -> None:
         platform, settings, chain = self._platform, self.settings, self.chain
-        common = {"reactor": platform.reactor, "now": platform.now, "random": platform.random}
+        common: dict[str, Any] = {"reactor": platform.reactor, "now": platform.now, "random": platform.random}
         pool = chain if ITransactionPool.providedBy(chain) else None
         self.sync = SyncService(chain=chain, events=self.events, **common)
         interval = settings.network.gossip_interval
         assert interval is not None, "filled in by prepared()"
         self.gossip = GossipService(chain=chain, pool=pool, interval=interval, heard=self.sync.heard, **common)
         self.exchange = PeerExchange(
-            reactor=platform.reactor,
-            now=platform.now,
             profile=settings.profile,
             enabled=settings.network.enable_pex,
-            records=lambda: [enr.raw for enr in self.network.relayable(platform.now())],
+            records=lambda: [enr.raw for enr in self.network.relayable(platform.reactor.seconds())],
             learned=lambda link, enr: self.network.learn(enr, link),
+            genesis=chain.genesis_hash,
+            **common,
         )
         users: list[Any] = [self.sync, self.gossip, self.exchange]
         if IBlockProducer.providedBy(chain):

@@ -1,0 +1,108 @@
+"""The devnet from outside: real processes, kills, partitions, and what is left at the end."""
+
+import json
+import os
+import signal
+import time
+import unittest
+from typing import Any
+
+from tests.integration.processes import Devnet, call, eventually, process_exists
+from tests.integration.traffic import Traffic
+
+
+def _locks(devnet: Devnet) -> list[str]:
+    return [str(file) for file in devnet.data.rglob("lock")]
+
+
+class DevnetTests(unittest.TestCase):
+    def test_four_nodes_find_each_other_and_seal_a_block_a_second(self) -> None:
+        devnet = Devnet(self)
+        document = devnet.document
+        self.assertEqual((document["chainId"], len(document["nodes"]), len(document["accounts"])), (31337, 4, 10))
+        for number, node in enumerate(document["nodes"], 1):
+            self.check_entry(number, node)
+        said = devnet.out.read_text()
+        for text in (document["nodes"][3]["enr"], document["accounts"][9]["privateKey"], "node4"):
+            self.assertIn(text, said)
+        for number in (1, 2, 3, 4):
+            eventually(lambda n=number: devnet.peers(n) >= 2, 20, f"two peers of node {number}")
+        begun, height = time.monotonic(), eventually(lambda: devnet.height(1), 20, "a block")
+        eventually(lambda: devnet.height(1) >= height + 5, 15, "five more blocks")
+        self.assertGreater(time.monotonic() - begun, 2.5)
+        eventually(lambda: devnet.agree([1, 2, 3, 4]), 10, "one chain")
+        status = json.loads(devnet.verb("status", "--json"))
+        self.assertEqual([row["name"] for row in status], ["node1", "node2", "node3", "node4"])
+        self.assertTrue(all(row["height"] > 0 and row["peers"] >= 2 for row in status), status)
+        self.assertIn("node5", devnet.verb("add"))
+        eventually(lambda: devnet.agree([1, 5]), 20, "the fifth node follows")
+        pids = [node["pid"] for node in devnet.nodes]
+        devnet.process.send_signal(signal.SIGINT)
+        self.assertEqual(devnet.process.wait(15), 0)
+        self.assertEqual([pid for pid in pids if process_exists(pid)], [])
+        self.assertEqual(_locks(devnet), [])
+
+    def check_entry(self, number: int, node: dict[str, Any]) -> None:
+        keys = ["name", "pid", "peerId", "enr", "p2p", "discovery", "rpc", "ws", "admin", "dataDir"]
+        self.assertEqual(list(node), keys)
+        self.assertEqual((node["name"], node["discovery"]), (f"node{number}", None))
+        self.assertTrue(process_exists(node["pid"]))
+        self.assertEqual((len(node["peerId"]), node["enr"][:4]), (64, "enr:"))
+        self.assertEqual(node["ws"], node["rpc"].replace("http", "ws") + "/ws")
+        self.assertEqual(call(node["rpc"], "eth_chainId"), "0x7a69")
+        self.assertEqual(call(node["admin"], "admin_nodeInfo")["id"], node["peerId"])
+
+    def test_a_killed_node_and_the_killed_bootstrap_come_back(self) -> None:
+        devnet = Devnet(self, "--period", "0.4")
+        urls = [node["rpc"] for node in devnet.nodes]
+        eventually(lambda: all(devnet.peers(n) >= 2 for n in (1, 2, 3, 4)), 20, "peers")
+        with Traffic(0, lambda: urls[1:3]) as traffic:
+            for victim in (4, 1):
+                others = [n for n in (1, 2, 3, 4) if n != victim]
+                eventually(lambda: devnet.height(2) > 0 and traffic.sent, 15, "traffic")
+                devnet.verb("kill", victim)
+                self.assertIsNone(devnet.nodes[victim - 1]["pid"])
+                height = devnet.height(2)
+                eventually(lambda h=height: devnet.height(2) >= h + 20, 40, "twenty blocks without it")
+                for number in others:
+                    self.assertGreaterEqual(devnet.peers(number), 1)
+                devnet.verb("start", victim)
+                eventually(lambda: devnet.agree([1, 2, 3, 4]), 10, f"node {victim} caught up")
+        self.assertGreater(len(traffic.sent), 20)
+        eventually(
+            lambda: (
+                len({json.dumps(call(url, "eth_getTransactionReceipt", traffic.sent[-1])) for url in urls}) == 1
+                and call(urls[0], "eth_getTransactionReceipt", traffic.sent[-1])
+            ),
+            15,
+            "the last transfer has one receipt everywhere",
+        )
+
+    def test_parted_in_two_and_healed(self) -> None:
+        devnet = Devnet(self, "--period", "0.5")
+        urls = [node["rpc"] for node in devnet.nodes]
+        eventually(lambda: all(devnet.peers(n) == 3 for n in (1, 2, 3, 4)), 25, "all connected")
+        eventually(lambda: devnet.agree([1, 2, 3, 4]) and devnet.height(1) >= 2, 15, "one chain")
+        devnet.verb("partition", "1,2", "/", "3,4")
+        eventually(lambda: all(devnet.peers(n) == 1 for n in (1, 2, 3, 4)), 10, "two halves")
+        parted = max(devnet.height(n) for n in (1, 3))
+        with Traffic(1, lambda: urls[:2]) as left, Traffic(2, lambda: urls[2:]) as right:
+            eventually(lambda: min(devnet.height(n) for n in (1, 3)) >= parted + 4, 20, "both sides produce")
+        self.assertNotEqual(devnet.hash_at(1, parted + 3), devnet.hash_at(3, parted + 3))
+        devnet.verb("heal")
+        eventually(lambda: devnet.agree([1, 2, 3, 4]), 20, "one chain again")
+        for sent in left.sent + right.sent:
+            eventually(
+                lambda sent=sent: all(call(url, "eth_getTransactionReceipt", sent) for url in (urls[0], urls[3])),
+                20,
+                "every transfer of both sides is in a block",
+            )
+
+    def test_the_nodes_end_with_a_killed_supervisor(self) -> None:
+        devnet = Devnet(self, "-n", "2", "--latency", "20", "--loss", "1")
+        pids = [node["pid"] for node in devnet.nodes]
+        eventually(lambda: devnet.peers(1) == 1, 20, "they meet over a slow network")
+        os.kill(devnet.process.pid, signal.SIGKILL)
+        devnet.process.wait()
+        eventually(lambda: not any(process_exists(pid) for pid in pids), 10, "the end of the nodes")
+        self.assertEqual([lock for lock in _locks(devnet) if "node" in lock.rpartition("devnet/")[2]], [])

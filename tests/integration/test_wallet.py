@@ -1,0 +1,124 @@
+"""Outside wallet libraries against a devnet: web3.py always, ethers.js where node and npm are.
+
+``npm`` installs the exact version below into a directory that is kept between runs.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from tests.integration.processes import ROOT, Devnet, call, eventually
+
+ETHERS = "6.15.0"
+
+
+def _install_ethers() -> Path | None:
+    """The directory that holds ethers.js, or None, with the reason printed, where it cannot be had."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        print("ethers.js is not tested: node and npm are not installed", file=sys.stderr)
+        return None
+    folder = Path(tempfile.gettempdir()) / f"chainp2p-ethers-{ETHERS}-{os.getuid()}"
+    if not (folder / "node_modules/ethers/package.json").exists():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / "package.json").write_text('{"private": true, "type": "module"}')
+        command = ["npm", "install", "--no-audit", "--no-fund", "--save-exact", f"ethers@{ETHERS}"]
+        try:
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+        except (subprocess.SubprocessError, OSError) as error:
+            print(f"ethers.js is not tested: {' '.join(command)} failed: {error}", file=sys.stderr)
+            return None
+    return folder
+
+
+class WalletTests(unittest.TestCase):
+    def test_web3_py_pays_waits_and_hears_heads(self) -> None:
+        devnet = Devnet(self)
+        key = devnet.document["accounts"][0]["privateKey"]
+        self.pay_by_web3(devnet, key)
+        done = subprocess.run(
+            [sys.executable, ROOT / "examples/transfer.py", devnet.nodes[0]["rpc"], key],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("status 1, balance 1000000000000000000 wei", done.stdout)
+
+    def pay_by_web3(self, devnet: Devnet, key: str) -> None:
+        from eth_account import Account
+        from web3 import Web3
+
+        web3 = Web3(Web3.HTTPProvider(devnet.nodes[3]["rpc"]))
+        sender, recipient = Account.from_key(key), Account.create().address
+        self.assertEqual(web3.eth.get_balance(sender.address), Web3.to_wei(10_000, "ether"))
+        heads = subprocess.Popen(
+            [sys.executable, "-c", HEADS, devnet.nodes[3]["ws"]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(heads.wait)
+        self.addCleanup(heads.kill)
+        transaction = {
+            "chainId": web3.eth.chain_id,
+            "nonce": web3.eth.get_transaction_count(sender.address),
+            "to": recipient,
+            "value": 12345,
+            "gas": web3.eth.estimate_gas({"from": sender.address, "to": recipient, "value": 12345}),
+            "maxFeePerGas": web3.eth.gas_price * 2,
+            "maxPriorityFeePerGas": web3.eth.max_priority_fee,
+        }
+        sent = web3.eth.send_raw_transaction(sender.sign_transaction(transaction).raw_transaction)
+        receipt = web3.eth.wait_for_transaction_receipt(sent, timeout=30, poll_latency=0.2)
+        self.assertEqual((receipt["status"], receipt["gasUsed"]), (1, 21_000))
+        self.assertEqual(web3.eth.get_balance(recipient), 12345)
+        eventually(lambda: len(self.receipts(devnet, sent.to_0x_hex())) == 1, 15, "one receipt on all nodes")
+        out, err = heads.communicate(timeout=45)
+        self.assertEqual(heads.returncode, 0, err)
+        first, second, third = json.loads(out)
+        self.assertEqual((second, third), (first + 1, first + 2))
+
+    def receipts(self, devnet: Devnet, sent: str) -> set[str]:
+        found = [call(node["rpc"], "eth_getTransactionReceipt", sent) for node in devnet.nodes]
+        assert all(receipt and receipt["status"] == "0x1" for receipt in found), found
+        return {json.dumps(receipt, sort_keys=True) for receipt in found}
+
+
+#: Prints the numbers of three heads as they arrive.
+HEADS = """
+import asyncio, json, sys
+from web3 import AsyncWeb3, WebSocketProvider
+
+async def main():
+    numbers = []
+    async with AsyncWeb3(WebSocketProvider(sys.argv[1])) as web3:
+        await web3.eth.subscribe("newHeads")
+        async for message in web3.socket.process_subscriptions():
+            numbers.append(message["result"]["number"])
+            if len(numbers) == 3:
+                break
+    print(json.dumps(numbers))
+
+asyncio.run(asyncio.wait_for(main(), 40))
+"""
+
+if ethers := _install_ethers():
+
+    class EthersWalletTests(unittest.TestCase):
+        def test_ethers_js_pays_waits_and_hears_heads(self) -> None:
+            devnet = Devnet(self)
+            assert ethers is not None
+            script = ethers / "transfer.mjs"
+            shutil.copy(ROOT / "examples/transfer.mjs", script)
+            node, key = devnet.nodes[3], devnet.document["accounts"][1]["privateKey"]
+            command = ["node", str(script), node["rpc"], key, node["ws"]]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ethers)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            answer = json.loads(done.stdout)
+            self.assertEqual((answer["status"], answer["balance"]), (1, str(10**18)))
+            self.assertGreater(answer["head"], 0)
