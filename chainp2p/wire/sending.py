@@ -13,6 +13,8 @@ __all__ = ["Pushed", "SendQueue"]
 
 #: Above this much queued, announcements and block pushes are given up (wire design, "Frames").
 QUEUE_LIMIT = 1_000_000
+#: Announcements that are kept even then, the newest: they are cheap, and a block that is not pushed must be announced.
+ANNOUNCEMENTS_KEPT = 64 * 1024
 #: This much control traffic queued means that the other side does not read.
 CONTROL_LIMIT = 64 * 1024
 #: One bulk frame goes out after at most this many others, so that bulk never starves.
@@ -44,8 +46,8 @@ class SendQueue:
     1. One bulk frame leaves after at most eight others: a download goes on under any traffic.
     2. Ids of requests and notifications come from one counter, taken when the first frame leaves, so that they ascend
        on the wire. Replies carry the id of their request.
-    3. Above :data:`QUEUE_LIMIT` the oldest announcements are dropped, for they are stale; a block push is refused:
-       the caller announces. Replies are never refused here: the caller does not produce them above the limit.
+    3. Above :data:`QUEUE_LIMIT` the oldest announcements are dropped, for they are stale, down to
+       :data:`ANNOUNCEMENTS_KEPT`; a block push is refused: the caller announces. Replies are never refused here: the caller does not produce them above the limit.
     4. Control is never dropped; more than :data:`CONTROL_LIMIT` of it means that nobody reads.
 
     Cost: O(1) a frame.
@@ -101,7 +103,7 @@ class SendQueue:
     def _drop_announcements(self) -> None:
         queue = self._queues[Channel.ANNOUNCEMENTS]
         in_progress = queue.popleft() if queue and queue[0].sent else None
-        while queue and self.full:
+        while queue and self.full and self._bytes[Channel.ANNOUNCEMENTS] > ANNOUNCEMENTS_KEPT:
             self._bytes[Channel.ANNOUNCEMENTS] -= len(queue.popleft().payload)
             self.dropped += 1
         if in_progress is not None:

@@ -87,11 +87,15 @@ class Pressure(SynchronousTestCase):
         reader = FrameReader()
         self.assertEqual(reader.feed(queue.next(1)), [])
         push(queue, wire.AnnounceBlocks(((H, 1),)))
+        push(queue, wire.NewTransaction(bytes(60_000)))
         push(queue, wire.Blocks((bytes(QUEUE_LIMIT),)), 1)
         push(queue, wire.AnnounceBlocks(((H, 2),)))
         self.assertEqual(queue.dropped, 2)
-        received = [type(item.message) for item in reader.feed(queue.next(1 << 30))]
-        self.assertEqual(received, [wire.NewTransaction, wire.Blocks])
+        received = [item.message for item in reader.feed(queue.next(1 << 30))]
+        self.assertEqual(
+            [type(message) for message in received], [wire.NewTransaction, wire.AnnounceBlocks, wire.Blocks]
+        )
+        self.assertEqual(received[1], wire.AnnounceBlocks(((H, 2),)))
 
     def test_control_is_never_dropped_but_says_when_nobody_reads(self) -> None:
         queue = SendQueue()
@@ -111,5 +115,5 @@ class Pressure(SynchronousTestCase):
         full = self.fill()
         _, refused = full.push(b"1234", Kind.NOTIFICATION, Channel.BLOCK_PUSH)
         self.assertFalse(refused())
-        _, dropped = full.push(b"1234", Kind.NOTIFICATION, Channel.ANNOUNCEMENTS)
+        _, dropped = full.push(bytes(65_537), Kind.NOTIFICATION, Channel.ANNOUNCEMENTS)
         self.assertFalse(dropped())
