@@ -270,7 +270,7 @@ class Network(Service):
         return self._book.learn(enr, source_ip)
 
     def relayable(self, now: float) -> list[Enr]:
-        """Return the records that may be told to others; *now* by ``reactor.seconds()``."""
+        """Return the records that may be told to others; *now* is Unix time in seconds."""
         return self._book.relayable(now)
 
     # -- what links ask (LinkHost)
@@ -352,7 +352,7 @@ class Network(Service):
             self._reached(link)
 
     def _reached(self, link: PeerProtocol) -> None:
-        self._book.reached(link.peer_id, self.reactor.seconds())
+        self._book.reached(link.peer_id, self.now())
         known = self._book.get(link.peer_id)
         if known is not None and known.address.enr is not None:
             self._store.save_record(link.peer_id, known.address.enr.raw, self.now())

@@ -508,14 +508,14 @@ class PeerProtocol(TwistedProtocol):
                 self._outbox.last_word(self._host.codec.encode(Disconnect(reason, text)))
             else:
                 self._outbox.close()
-        if not self._liveness.reading:
-            transport.resumeProducing()
-        transport.loseConnection()
         self._timer = self._host.reactor.callLater(FLUSH_TIMEOUT, self._cut)
         self._account(self.opened_at)
         for waiter in self._requests.fail_all():
             waiter.deferred.errback(PeerGone(reason, detail))
         self._host.link_ended(self, self.end)
+        if not self._liveness.reading:
+            transport.resumeProducing()
+        transport.loseConnection()
 
     def _cut(self) -> None:
         self._timer = None
