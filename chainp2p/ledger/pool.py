@@ -237,23 +237,23 @@ class Pool:
 
     def _make_room(self, transaction: Transaction, owner: Sender, replaced: Pooled | None) -> list[Dropped]:
         """Drop the least worthy until *transaction* fits; raises, having dropped nothing, when it is no better."""
-        executable = replaced is not None or transaction.nonce == owner.end
+        executable = transaction.nonce == owner.end or owner.executable(transaction.nonce)
         worth = (executable, transaction.effective_tip(self.base_fee), transaction.max_fee)
-        leaving = set() if replaced is None else {replaced.hash}
-        count = len(self._entries) + 1 - len(leaving)
-        size = self.size + len(transaction.raw) - (0 if replaced is None else len(replaced.transaction.raw))
+        leaving = {} if replaced is None else {replaced.hash: replaced}
         victims: list[Pooled] = []
+        count = len(self._entries) + 1 - len(leaving)
+        size = self.size + len(transaction.raw) - sum(len(entry.transaction.raw) for entry in leaving.values())
         while count > self.limits.transactions or size > self.limits.bytes:
             found = self._least_worthy().pop(lambda hash: None if hash in leaving else self._entries.get(hash))
             if found is not None:
                 victims.append(found[1])
-                leaving.add(found[1].hash)
+                leaving[found[1].hash] = found[1]
                 count -= 1
                 size -= len(found[1].transaction.raw)
-            # A sender's own earlier transaction is no victim either: without it the new one could not be executed.
-            if found is None or worth <= found[0] or (found[1].sender, executable) == (owner.address, True):
-                for victim in victims:
-                    self._least_worthy().push(victim)
+            # A sender's own earlier transaction is no victim: without it the new one could not be executed.
+            if found is None or worth <= found[0] or _precedes(found[1], transaction, owner):
+                for entry in leaving.values():
+                    self._least_worthy().push(entry)
                 gapped = found is not None and found[0][0] and not executable
                 raise TransactionError(
                     "future transaction tries to replace pending" if gapped else "transaction underpriced"
@@ -357,6 +357,10 @@ class Pool:
 def refused(hash: bytes, error: TransactionError) -> AdmissionResult:
     """Return the verdict on a transaction that is not admitted, and whose fault that is."""
     return AdmissionResult(Admission.REJECTED if error.malformed else Admission.IGNORED, hash, error.text)
+
+
+def _precedes(entry: Pooled, transaction: Transaction, owner: Sender) -> bool:
+    return entry.sender == owner.address and entry.nonce < transaction.nonce
 
 
 def _outbids(new: Transaction, old: Transaction) -> bool:
