@@ -47,7 +47,8 @@ class SendQueue:
     2. Ids of requests and notifications come from one counter, taken when the first frame leaves, so that they ascend
        on the wire. Replies carry the id of their request.
     3. Above :data:`QUEUE_LIMIT` the oldest announcements are dropped, for they are stale, down to
-       :data:`ANNOUNCEMENTS_KEPT`; a block push is refused: the caller announces. Replies are never refused here: the caller does not produce them above the limit.
+       :data:`ANNOUNCEMENTS_KEPT`; a block push is refused: the caller announces. Replies are never refused here: the
+       caller does not produce them above the limit.
     4. Control is never dropped; more than :data:`CONTROL_LIMIT` of it means that nobody reads.
 
     Cost: O(1) a frame.
