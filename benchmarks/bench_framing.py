@@ -14,8 +14,10 @@ from chainp2p import wire
 from chainp2p.wire.frames import FrameReader, encode_frames
 from chainp2p.wire.sending import SendQueue
 
-#: Twisted's TCP and TLS transports hand over at most this much at once.
+#: Twisted's TCP transport hands over at most this much at once.
 READ = 65_536
+#: A TLS record, which is what Twisted's TLS hands over.
+TLS_READ = 16_384
 
 
 class Receiver(Int32StringReceiver):
@@ -117,6 +119,7 @@ def main() -> None:
             *reading("receive 64 bytes, reads of 64 KiB", small, 4_000, 1.0),
             *reading("receive 64 bytes, one a read", small, 500, 1.0, read=0),
             *reading("receive 1 MiB, reads of 64 KiB", large, 4, 8.0),
+            *reading("receive 1 MiB, reads of 16 KiB", large, 4, 8.0, read=TLS_READ),
             *sending("send 64 bytes, queued by class", small, 500, None),
         ],
         ["twisted"],

@@ -29,7 +29,7 @@ from chainp2p.errors import Reason
 from chainp2p.wire.errors import WireError
 from chainp2p.wire.fields import compile_field, compile_tail, fixed_format, short
 from chainp2p.wire.messages import CORE
-from chainp2p.wire.schema import Kind, Message, Raw, Registry, Spec
+from chainp2p.wire.schema import Blob, Kind, Message, Raw, Registry, Spec
 
 __all__ = ["Codec", "MessageReader", "WireError", "decode", "encode"]
 
@@ -39,6 +39,10 @@ MessageWriter: TypeAlias = Callable[[Any], bytes]
 
 #: Fields that make up one struct, or one field that is read by its own function.
 _Step: TypeAlias = "tuple[str | None, list[tuple[str, Any]]]"
+
+_U64 = Struct("<Q")
+#: For messages that have more than one byte string: no size is within this limit.
+_NOT_LONE: tuple[type[Any], int] = (Message, -1)
 
 
 def _steps(spec: Spec) -> list[_Step]:
@@ -175,6 +179,14 @@ class Codec:
             self.framed[bytes((spec.kind, 0)) + octets] = spec.kind, read
         self._writers: dict[type, MessageWriter] = {spec.cls: _writer(spec) for spec in registry.by_tag.values()}
 
+        #: Messages that are one byte string and nothing else, and its limit.
+        self._lone: dict[bytes, tuple[type[Any], int]] = {
+            tag.to_bytes(4, "little"): (spec.cls, kind.limit)
+            for tag, spec in registry.by_tag.items()
+            for _, kind in spec.fields
+            if len(spec.fields) == 1 and isinstance(kind, Blob)
+        }
+
     def encode(self, message: Message) -> bytes:
         """Return the bytes of *message*; ValueError if a value does not fit its field."""
         try:
@@ -190,6 +202,22 @@ class Codec:
         if len(data) < 4:
             raise WireError(f"{len(data)} bytes are no message: the tag alone has 4")
         raise WireError(f"unknown tag {int.from_bytes(data[:4], 'little')}")
+
+    def decode_parts(self, parts: "list[bytes | memoryview]", size: int) -> Message:
+        """Decode a message of *size* bytes that came in pieces; *parts* is used up.
+
+        A message that is one byte string (a block) is joined without its prefix: the second copy of a large value, on
+        fresh pages, would take longer than all the rest.
+        """
+        first = parts[0]
+        cls, limit = self._lone.get(bytes(first[:4]), _NOT_LONE)
+        if len(first) >= 12 and _U64.unpack_from(first, 4)[0] == size - 12 <= limit:
+            parts[0] = first[12:]
+            message: Message = cls(b"".join(parts))
+            return message
+        data = b"".join(parts)
+        parts.clear()
+        return self.decode(data)
 
 
 CODEC = Codec(CORE)

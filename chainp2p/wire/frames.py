@@ -73,7 +73,7 @@ class _Partial:
         self.tag = tag
         self.maximum = maximum
         self.channel = channel
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | memoryview] = []
         #: Of all frames that have begun.
         self.size = 0
         #: Whether the frame that has begun is the last one.
@@ -119,6 +119,13 @@ class FrameReader:
     def feed(self, data: bytes) -> list[Received]:
         """Take the next bytes of the stream, return what they complete, in order of completion."""
         received: list[Received] = []
+        size = len(data)
+        if size < self._missing and self._current is not None:
+            self._missing -= size
+            if self._current.channel is not None:
+                self._current.parts.append(data)
+                self._kept += size
+            return received
         if self._dead:
             return received
         try:
@@ -127,6 +134,7 @@ class FrameReader:
             self._dead = True
             self._partials.clear()
             self._current = None
+            self._missing = 0
             self._head = b""
             self._kept = 0
             received.append(fault)
@@ -204,7 +212,9 @@ class FrameReader:
         stop = min(at + self._missing, len(data))
         self._missing -= stop - at
         if partial.channel is not None:
-            partial.parts.append(data[at:stop])
+            # A view of what was read is enough while most of it is this body; a small piece of it is copied.
+            piece = memoryview(data)[at:stop] if 2 * (stop - at) > len(data) else data[at:stop]
+            partial.parts.append(piece)
             self._kept += stop - at
         self._current = partial if self._missing else None
         if partial.last and not self._missing:
@@ -217,6 +227,5 @@ class FrameReader:
             received.append(Skipped(partial.kind, partial.id, partial.tag, partial.size))
             return
         self._kept -= partial.size
-        data = b"".join(partial.parts)
-        partial.parts.clear()
-        received.append(Incoming(partial.kind, partial.id, self._codec.decode(data), partial.size))
+        message = self._codec.decode_parts(partial.parts, partial.size)
+        received.append(Incoming(partial.kind, partial.id, message, partial.size))
