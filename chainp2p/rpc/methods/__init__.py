@@ -1,1 +1,1 @@
-"""To be described."""
+"""The namespaces that every chain has; what they ask is handed in by the node."""

@@ -1,0 +1,156 @@
+"""JSON-RPC 2.0 to the letter, as values: text in, requests out; results in, text out. Pure.
+
+What is hostile survives: numbers are echoed as they were written (5,000 digits, 1e400), NaN is no JSON, too deep
+nesting is a parse error, and lone surrogates leave as the escapes as which they came.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring_ascii
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from chainp2p.namespaces import INVALID_REQUEST, PARSE_ERROR
+
+__all__ = [
+    "Batch",
+    "Invalid",
+    "Message",
+    "Number",
+    "Request",
+    "dumps",
+    "parse",
+    "render_batch",
+    "render_error",
+    "render_notification_frame",
+    "render_result",
+]
+
+#: Digits of the largest integer kept exact: 2^256 has 78; Python itself refuses more than 4,300.
+EXACT_DIGITS = 400
+
+#: Characters of a string id: it is echoed, and a UUID has 36.
+MAX_ID_LENGTH = 1_024
+
+
+class Number(float):
+    """A number that is no exact integer, together with the text it was written as."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "Number":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def _integer(text: str) -> "int | Number":
+    return int(text) if len(text) <= EXACT_DIGITS else Number(text)
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_float=Number, parse_int=_integer, parse_constant=_constant).decode
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+@frozen
+class Request:
+    """One call. *id* is the text to echo, ``None`` for a notification; *params*: ``None`` if missing or null."""
+
+    id: str | None
+    method: str
+    params: Sequence[Any] | Mapping[str, Any] | None
+
+
+@frozen
+class Invalid:
+    """What cannot be called, and the error it gets."""
+
+    id: str
+    code: int
+    message: str
+
+
+@frozen
+class Batch:
+    """Several at once; never empty."""
+
+    entries: tuple[Request | Invalid, ...]
+
+
+Message: TypeAlias = Request | Invalid | Batch
+
+
+def parse(text: bytes) -> Message:
+    """Read one message; never raises, whatever the bytes are."""
+    try:
+        value = _decode(text.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return Invalid("null", PARSE_ERROR, "Parse error")
+    if isinstance(value, list):
+        if not value:
+            return Invalid("null", INVALID_REQUEST, "Invalid Request")
+        return Batch(tuple(map(_entry, value)))
+    return _entry(value)
+
+
+def _entry(value: Any) -> Request | Invalid:
+    if not isinstance(value, dict):
+        return Invalid("null", INVALID_REQUEST, "Invalid Request")
+    id = _id(value["id"]) if "id" in value else None
+    method, params = value.get("method"), value.get("params")
+    if (
+        value.get("jsonrpc") != "2.0"
+        or not isinstance(method, str)
+        or not (params is None or isinstance(params, list | dict))
+        or id == ""
+    ):
+        return Invalid(id or "null", INVALID_REQUEST, "Invalid Request")
+    return Request(id, method, params)
+
+
+def _id(value: Any) -> str:
+    """Return the text that echoes an id; empty if it is none (strings, numbers and null are)."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value) if len(value) <= MAX_ID_LENGTH else ""
+    if isinstance(value, Number):
+        return value.text
+    if value is None:
+        return "null"
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def dumps(value: Any) -> bytes:
+    """Return a result as JSON (ASCII); ValueError or TypeError if it is none."""
+    return _encode(value).encode("ascii")
+
+
+def render_result(id: str, result: bytes) -> bytes:
+    """Return the response that carries *result*, which is JSON already."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id.encode("ascii"), result)
+
+
+def render_error(id: str, code: int, message: str, data: Any = None) -> bytes:
+    """Return the response that carries an error."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id.encode("ascii"), dumps(error))
+
+
+def render_batch(responses: Sequence[bytes]) -> bytes:
+    """Return the response to a batch from the responses to its entries."""
+    return b"[" + b",".join(responses) + b"]"
+
+
+def render_notification_frame(namespace: str, result: bytes) -> tuple[bytes, bytes]:
+    """Return a subscription's notification in two parts: the id, bare, goes between them."""
+    method = namespace.encode("ascii")
+    return (
+        b'{"jsonrpc":"2.0","method":"%b_subscription","params":{"subscription":"' % method,
+        b'","result":%b}}' % result,
+    )

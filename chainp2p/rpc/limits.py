@@ -1,0 +1,33 @@
+"""What one client may take from the server, each with its reason (design, "RPC": limits)."""
+
+from attrs import frozen
+
+__all__ = ["Limits"]
+
+
+@frozen(kw_only=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    body: int = 5 * 1024 * 1024  #: of one request or WebSocket message: geth's limit, which tools are built for
+    header_block: int = 8 * 1024  #: request line and headers
+    headers: int = 100
+    batch: int = 1_000  #: entries of one batch
+    batch_answers: int = 25_000_000  #: of all answers to one batch
+    deadline: float = 30.0  #: absolute, from the first byte of a request to the end of its call
+    idle: float = 120.0  #: of a kept-alive HTTP connection: longer than proxies keep theirs
+    connections: int = 1_024
+    connections_per_address: int = 128  #: loopback is exempt: proxies and local tools come from there
+    calls_in_flight: int = 16  #: of one connection; the next waits, and reading stops
+    subscriptions: int = 64  #: of one connection
+    ring_events: int = 256  #: notifications that wait for one slow connection
+    ring_bytes: int = 1024 * 1024
+    ping: float = 20.0  #: between WebSocket pings
+    pong: float = 40.0  #: until an unanswered ping ends the connection
+    not_reading: float = 60.0  #: a WebSocket that takes nothing for so long is aborted
+    slice: float = 0.01  #: a batch lets others run after so long on the reactor thread
+    linger: float = 2.0  #: how long the rest of a refused body is read, so that the client sees the refusal
+
+
+#: The admin port serves operators, not wallets.
+ADMIN_CONNECTIONS = 16

@@ -1,0 +1,77 @@
+"""Describes namespaces to programs (OpenRPC) and to people (the reference page). Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from chainp2p.namespaces import Method, Namespace, Param
+
+__all__ = ["discover", "render_rpc"]
+
+#: Of the OpenRPC specification that the document follows.
+OPENRPC_VERSION = "1.3.2"
+
+
+def discover(namespaces: Sequence[Namespace], version: str) -> dict[str, Any]:
+    """Return the OpenRPC document of what *namespaces* serve."""
+    return {
+        "openrpc": OPENRPC_VERSION,
+        "info": {"title": "chainp2p", "version": version},
+        "methods": [entry for namespace in namespaces for entry in _methods(namespace)],
+    }
+
+
+def _methods(namespace: Namespace) -> Iterator[dict[str, Any]]:
+    for method in namespace.methods:
+        yield {
+            "name": f"{namespace.name}_{method.name}",
+            "summary": method.doc,
+            "paramStructure": "either",
+            "params": [_param(param) for param in method.params],
+            "result": {"name": "result", "schema": dict(method.result)},
+        }
+    if namespace.subscriptions:
+        names = [subscription.name for subscription in namespace.subscriptions]
+        yield {
+            "name": f"{namespace.name}_subscribe",
+            "summary": "Start a subscription; WebSocket only. Answers its id.",
+            "params": [
+                {"name": "name", "required": True, "schema": {"type": "string", "enum": names}},
+                {"name": "options", "required": False, "schema": {}},
+            ],
+            "result": {"name": "id", "schema": {"type": "string"}},
+        }
+        yield {
+            "name": f"{namespace.name}_unsubscribe",
+            "summary": "End a subscription of this connection.",
+            "params": [{"name": "id", "required": True, "schema": {"type": "string"}}],
+            "result": {"name": "ended", "schema": {"type": "boolean"}},
+        }
+
+
+def _param(param: Param) -> dict[str, Any]:
+    return {"name": param.name, "required": param.required, "schema": dict(param.schema)}
+
+
+def _signature(name: str, params: Sequence[Param]) -> str:
+    return f"{name}({', '.join(param.name if param.required else f'[{param.name}]' for param in params)})"
+
+
+def render_rpc(namespaces: Sequence[Namespace]) -> str:
+    """Return the reference page: one section a namespace, in reStructuredText."""
+    lines: list[str] = []
+    for namespace in namespaces:
+        lines += [f"``{namespace.name}``", "-" * (len(namespace.name) + 4), ""]
+        for method in sorted(namespace.methods, key=_name):
+            lines += [f"``{_signature(f'{namespace.name}_{method.name}', method.params)}``", f"    {method.doc}", ""]
+        for subscription in namespace.subscriptions:
+            options = "".join(f", [{param.name}]" for param in subscription.params)
+            lines += [
+                f'``{namespace.name}_subscribe("{subscription.name}"{options})``',
+                f"    {subscription.doc}",
+                "",
+            ]
+    return "\n".join(lines)
+
+
+def _name(method: Method) -> str:
+    return method.name

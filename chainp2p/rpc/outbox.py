@@ -1,0 +1,67 @@
+"""What waits for one slow reader: a queue of bytes with a place for answers and a bounded ring for events. Pure.
+
+- Nothing on the block path waits for a socket: an event that finds the ring full is dropped and counted. An empty ring
+  takes one event of any size, so that no event is too large for everybody.
+- Answers are never dropped: what bounds them is that reading stops while anything waits (see the shell).
+- Bytes leave in pieces of 64 KiB, one per sign of life of the reader: so a client that reads slowly is told from one
+  that does not read, whatever the size of an answer.
+"""
+
+from collections import deque
+
+from attrs import define, field
+
+__all__ = ["Outbox"]
+
+#: Bytes handed to the transport at a time: its own buffer is as large.
+PIECE = 65_536
+
+
+@define(eq=False)
+class Outbox:
+    """See the module's text. *ring_events* and *ring_bytes* bound the ring."""
+
+    ring_events: int
+    ring_bytes: int
+    dropped: int = field(default=0, init=False)
+    paused: bool = field(default=False, init=False)  #: the transport wants no more for now
+    _queue: deque[tuple[bytes | memoryview, bool]] = field(factory=deque, init=False)
+    _events: int = field(default=0, init=False)
+    _bytes: int = field(default=0, init=False)
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def answer(self, data: bytes) -> None:
+        """Queue an answer."""
+        self._queue.append((data, False))
+
+    def event(self, data: bytes) -> bool:
+        """Queue an event; False: the ring is full, it is dropped."""
+        full = self._events >= self.ring_events or self._bytes + len(data) > self.ring_bytes
+        if full and self._events:
+            self.dropped += 1
+            return False
+        self._events += 1
+        self._bytes += len(data)
+        self._queue.append((data, True))
+        return True
+
+    def take(self) -> bytes:
+        """Return what to hand to the transport now; empty if nothing waits."""
+        parts: list[bytes | memoryview] = []
+        size = 0
+        while self._queue and size < PIECE:
+            data, is_event = self._queue.popleft()
+            room = PIECE - size
+            if is_event:
+                self._events -= 1
+                self._bytes -= len(data)
+            if len(data) > room:
+                # the rest of something begun is sent whatever happens: it is no longer part of the ring
+                view = memoryview(data)  # a large answer is not copied once per piece
+                self._queue.appendleft((view[room:], False))
+                data = view[:room]
+            parts.append(data)
+            size += len(data)
+        return b"".join(parts)

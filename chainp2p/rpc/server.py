@@ -1,0 +1,214 @@
+"""One port: JSON-RPC over HTTP and WebSocket, health, and how many may connect."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.logger import Logger
+
+from chainp2p.errors import StartupError
+from chainp2p.namespaces import Namespace
+from chainp2p.rpc.door import Asked, Door, Go, Reply
+from chainp2p.rpc.http import RpcChannel, RpcRequest
+from chainp2p.rpc.hub import Hub
+from chainp2p.rpc.limits import ADMIN_CONNECTIONS, Limits
+from chainp2p.rpc.registry import Registry
+
+__all__ = ["RpcFactory", "RpcServer"]
+
+#: Seconds that connections have to take what is written when the server stops.
+FLUSH = 1.0
+
+
+class RpcFactory(ServerFactory):
+    """Makes channels while there is room, and is where they find what they serve."""
+
+    noisy = False
+
+    def __init__(self, *, reactor: Any, registry: Registry, hub: Hub, door: Door, limits: Limits, now: Any) -> None:
+        self.reactor = reactor
+        self.registry = registry
+        self.limits = limits
+        self.channels: set[RpcChannel] = set()
+        self._hub = hub
+        self._door = door
+        self._now = now
+        self._per_address: Counter[str] = Counter()
+        self._websockets: Any = None
+        self._emptied: Deferred[None] | None = None
+
+    def admit(self, asked: Asked) -> Reply | Go:
+        return self._door.admit(asked, self._now())
+
+    def open_websockets(self) -> None:
+        """Load Autobahn and be ready to hand connections to it."""
+        from chainp2p.rpc.websocket import bind_loop, make_factory
+
+        bind_loop(self.reactor)
+        self._websockets = make_factory(self.reactor, self.registry, self._hub, self.limits)
+
+    def close_websockets(self) -> None:
+        from chainp2p.rpc.websocket import release_loop
+
+        if self._websockets is not None:
+            self._websockets = None
+            release_loop(self.reactor)
+
+    def websocket(self, request: RpcRequest) -> Protocol:
+        protocol: Protocol = self._websockets.buildProtocol(request.client)
+        return protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> RpcChannel | None:
+        address = _far_address(addr)
+        if len(self.channels) >= self.limits.connections or (
+            address is not None and self._per_address[address] >= self.limits.connections_per_address
+        ):
+            return None
+        channel = RpcChannel()
+        channel.factory = self
+        channel.address = address
+        self.channels.add(channel)
+        if address is not None:
+            self._per_address[address] += 1
+        return channel
+
+    def lost(self, channel: RpcChannel) -> None:
+        """A channel's connection ended."""
+        self.channels.discard(channel)
+        if channel.address is not None:
+            self._per_address[channel.address] -= 1
+            if not self._per_address[channel.address]:
+                del self._per_address[channel.address]
+        if not self.channels and self._emptied is not None:
+            self._emptied.callback(None)
+
+    async def drain(self) -> None:
+        """End all connections: politely for a second, then at once."""
+        for channel in tuple(self.channels):
+            channel.close()
+        if not self.channels:
+            return
+        emptied: Deferred[None] = Deferred()
+        self._emptied = emptied
+        emptied.addTimeout(FLUSH, self.reactor, lambda *_: None)
+        await emptied
+        self._emptied = None
+        for channel in tuple(self.channels):
+            channel.transport.abortConnection()
+
+    def log(self, request: object) -> None:
+        """Requests are not logged one by one (called by twisted.web)."""
+
+
+def _far_address(addr: IAddress | None) -> str | None:
+    """Return the client's address unless it is this machine."""
+    host = getattr(addr, "host", None)
+    if not isinstance(host, str):
+        return None
+    try:
+        parsed = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return None if parsed.is_loopback else str(parsed)
+
+
+class RpcServer:
+    """Serves *namespaces* on one endpoint.
+
+    :param endpoint: a Twisted server endpoint string.
+    :param hosts: names that ``Host`` may have; *origins*: of web pages that may call.
+    :param token: the secret of the tokens that open the port (an admin port then); None: none is needed.
+    :param admin: few connections, and only pages of its own origin; default: whether there is a token.
+    :param now: Unix seconds, for the age of tokens; default: the reactor's.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        endpoint: str,
+        namespaces: Sequence[Namespace],
+        hosts: Sequence[str] = ("localhost",),
+        origins: Sequence[str] = (),
+        token: bytes | None = None,
+        livez: Callable[[], list[str]] = list,
+        readyz: Callable[[], list[str]] = list,
+        version: str = "",
+        admin: bool | None = None,
+        now: Callable[[], float] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        admin = token is not None if admin is None else admin
+        if limits is None:
+            limits = Limits(connections=ADMIN_CONNECTIONS) if admin else Limits()
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._port: IListeningPort | None = None
+        self.hub = Hub(f"{endpoint} {reactor.seconds()!r}".encode())
+        self.factory = RpcFactory(
+            reactor=reactor,
+            registry=Registry(namespaces),
+            hub=self.hub,
+            door=Door(
+                hosts=hosts,
+                origins=origins,
+                token=token,
+                admin=admin,
+                livez=livez,
+                readyz=readyz,
+                version=version,
+            ),
+            limits=limits,
+            now=now or reactor.seconds,
+        )
+
+    def start(self) -> "Deferred[list[tuple[str, int]]]":
+        """Listen; answers the bound (host, port), for a Unix socket (path, 0). StartupError on a busy port."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> list[tuple[str, int]]:
+        self.factory.open_websockets()
+        try:
+            self._port = await self._listen()
+        except CannotListenError as error:
+            self.factory.close_websockets()
+            raise StartupError(f"rpc: cannot listen on {self._endpoint}: {error.socketError}") from None
+        except BaseException:
+            self.factory.close_websockets()
+            raise
+        bound: Any = self._port.getHost()
+        if hasattr(bound, "port"):
+            return [(bound.host, bound.port)]
+        name = bound.name
+        return [(name.decode() if isinstance(name, bytes) else str(name), 0)]
+
+    def _listen(self) -> "Deferred[IListeningPort]":
+        endpoint: Any = serverFromString(self._reactor, self._endpoint)  # type: ignore[no-untyped-call]
+        listening: Deferred[IListeningPort] = endpoint.listen(self.factory)
+        return listening
+
+    def stop(self) -> "Deferred[None]":
+        """Stop listening and end all connections: politely for a second, then at once."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._port is None:
+            return
+        port, self._port = self._port, None
+        await _deferred(port.stopListening())
+        await self.factory.drain()
+        self.factory.close_websockets()
+
+
+async def _deferred(result: Any) -> None:
+    if isinstance(result, Deferred):
+        await result

@@ -1,0 +1,223 @@
+"""JSON-RPC over WebSocket by Autobahn: the only file that imports it, and only when a server starts.
+
+Autobahn reads frames and does the handshakes; frames are written here, because a notification's text is shared by all
+who get it and because Autobahn refuses to send what it would refuse to receive.
+"""
+
+from collections import deque
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chainp2p.errors import StartupError
+from chainp2p.rpc.calls import Answering
+from chainp2p.rpc.hub import Hub, Session
+from chainp2p.rpc.limits import Limits
+from chainp2p.rpc.outbox import Outbox
+from chainp2p.rpc.registry import Registry
+
+__all__ = ["bind_loop", "frame", "make_factory", "release_loop"]
+
+#: RFC 6455, 7.4.1: the server goes away; a kind of data it cannot accept.
+GOING_AWAY, UNSUPPORTED_DATA = 1001, 1003
+
+#: RFC 6455, 5.2: a whole text message.
+_TEXT = 0x81
+
+_bound: "list[IReactorTime]" = []
+
+
+def bind_loop(reactor: IReactorTime) -> None:
+    """Make Autobahn's timers use *reactor*; called for each server that starts.
+
+    txaio knows one loop per process: a second reactor is refused by name.
+    """
+    import txaio
+
+    txaio.use_twisted()
+    loop = txaio.config.loop
+    if loop is not None and loop is not reactor:
+        raise StartupError(f"rpc: WebSocket timers belong to {loop!r} in this process, {reactor!r} cannot have them")
+    txaio.config.loop = reactor
+    _bound.append(reactor)
+
+
+def release_loop(reactor: IReactorTime) -> None:
+    """The counterpart of :func:`bind_loop`; after the last one another reactor may have the timers."""
+    import txaio
+
+    _bound.remove(reactor)
+    if not _bound:
+        txaio.config.loop = None
+
+
+def frame(size: int) -> bytes:
+    """Return the head of the frame of a text message of *size* bytes."""
+    if size < 126:
+        return bytes((_TEXT, size))
+    if size < 1 << 16:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big")
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big")
+
+
+def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> Any:
+    """Return a factory of WebSocket protocols; :func:`bind_loop` comes first."""
+    from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+
+    @implementer(IPushProducer)
+    class RpcWebSocket(WebSocketServerProtocol):  # type: ignore[misc]
+        """One client. Reading stops while it has too many calls in flight or does not take its answers."""
+
+        log = Logger()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._session = Session(hub, self, limits.subscriptions)
+            self._outbox = Outbox(limits.ring_events, limits.ring_bytes)
+            self._calls: set[Answering] = set()
+            self._waiting: deque[bytes] = deque()
+            self._reading = True
+            self._open = False
+            self._stalled: IDelayedCall | None = None
+
+        # -- receiving ----------------------------------------------------------------------------------------------
+
+        def onOpen(self) -> None:
+            self._open = True
+            self.transport.registerProducer(self, True)
+
+        def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            if isBinary:
+                self._say_goodbye(UNSUPPORTED_DATA, b"JSON-RPC comes in text messages")
+                return
+            self._waiting.append(payload)
+            self._run_waiting()
+
+        def _run_waiting(self) -> None:
+            while self._waiting and self._open and len(self._calls) < limits.calls_in_flight and not self._outbox:
+                self._run(self._waiting.popleft())
+            self._choose_reading()
+
+        def _choose_reading(self) -> None:
+            reading = not self._waiting and not self._outbox
+            if reading is not self._reading and self._open:
+                self._reading = reading
+                if reading:
+                    self.transport.resumeProducing()
+                else:
+                    self.transport.pauseProducing()
+
+        def _run(self, text: bytes) -> None:
+            call = Answering(registry, limits, reactor, self._session)
+            self._calls.add(call)
+            deadline = reactor.callLater(limits.deadline, call.expire)
+            done = Deferred.fromCoroutine(call.answer(text))
+
+            def ended(answer: Any) -> None:
+                self._calls.discard(call)
+                if deadline.active():
+                    deadline.cancel()
+                if isinstance(answer, Failure):
+                    self.log.failure("an answer could not be made", answer)
+                elif answer is not None and self._may_send():
+                    self._outbox.answer(frame(len(answer)) + answer)
+                    self._flush()
+                if self._open:
+                    self._session.release()
+
+            done.addBoth(ended)
+            if not done.called:
+                done.addCallback(lambda _: self._run_waiting())
+
+        # -- sending ------------------------------------------------------------------------------------------------
+
+        def _may_send(self) -> bool:
+            """Nothing may follow a close frame, ours or theirs."""
+            return self._open and self.state == self.STATE_OPEN
+
+        def notify(self, head: bytes, id: bytes, tail: bytes) -> None:
+            if not self._may_send():
+                return
+            data = b"".join((frame(len(head) + len(id) + len(tail)), head, id, tail))
+            if not self._outbox and not self._outbox.paused:
+                self.transport.write(data)
+            elif self._outbox.event(data):
+                self._flush()
+
+        def _flush(self) -> None:
+            while self._outbox and not self._outbox.paused and self._may_send():
+                self.transport.write(self._outbox.take())
+
+        def pauseProducing(self) -> None:
+            self._outbox.paused = True
+            if self._stalled is None:
+                self._stalled = reactor.callLater(limits.not_reading, self._give_up)
+
+        def resumeProducing(self) -> None:
+            self._outbox.paused = False
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
+            self._flush()
+            self._run_waiting()
+
+        def stopProducing(self) -> None:
+            """The transport is about to close; :meth:`onClose` follows."""
+
+        def _give_up(self) -> None:
+            self._stalled = None
+            self.log.info(
+                "aborting a WebSocket of {peer}: it took nothing for {seconds:.0f} s, {dropped} events were dropped",
+                peer=self.peer,
+                seconds=limits.not_reading,
+                dropped=self._outbox.dropped,
+            )
+            self.transport.abortConnection()
+
+        # -- ending -------------------------------------------------------------------------------------------------
+
+        def go_away(self) -> None:
+            """The server stops."""
+            if self._may_send():
+                self._say_goodbye(GOING_AWAY, b"the node stops")
+            else:
+                self.transport.loseConnection()
+
+        def _say_goodbye(self, code: int, reason: bytes) -> None:
+            # Autobahn's sendClose() takes the codes of applications only
+            self.sendCloseFrame(code=code, reasonUtf8=reason, isReply=False)
+
+        def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+            self._end()
+
+        def connectionLost(self, reason: Any = None) -> None:
+            super().connectionLost(reason)
+            self._end()
+
+        def _end(self) -> None:
+            self._open = False
+            self._waiting.clear()
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
+            self._session.close()
+            for call in tuple(self._calls):
+                call.expire()
+
+    factory = WebSocketServerFactory(reactor=reactor)
+    factory.protocol = RpcWebSocket
+    factory.setProtocolOptions(
+        webStatus=False,
+        maxFramePayloadSize=limits.body,
+        maxMessagePayloadSize=limits.body,
+        autoPingInterval=limits.ping,
+        autoPingTimeout=limits.pong,
+        failByDrop=False,
+        allowedOrigins=["*"],
+        allowNullOrigin=True,
+    )
+    return cast(Any, factory)
