@@ -42,6 +42,8 @@ class Blocks(SynchronousTestCase):
             decode_block(assemble(header_for(RAWS).raw, RAWS[1:]))
         self.assertIn("do not match", str(caught.exception))
         self.assertFalse(caught.exception.committed)
+        # What was checked before it was stored is not checked again.
+        self.assertEqual(len(decode_block(assemble(header_for(RAWS).raw, RAWS[1:]), checked=True).transactions), 5)
 
     def test_bad_transaction_that_the_signer_vouched_for(self) -> None:
         bad = [b"\x02\xc0"]
