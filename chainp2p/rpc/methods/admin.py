@@ -1,0 +1,259 @@
+"""``admin``: what an operator asks and changes. Shapes are go-ethereum's where it has them."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import asdict, has
+
+from chainp2p.chain.interfaces import HeadChanged
+from chainp2p.errors import SettingsError
+from chainp2p.namespaces import METHOD_NOT_FOUND, SERVER_ERROR, Method, Namespace, Param, RpcError
+from chainp2p.peer.address import NodeAddress, parse_node
+from chainp2p.peer.libp2p import libp2p_id
+from chainp2p.primitives.secp256k1 import PublicKey
+from chainp2p.rpc.methods.chain import point
+from chainp2p.rpc.values import BOOLEAN, HASH, STRING, hash32, hex_bytes, text
+
+if TYPE_CHECKING:
+    from chainp2p.peer.enr import Enr
+
+__all__ = ["NetworkView", "admin_namespace"]
+
+#: Reorganisations that are remembered: enough to see a pattern.
+REORGS = 64
+
+#: Ends of links in one answer; the ledger of ends itself is longer.
+ENDS = 256
+
+
+class NetworkView(Protocol):
+    """What is asked of the network."""
+
+    addresses: tuple[tuple[str, int], ...]
+    counters: Mapping[str, int]
+
+    @property
+    def enr(self) -> "Enr": ...
+
+    def peers(self) -> Iterable[Any]:
+        """Ready peers."""
+        ...
+
+    def ends(self) -> Iterable[Any]:
+        """How links ended, newest first."""
+        ...
+
+    def add_peer(self, address: NodeAddress, trusted: bool = False) -> bool: ...
+
+    def remove_peer(self, peer_id: bytes) -> bool: ...
+
+
+def _node(value: Any) -> NodeAddress:
+    try:
+        return parse_node(text(value))
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+
+
+def _address(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _libp2p(enr: "Enr") -> str:
+    return libp2p_id(PublicKey(b"\x04" + enr.public).format(compressed=True))
+
+
+def _plain(value: Any) -> Any:
+    """Write any value of ours as JSON: attrs classes as objects, bytes as hex."""
+    if has(type(value)):
+        value = asdict(value, recurse=False)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, bytes):
+        return hex_bytes(value)
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+class _AdminMethods:
+    """The handlers."""
+
+    def __init__(
+        self,
+        network: NetworkView,
+        chain: Any,
+        agent: str,
+        data_dir: Path | None,
+        network_id: int | None,
+        explain: Callable[[], Any] | None,
+    ) -> None:
+        self._network = network
+        self._chain = chain
+        self._agent = agent
+        self._data_dir = data_dir
+        self._network_id = network_id
+        self._explain = explain
+        self._reorgs: deque[HeadChanged] = deque(maxlen=REORGS)
+        chain.events.subscribe(HeadChanged, self._head_changed)
+
+    def _head_changed(self, event: HeadChanged) -> None:
+        if event.left:
+            self._reorgs.append(event)
+
+    def node_info(self) -> dict[str, Any]:
+        network, chain, enr = self._network, self._chain, self._network.enr
+        host, port = network.addresses[0] if network.addresses else ("", 0)
+        safe = getattr(chain, "safe", None)
+        conflict = getattr(chain, "conflict", None)
+        ends = list(network.ends())[:ENDS]
+        protocol = {
+            "genesis": hex_bytes(chain.genesis_hash),
+            "head": point(chain.head),
+            "bestHeader": point(chain.best_header),
+            "finalized": point(chain.finalized),
+            "safe": None if safe is None else point(safe),
+            "finalityConflict": None if conflict is None else _conflict(conflict),
+        }
+        if self._network_id is not None:
+            protocol["network"] = self._network_id
+        return {
+            "id": enr.peer_id.hex(),
+            "libp2pId": _libp2p(enr),
+            "name": self._agent,
+            "enode": f"enode://{enr.public.hex()}@{_address((enr.ip or host or '127.0.0.1', port))}",
+            "enr": enr.text,
+            "ip": enr.ip or host,
+            "ports": {"discovery": enr.udp or 0, "listener": port},
+            "listenAddr": _address((host, port)),
+            "listenAddrs": [_address(one) for one in network.addresses],
+            "discovery": {"nodes": 0},
+            "protocols": {"chainp2p": protocol},
+            "counters": {**network.counters, "ends": dict(Counter(end.reason.code for end in network.ends()))},
+            "ends": [_end(end) for end in ends],
+        }
+
+    def peers(self) -> list[dict[str, Any]]:
+        return [_peer(peer) for peer in self._network.peers()]
+
+    def add_peer(self, address: NodeAddress) -> bool:
+        return self._network.add_peer(address)
+
+    def add_trusted_peer(self, address: NodeAddress) -> bool:
+        return self._network.add_peer(address, trusted=True)
+
+    def remove_peer(self, address: NodeAddress) -> bool:
+        self._network.remove_peer(address.peer_id)
+        return True
+
+    def remove_trusted_peer(self, address: NodeAddress) -> bool:
+        distrust = getattr(self._network, "distrust_peer", None)
+        if distrust is None:
+            raise RpcError(METHOD_NOT_FOUND, "this network cannot take trust back, use admin_removePeer")
+        return bool(distrust(address.peer_id))
+
+    async def set_finalized(self, hash: bytes) -> bool:
+        move = getattr(self._chain, "set_finalized", None)
+        if move is None:
+            raise RpcError(METHOD_NOT_FOUND, "this chain has no finality that could be set")
+        refusal = await move(hash)
+        if refusal:
+            raise RpcError(SERVER_ERROR, str(refusal))
+        return True
+
+    def datadir(self) -> str | None:
+        return None if self._data_dir is None else str(self._data_dir)
+
+    def reorgs(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "head": point(event.head),
+                "left": [point(info) for info in event.left],
+                "entered": [point(info) for info in event.entered],
+            }
+            for event in reversed(self._reorgs)
+        ]
+
+    def explain_sync(self) -> Any:
+        if self._explain is None:
+            raise RpcError(METHOD_NOT_FOUND, "nothing synchronises here")
+        return _plain(self._explain())
+
+
+def _conflict(conflict: Any) -> dict[str, Any]:
+    return {
+        "ours": point(conflict.ours),
+        "theirs": point(conflict.theirs),
+        "signers": [hex_bytes(signer) for signer in conflict.signers],
+    }
+
+
+def _end(end: Any) -> dict[str, Any]:
+    return {
+        "when": end.when,
+        "id": None if end.peer_id is None else end.peer_id.hex(),
+        "address": _address(end.address),
+        "reason": end.reason.code,
+        "detail": end.detail,
+        "byUs": end.by_us,
+        "inbound": not end.outbound,
+    }
+
+
+def _peer(peer: Any) -> dict[str, Any]:
+    return {
+        "id": peer.peer_id.hex(),
+        "libp2pId": peer.libp2p_id,
+        "name": peer.agent,
+        "enr": peer.enr,
+        "caps": [f"chainp2p/{peer.version}"],
+        "network": {
+            "localAddress": _address(peer.local_address),
+            "remoteAddress": _address(peer.remote_address),
+            "inbound": not peer.outbound,
+            "trusted": peer.trusted,
+            "static": peer.static,
+        },
+        "protocols": {"chainp2p": {"version": peer.version}},
+        "status": {"height": peer.height, "head": hex_bytes(peer.head), "rank": hex_bytes(peer.rank)},
+        "connectedAt": peer.connected_at,
+    }
+
+
+def admin_namespace(
+    network: NetworkView,
+    chain: Any,
+    *,
+    agent: str,
+    data_dir: Path | None = None,
+    network_id: int | None = None,
+    explain: Callable[[], Any] | None = None,
+) -> Namespace:
+    """:param chain: an ``IChain``. *agent*: name and version of this node. *explain*: what sync is doing."""
+    methods = _AdminMethods(network, chain, agent, data_dir, network_id, explain)
+    peer = Param("peer", _node, schema={"type": "string", "description": "enr:... or PEERID@host:port"})
+    objects = {"type": "array", "items": {"type": "object"}}
+    return Namespace(
+        "admin",
+        (
+            Method("nodeInfo", methods.node_info, (), {"type": "object"}, "Identity, addresses, chain and link ends."),
+            Method("peers", methods.peers, (), objects, "The connected peers."),
+            Method("addPeer", methods.add_peer, (peer,), BOOLEAN, "Hold this peer; lifts a removal."),
+            Method("removePeer", methods.remove_peer, (peer,), BOOLEAN, "End the link and keep this peer away."),
+            Method("addTrustedPeer", methods.add_trusted_peer, (peer,), BOOLEAN, "Hold this peer, beyond the limit."),
+            Method("removeTrustedPeer", methods.remove_trusted_peer, (peer,), BOOLEAN, "Take that trust back."),
+            Method(
+                "setFinalized",
+                methods.set_finalized,
+                (Param("hash", hash32, schema=HASH),),
+                BOOLEAN,
+                "Put finality at this block: the way out of a finality conflict.",
+            ),
+            Method("datadir", methods.datadir, (), STRING, "The data directory."),
+            Method("reorgs", methods.reorgs, (), objects, "Recent reorganisations, newest first."),
+            Method("explainSync", methods.explain_sync, (), {"type": "object"}, "What sync does and waits for."),
+        ),
+    )

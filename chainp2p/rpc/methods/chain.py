@@ -1,0 +1,132 @@
+"""``chain``: what every chain answers, whatever its blocks mean. Hashes and raw bytes are 0x-hex, heights integers."""
+
+from typing import Any
+
+from chainp2p.chain.interfaces import Admission, AdmissionResult, HeaderInfo, ITransactionPool
+from chainp2p.namespaces import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, Method, Namespace, Param, RpcError
+from chainp2p.rpc.values import DATA, HASH, data, hash32, hex_bytes, quantity
+
+__all__ = ["chain_namespace", "hash_or_height", "point"]
+
+_HASH_OR_HEIGHT = {"oneOf": [HASH, {"type": "integer", "minimum": 0}]}
+_OBJECT = {"type": "object"}
+_OBJECT_OR_NULL = {"oneOf": [_OBJECT, {"type": "null"}]}
+
+#: Blocks below 2^63: what SQLite can ask for.
+MAX_HEIGHT = (1 << 63) - 1
+
+
+def point(info: HeaderInfo) -> dict[str, Any]:
+    """Write where a chain is."""
+    return {"hash": hex_bytes(info.hash), "height": info.height}
+
+
+def hash_or_height(value: Any) -> bytes | int:
+    """Read a hash, or a height as an integer or as a quantity."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_HEIGHT:
+        return value
+    if isinstance(value, str) and len(value) == 66:
+        return hash32(value)
+    if isinstance(value, str):
+        height = quantity(value)
+        if height <= MAX_HEIGHT:
+            return height
+    raise ValueError("a hash or a height is expected")
+
+
+class _ChainMethods:
+    """The handlers, over any ``IChain``."""
+
+    def __init__(self, chain: Any) -> None:
+        self._chain = chain
+
+    def info(self) -> dict[str, Any]:
+        chain = self._chain
+        safe = getattr(chain, "safe", None)
+        return {
+            "genesis": hex_bytes(chain.genesis_hash),
+            "head": point(chain.head),
+            "bestHeader": point(chain.best_header),
+            "finalized": point(chain.finalized),
+            "safe": None if safe is None else point(safe),
+        }
+
+    def head(self) -> dict[str, Any]:
+        head = self._chain.head
+        return {**point(head), "parent": hex_bytes(head.parent), "rank": hex_bytes(head.rank)}
+
+    async def _find(self, where: bytes | int) -> HeaderInfo | None:
+        hash = await self._chain.hash_at(where) if isinstance(where, int) else where
+        found: HeaderInfo | None = None if hash is None else await self._chain.locate(hash)
+        return found
+
+    async def get_header(self, where: bytes | int) -> dict[str, Any] | None:
+        info = await self._find(where)
+        raw = None if info is None else await self._chain.header(info.hash)
+        return None if info is None or raw is None else _header(info, raw)
+
+    async def get_block(self, where: bytes | int) -> dict[str, Any] | None:
+        info = await self._find(where)
+        raw = None if info is None else await self._chain.block(info.hash)
+        if info is None or raw is None:
+            return None
+        header, transactions = self._chain.split(raw)
+        return {**_header(info, header), "transactions": [hex_bytes(id) for id, _ in transactions]}
+
+    def _pool(self) -> Any:
+        if not ITransactionPool.providedBy(self._chain):
+            raise RpcError(METHOD_NOT_FOUND, "this chain has no pool of transactions")
+        return self._chain
+
+    async def get_transaction(self, id: bytes) -> dict[str, Any] | None:
+        raw = self._pool().transaction(id)
+        if raw is not None:
+            return {"id": hex_bytes(id), "raw": hex_bytes(raw), "pending": True}
+        reader = getattr(self._chain, "reader", None)
+        included = None if reader is None else await reader.transaction(id)
+        if included is None:
+            return None
+        return {
+            "id": hex_bytes(id),
+            "raw": hex_bytes(included.transaction.raw),
+            "pending": False,
+            "block": hex_bytes(included.block_hash),
+            "height": included.height,
+        }
+
+    async def submit_transaction(self, raw: bytes) -> str:
+        result: AdmissionResult = await self._pool().admit(raw, True)
+        if result.outcome is Admission.REJECTED:
+            raise RpcError(INVALID_PARAMS, result.reason or "the transaction is malformed")
+        if result.outcome is Admission.IGNORED:
+            raise RpcError(SERVER_ERROR, result.reason or "the pool does not take this transaction")
+        return hex_bytes(result.hash)
+
+
+def _header(info: HeaderInfo, raw: bytes) -> dict[str, Any]:
+    return {**point(info), "parent": hex_bytes(info.parent), "header": hex_bytes(raw)}
+
+
+def chain_namespace(chain: Any) -> Namespace:
+    """:param chain: any ``IChain``; where it has a ``reader`` as the ledger does, included transactions are found."""
+    methods = _ChainMethods(chain)
+    where = Param("hashOrHeight", hash_or_height, schema=_HASH_OR_HEIGHT)
+    id = Param("id", hash32, schema=HASH)
+    return Namespace(
+        "chain",
+        (
+            Method("info", methods.info, result=_OBJECT, doc="Genesis, head, best header, finalized and safe block."),
+            Method("head", methods.head, result=_OBJECT, doc="The best connected block."),
+            Method("getHeader", methods.get_header, (where,), _OBJECT_OR_NULL, "A raw header and where it is.", cost=2),
+            Method("getBlock", methods.get_block, (where,), _OBJECT_OR_NULL, "The same, with transaction ids.", cost=5),
+            Method("getTransaction", methods.get_transaction, (id,), _OBJECT_OR_NULL, "A raw transaction.", cost=2),
+            Method(
+                "submitTransaction",
+                methods.submit_transaction,
+                (Param("raw", data(), schema=DATA),),
+                HASH,
+                "Check a raw transaction, keep and announce it; answers its id.",
+                cost=10,
+            ),
+        ),
+    )
