@@ -1,1 +1,3 @@
-"""To be described."""
+"""How transactions and new blocks travel between nodes."""
+
+__all__: list[str] = []

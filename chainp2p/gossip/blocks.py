@@ -1,0 +1,282 @@
+"""Relay of blocks over links: push to a few, announce to the rest, fetch what is announced, park what is early."""
+
+import random as random_module
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from chainp2p.chain.interfaces import (
+    AlreadyKnown,
+    BlockProduced,
+    Connected,
+    Fault,
+    HeadChanged,
+    HeaderInfo,
+    Invalid,
+    NotYet,
+    ParentMissing,
+    Stored,
+)
+from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
+from chainp2p.gossip.parked import Parked, ParkedBlocks
+from chainp2p.gossip.seen import RollingSeen, chosen, push_count
+from chainp2p.gossip.tracker import FetchLimits, FetchTracker
+from chainp2p.peer.link import Link
+from chainp2p.wire import encode
+from chainp2p.wire.messages import AnnounceBlocks, Blocks, GetBlocks, NewBlock
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.logger import Logger
+
+    from chainp2p.peer.tasks import Tasks
+
+__all__ = ["BlockRelay"]
+
+#: At least so many peers get a new block whole (chain design, "Gossip").
+PUSHED_LEAST = 3
+#: Fetching announced blocks: see :class:`FetchTracker`.
+LIMITS = FetchLimits(announced=64, in_flight=8, ids=1, bytes=1, seconds=5.0)
+#: Blocks of one peer being checked at a time; more are left to sync.
+CHECKED_PER_PEER = 16
+#: Ids remembered of each peer, and of what was judged or relayed here.
+KNOWN_PER_PEER, REMEMBERED = 1_024, 4_096
+#: Blocks relayed at one height: an honest network has one or two, a producer gone wrong can make any number.
+RELAYED_PER_HEIGHT, HEIGHTS_REMEMBERED = 4, 256
+#: A head that did not come by gossip (sync fetched it) is announced after this, the last of a burst only. Seconds.
+HEAD_DELAY = 0.05
+
+
+@define(eq=False)
+class _Peer:
+    known: RollingSeen = field(factory=lambda: RollingSeen(KNOWN_PER_PEER))
+    checking: int = 0
+
+
+class BlockRelay:
+    """What happens to a block between chains.
+
+    1. Produced or received here and found good, on the best chain or beside it, a block above the finalized one is
+       relayed once: whole to the square root of the peers (at least 3) that do not know it, by announcement to the
+       others.
+    2. It is relayed when the chain has judged it, not before: a full block answers for header and body, so relaying
+       unseen would make us pay for the sender's fault. Side branches are relayed too, so that everybody knows all
+       that may win.
+    3. An announced block next to our head is fetched from one announcer at a time; one further off is sync's work, as
+       is one whose parent is missing.
+    4. One from the future is tried again at its time. An invalid one costs its sender the link if body and header do
+       not match, and nobody on the wire if its producer is to blame.
+
+    Bounds: see the constants, and :mod:`chainp2p.gossip.parked`.
+    """
+
+    def __init__(
+        self,
+        *,
+        chain: Any,
+        reactor: "IReactorTime",
+        now: Callable[[], float],
+        random: random_module.Random,
+        heard: Callable[[Link, bytes, int], None],
+        tasks: "Tasks",
+        log: "Logger",
+    ) -> None:
+        self._chain = chain
+        self._reactor = reactor
+        self._now = now
+        self._heard = heard
+        self._tasks = tasks
+        self._log = log
+        self._key = random.randbytes(32)
+        self._peers: dict[Link, _Peer] = {}
+        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS)
+        self._parked: ParkedBlocks[Link] = ParkedBlocks()
+        self._park_timer: IDelayedCall | None = None
+        self._head_timer: IDelayedCall | None = None
+        self._checking: dict[bytes, None] = {}
+        self._judged = RollingSeen(REMEMBERED)
+        self._relayed = RollingSeen(REMEMBERED)
+        self._per_height: dict[int, int] = {}
+
+    def handlers(self) -> dict[type[Any], Callable[[Any, Any], Any]]:
+        return {NewBlock: self._new_block, AnnounceBlocks: self._announced}
+
+    # peers
+
+    def joined(self, link: Link) -> None:
+        self._peers[link] = peer = _Peer()
+        peer.known.add(link.status.head)
+        self._fetches.joined(link, preferred=link.outbound)
+
+    def left(self, link: Link) -> None:
+        self._peers.pop(link, None)
+        self._fetches.left(link)
+        self._parked.left(link)
+        self._pump()
+
+    def stop(self) -> None:
+        """Cancel the timers and forget the peers."""
+        for timer in (self._park_timer, self._head_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._park_timer = self._head_timer = None
+        for link in tuple(self._peers):
+            del self._peers[link]
+            self._fetches.left(link)
+            self._parked.left(link)
+
+    # our chain
+
+    def on_produced(self, event: BlockProduced) -> None:
+        """Relay our own block."""
+        self._judged.add(event.header.hash)
+        self._relay(event.header, event.raw)
+
+    def on_head(self, event: HeadChanged) -> None:
+        """Announce a head that was not relayed, when the burst of changes is over."""
+        if event.head.hash not in self._relayed and self._head_timer is None:
+            self._head_timer = self._reactor.callLater(HEAD_DELAY, self._announce_head)
+
+    def _announce_head(self) -> None:
+        self._head_timer = None
+        head = self._chain.head
+        if self._relayed.add(head.hash):
+            self._announce(head, [link for link, peer in self._peers.items() if head.hash not in peer.known])
+
+    def _announce(self, header: HeaderInfo, links: Sequence[Link]) -> None:
+        data = encode(AnnounceBlocks(((header.hash, header.height),))) if links else b""
+        for link in links:
+            self._peers[link].known.add(header.hash)
+            link.send_raw(data)
+
+    def _relay(self, header: HeaderInfo, raw: bytes) -> None:
+        if header.height <= self._chain.finalized.height or not self._room(header.height):
+            return
+        if not self._relayed.add(header.hash):
+            return
+        links = [(link.peer_id, link) for link, peer in self._peers.items() if header.hash not in peer.known]
+        pushed = chosen(self._key, header.hash, links, push_count(len(self._peers), PUSHED_LEAST))
+        data = encode(NewBlock(raw)) if pushed else b""
+        for link in pushed:
+            self._peers[link].known.add(header.hash)
+            link.send_raw(data)
+        self._announce(header, [link for _, link in links if link not in pushed])
+
+    def _room(self, height: int) -> bool:
+        count = self._per_height.pop(height, 0)
+        self._per_height[height] = count + 1
+        if len(self._per_height) > HEIGHTS_REMEMBERED:
+            del self._per_height[next(iter(self._per_height))]
+        return count < RELAYED_PER_HEIGHT
+
+    # receiving
+
+    def _new_block(self, link: Link, message: NewBlock) -> None:
+        try:
+            hash = self._chain.block_hash(message.block)
+        except ValueError as error:
+            raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
+        self._take(link, hash, message.block, 0)
+
+    def _take(self, link: Link, hash: bytes, raw: bytes, height: int) -> None:
+        peer = self._peers.get(link)
+        if peer is None:
+            return
+        peer.known.add(hash)
+        if hash in self._judged or hash in self._checking:
+            return
+        if peer.checking >= CHECKED_PER_PEER:
+            self._heard(link, hash, height)
+            return
+        self._tasks.spawn(self._submit(link, peer, hash, raw, height))
+
+    async def _submit(self, link: Link, peer: _Peer, hash: bytes, raw: bytes, height: int) -> None:
+        self._checking[hash] = None
+        peer.checking += 1
+        try:
+            verdict = await self._chain.submit_block(raw)
+        finally:
+            peer.checking -= 1
+            del self._checking[hash]
+        if not isinstance(verdict, Invalid) or verdict.fault is Fault.SIGNER:
+            self._fetches.forget(hash)
+        match verdict:
+            case Connected(header=header) | Stored(header=header):
+                self._judged.add(hash)
+                self._relay(header, raw)
+            case AlreadyKnown():
+                self._judged.add(hash)
+            case ParentMissing():
+                self._heard(link, hash, height)
+            case NotYet(when=when):
+                self._parked.park(Parked(link, hash, raw, when))
+                self._set_park_timer()
+            case Invalid(fault=Fault.SENDER, reason=reason):
+                link.fault(Reason.MISBEHAVED, f"block {hash.hex()[:8]}: {reason}")
+            case Invalid(reason=reason):
+                self._judged.add(hash)
+                self._log.warn(
+                    "block {hash} is invalid by its producer's fault: {reason}", hash=hash.hex(), reason=reason
+                )
+
+    def _set_park_timer(self) -> None:
+        if self._park_timer is not None:
+            self._park_timer.cancel()
+            self._park_timer = None
+        when = self._parked.next_time
+        if when is not None:
+            self._park_timer = self._reactor.callLater(max(0.0, when - self._now()), self._unpark)
+
+    def _unpark(self) -> None:
+        self._park_timer = None
+        for block in self._parked.due(self._now()):
+            self._take(block.peer, block.hash, block.raw, 0)
+        if self._park_timer is None:
+            self._set_park_timer()
+
+    # announced blocks
+
+    def _announced(self, link: Link, message: AnnounceBlocks) -> None:
+        peer = self._peers.get(link)
+        if peer is not None and message.blocks:
+            peer.known.update(hash for hash, _ in message.blocks)
+            self._tasks.spawn(self._look_at(link, message.blocks))
+
+    async def _look_at(self, link: Link, blocks: Sequence[tuple[bytes, int]]) -> None:
+        unknown = []
+        for hash, height in blocks:
+            fresh = hash not in self._judged and hash not in self._checking
+            if fresh and height > self._chain.finalized.height and await self._chain.locate(hash) is None:
+                unknown.append((hash, height))
+        if not unknown or link not in self._peers:
+            return
+        hash, height = max(unknown, key=lambda block: block[1])
+        if len(unknown) > 1 or height > self._chain.head.height + 1:
+            self._heard(link, hash, height)
+        elif hash not in self._checking:
+            self._fetches.announced(link, hash, 1)
+            self._pump()
+
+    def _pump(self) -> None:
+        for link, (hash,) in self._fetches.next(self._reactor.seconds()):
+            self._tasks.spawn(self._fetch(link, hash))
+
+    async def _fetch(self, link: Link, hash: bytes) -> None:
+        height = self._chain.head.height + 1
+        try:
+            reply = await link.request(GetBlocks(hash, 1), LIMITS.seconds)
+            if isinstance(reply, Blocks) and reply.blocks:
+                try:
+                    good = self._chain.block_hash(reply.blocks[0]) == hash
+                except ValueError:
+                    good = False
+                if good:
+                    self._take(link, hash, reply.blocks[0], height)
+                else:
+                    link.fault(Reason.MISBEHAVED, "another block than the one asked for")
+        except (PeerGone, RequestTimedOut, RequestRefused):
+            self._heard(link, hash, height)
+        finally:
+            self._fetches.failed(link, (hash,))
+            self._pump()

@@ -1,0 +1,102 @@
+"""Gossip: the relay of transactions and of blocks, as one user of links."""
+
+import random as random_module
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chainp2p.chain.interfaces import (
+    BlockProduced,
+    HeadChanged,
+    TransactionAdded,
+    TransactionDropped,
+)
+from chainp2p.errors import Reason
+from chainp2p.gossip.blocks import BlockRelay
+from chainp2p.gossip.transactions import TransactionRelay
+from chainp2p.peer.link import Handler, Link
+from chainp2p.peer.tasks import Tasks
+from chainp2p.wire.messages import GetMempool, GetTransactions, Mempool, NotFound
+
+__all__ = ["GossipService"]
+
+
+class GossipService:
+    """A :class:`~chainp2p.peer.link.LinkUser` that spreads what is new.
+
+    :param pool: an ``ITransactionPool``, or None for a chain without one: then no transaction is taken or given.
+    :param now: Unix time in seconds.
+    :param interval: seconds between announcements of transactions to one peer, on average.
+    :param heard: told of (link, hash, height) of a block whose ancestors may be missing.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        chain: Any,
+        pool: Any,
+        reactor: IReactorTime,
+        now: Callable[[], float],
+        random: random_module.Random,
+        interval: float,
+        heard: Callable[[Link, bytes, int], None],
+    ) -> None:
+        self._events = chain.events
+        self._tasks = Tasks(self.log)
+        self._blocks = BlockRelay(
+            chain=chain, reactor=reactor, now=now, random=random, heard=heard, tasks=self._tasks, log=self.log
+        )
+        self._transactions: TransactionRelay | None = None
+        if pool is not None:
+            self._transactions = TransactionRelay(
+                pool=pool, reactor=reactor, random=random, interval=interval, tasks=self._tasks
+            )
+        self._unsubscribe: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Begin; the chain has been started."""
+        self._tasks.start()
+        events, blocks, transactions = self._events, self._blocks, self._transactions
+        self._unsubscribe = [
+            events.subscribe(BlockProduced, blocks.on_produced),
+            events.subscribe(HeadChanged, blocks.on_head),
+        ]
+        if transactions is not None:
+            self._unsubscribe += [
+                events.subscribe(TransactionAdded, transactions.on_added),
+                events.subscribe(TransactionDropped, transactions.on_dropped),
+                events.subscribe(HeadChanged, transactions.on_head),
+            ]
+
+    def stop(self) -> None:
+        """Cancel every timer, fetch and check."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe = []
+        self._blocks.stop()
+        if self._transactions is not None:
+            self._transactions.stop()
+        self._tasks.stop()
+
+    def handlers(self) -> Mapping[type[Any], Handler]:
+        if self._transactions is not None:
+            return {**self._blocks.handlers(), **self._transactions.handlers()}
+        return {
+            **self._blocks.handlers(),
+            GetMempool: lambda link, message: Mempool(()),
+            GetTransactions: lambda link, message: NotFound(message.hashes),
+        }
+
+    def joined(self, link: Link) -> None:
+        self._blocks.joined(link)
+        if self._transactions is not None:
+            self._transactions.joined(link)
+
+    def left(self, link: Link, reason: Reason) -> None:
+        self._blocks.left(link)
+        if self._transactions is not None:
+            self._transactions.left(link)
