@@ -248,7 +248,8 @@ class LedgerCore:
             target = tree.best_ready
             if target is chain.head:
                 return None
-            if tree.descends(chain.head, tree.finalized) and not better(target.info, chain.head.info):
+            stands = not chain.head.bad and tree.descends(chain.head, tree.finalized)
+            if stands and not better(target.info, chain.head.info):
                 return None
             left, entered = tree.route(chain.head, target)
             try:

@@ -1,0 +1,414 @@
+"""Fork choice, reorganisations, restarts at every point, finality conflicts: the core over real databases."""
+
+import random
+
+from chainp2p.chain.interfaces import (
+    AlreadyKnown,
+    Connected,
+    Fault,
+    FinalityConflict,
+    FinalizedChanged,
+    HeadChanged,
+    HeadersRejected,
+    Invalid,
+    NotYet,
+    ParentMissing,
+    Stored,
+)
+from chainp2p.errors import StartupError
+from chainp2p.ledger.block import assemble, transactions_root
+from chainp2p.ledger.chain import Ledger
+from chainp2p.ledger.poa import rank_of
+from tests.ledger.forge import Forge, Made
+from tests.ledger.network import ADDRESSES, Disk, Harness, genesis_of, transfer
+
+FUTURE = 10**7
+
+
+def rank(made: Made) -> tuple[bytes, bytes]:
+    return rank_of(made.entry, made.header.number), bytes(255 - byte for byte in made.hash)
+
+
+class ForkChoice(Harness):
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.now += FUTURE
+
+    def test_bodies_in_any_order_lead_to_the_best_connected_branch(self) -> None:
+        for seed in range(25):
+            chance = random.Random(seed)
+            forge = Forge(genesis_of(3))
+            made = [forge.root]
+            for _ in range(18):
+                parent = made[-1] if chance.random() < 0.6 else chance.choice(made)
+                one = forge.grow(parent, parent.entry.slot + chance.randint(1, 4))
+                if one.hash not in [other.hash for other in made]:
+                    made.append(one)
+            rest = made[1:]
+            chance.shuffle(rest)
+            ledger = self.started(forge.genesis)
+            self.get(ledger.add_headers([one.header.raw for one in made[1:]]))
+            given_ = {forge.root.hash}
+            final = forge.root
+            for one in rest:
+                verdict = self.feed(ledger, one.raw)
+                given_.add(one.hash)
+                stored = [other for other in made if all(step.hash in given_ for step in other.chain())]
+                ready = [other for other in stored if final in (forge.root, *other.chain())]
+                expected = max(ready, key=rank)
+                self.assertEqual(ledger.head.hash, expected.hash, f"seed {seed}")
+                chain = {step.hash: step for step in [forge.root, *expected.chain()]}
+                self.assertIn(final.hash, chain)
+                found = chain[expected.entry.tally.finalized.hash]
+                final = max(final, found, key=lambda step: step.header.number)
+                self.assertEqual(ledger.finalized.hash, final.hash)
+                self.assertIsInstance(verdict, Connected if one.hash in chain else Stored)
+
+    def test_headers_alone_move_only_the_best_header(self) -> None:
+        forge = Forge(genesis_of(2))
+        line = forge.line(forge.root, range(1, 8))
+        ledger = self.started(forge.genesis)
+        infos = self.get(ledger.add_headers([one.header.raw for one in line]))
+        self.assertEqual(ledger.best_header, infos[-1])
+        self.assertEqual(ledger.head.height, 0)
+        self.assertEqual(ledger.finalized.height, 0)
+        self.assertEqual(self.get(ledger.missing(3)), infos[:3])
+        self.assertEqual(self.get(ledger.header_at(4)), infos[3])
+        self.assertIsNone(self.get(ledger.header_at(9)))
+        verdicts = self.get(ledger.submit_blocks([one.raw for one in line], line[-1].hash))
+        self.assertEqual([type(one) for one in verdicts], [Connected] * 7)
+        changes = [event for event in ledger.seen if isinstance(event, HeadChanged)]
+        self.assertEqual(len(changes), 1)
+        self.assertEqual(changes[0].entered, tuple(infos))
+        self.assertEqual(ledger.head, infos[-1])
+        self.assertEqual(self.get(ledger.missing(3)), [])
+
+    def test_a_reorganisation_is_one_event(self) -> None:
+        forge = Forge(genesis_of(4))
+        one = forge.line(forge.root, (1, 2, 3))
+        other = forge.line(forge.root, (5, 6, 7, 8))
+        ledger = self.started(forge.genesis)
+        for made in one:
+            self.feed(ledger, made.raw)
+        for made in other[:2]:
+            self.assertIsInstance(self.feed(ledger, made.raw), Stored)
+        ledger.seen.clear()
+        for made in other[2:]:
+            self.feed(ledger, made.raw)
+        (change,) = [event for event in ledger.seen if isinstance(event, HeadChanged) and event.left]
+        self.assertEqual([info.hash for info in change.left], [made.hash for made in one[::-1]])
+        self.assertEqual(self.chain_of(ledger), [forge.root.hash] + [made.hash for made in other])
+
+    def bad_in_the_middle(self, bulk: bool) -> None:
+        """Main chain of 2; a better branch of 5 whose third block lies about its state; its first two beat nothing."""
+        forge = Forge(genesis_of(4))
+        main = forge.line(forge.root, (1, 2, 3))
+        side = forge.line(forge.root, (5, 6))
+        liar = forge.grow(side[-1], 7, state_root=b"\7" * 32, receipts_root=main[0].header.receipts_root)
+        above = forge.line(liar, (8, 9))
+        ledger = self.started(forge.genesis)
+        self.get(ledger.submit_blocks([one.raw for one in main], main[-1].hash))
+        self.get(ledger.add_headers([one.header.raw for one in (*side, liar, *above)]))
+        self.assertEqual(ledger.best_header.hash, above[-1].hash)
+        raws = [one.raw for one in (*side, *above, liar)]
+        if bulk:
+            verdicts = self.get(ledger.submit_blocks(raws, above[-1].hash))
+        else:
+            verdicts = [self.feed(ledger, raw) for raw in raws]
+        self.assertEqual(ledger.head.hash, main[-1].hash)
+        self.assertEqual(ledger.best_header.hash, main[-1].hash)
+        self.assertIsInstance(verdicts[-1], Invalid)
+        self.assertEqual(verdicts[-1].fault, Fault.SIGNER)
+        self.assertIn("state root", verdicts[-1].reason)
+        if bulk:
+            self.assertEqual([type(one) for one in verdicts[:4]], [Stored, Stored, Invalid, Invalid])
+        again = self.feed(ledger, above[0].raw)
+        self.assertIsInstance(again, Invalid)
+        self.assertEqual(again.fault, Fault.SIGNER)
+        higher = forge.grow(above[-1], 10)
+        rejected = self.failureResultOf(ledger.add_headers([higher.header.raw]), HeadersRejected).value
+        self.assertTrue(rejected.condemned)
+
+    def test_a_failing_block_condemns_its_branch_in_bulk(self) -> None:
+        self.bad_in_the_middle(bulk=True)
+
+    def test_a_failing_block_condemns_its_branch_one_by_one(self) -> None:
+        self.bad_in_the_middle(bulk=False)
+
+    def test_what_is_good_of_a_failing_branch_may_still_be_the_best(self) -> None:
+        forge = Forge(genesis_of(4))
+        good = forge.line(forge.root, (1, 2, 3))
+        bad = forge.grow(good[-1], 4, gas_used=21000)
+        ledger = self.started(forge.genesis)
+        verdicts = self.get(ledger.submit_blocks([one.raw for one in (*good, bad)], bad.hash))
+        self.assertEqual([type(one) for one in verdicts], [Connected] * 3 + [Invalid])
+        self.assertEqual(ledger.head.hash, good[-1].hash)
+
+    def test_verdicts(self) -> None:
+        forge = Forge(genesis_of(2))
+        first, second = forge.line(forge.root, (1, 2))
+        ledger = self.started(forge.genesis)
+        self.assertEqual(self.feed(ledger, second.raw), ParentMissing(second.hash, first.hash))
+        self.assertIsInstance(self.feed(ledger, first.raw), Connected)
+        self.assertIsInstance(self.feed(ledger, first.raw), AlreadyKnown)
+        self.assertIsInstance(self.feed(ledger, forge.root.raw), AlreadyKnown)
+        garbage = self.feed(ledger, b"garbage")
+        self.assertEqual((type(garbage), garbage.fault, garbage.hash), (Invalid, Fault.SENDER, b""))
+        swapped = self.feed(ledger, assemble(second.header.raw, [transfer(5, 0)]))
+        self.assertEqual((type(swapped), swapped.fault, swapped.hash), (Invalid, Fault.SENDER, second.hash))
+        self.assertIsInstance(self.feed(ledger, second.raw), Connected)
+        unsealed = self.feed(ledger, forge.grow(second, 3, seal=False).raw)
+        self.assertEqual((type(unsealed), unsealed.fault), (Invalid, Fault.SENDER))
+        early = forge.grow(second, FUTURE + 50)
+        verdict = self.feed(ledger, early.raw)
+        self.assertEqual(verdict, NotYet(early.hash, forge.slots.start_of(FUTURE + 50) - 0.25))
+        rejected = self.failureResultOf(ledger.add_headers([early.header.raw]), HeadersRejected).value
+        self.assertEqual(rejected.when, verdict.when)
+        self.clock.now = verdict.when
+        self.assertIsInstance(self.feed(ledger, early.raw), Connected)
+
+    def test_a_transaction_that_may_not_be_there_is_the_signers_fault(self) -> None:
+        forge = Forge(genesis_of(2))
+        ledger = self.started(forge.genesis)
+        roots = {"state_root": forge.root.header.state_root, "receipts_root": forge.root.header.receipts_root}
+        future = forge.grow(forge.root, 1, transactions=[transfer(5, 3)], **roots)
+        verdict = self.feed(ledger, future.raw)
+        self.assertEqual((type(verdict), verdict.fault), (Invalid, Fault.SIGNER))
+        self.assertIn("nonce too high", verdict.reason)
+        junk = b"\x02\xc0"
+        broken = forge.grow(forge.root, 2, transactions_root=transactions_root([junk]), **roots)
+        verdict = self.feed(ledger, assemble(broken.header.raw, [junk]))
+        self.assertEqual((type(verdict), verdict.fault), (Invalid, Fault.SIGNER))
+        self.assertIn("transaction", verdict.reason)
+
+    def test_headers_are_stored_up_to_the_bad_one(self) -> None:
+        forge = Forge(genesis_of(2))
+        line = forge.line(forge.root, (1, 2, 3))
+        bad = forge.grow(line[-1], 4, seal=False)
+        raws = [one.header.raw for one in (*line, bad)]
+        ledger = self.started(forge.genesis)
+        rejected = self.failureResultOf(ledger.check_headers(raws), HeadersRejected).value
+        self.assertEqual((rejected.index, ledger.best_header.height), (3, 0))
+        self.assertEqual(len(self.get(ledger.check_headers(raws[:3]))), 3)
+        self.assertEqual(ledger.best_header.height, 0)
+        rejected = self.failureResultOf(ledger.add_headers(raws), HeadersRejected).value
+        self.assertEqual((rejected.index, ledger.best_header.height), (3, 3))
+        self.assertEqual(len(self.get(ledger.add_headers(raws[:3]))), 3)
+        rejected = self.failureResultOf(ledger.add_headers([b"\xc0"]), HeadersRejected).value
+        self.assertIn("fields", rejected.reason)
+        orphan = forge.grow(bad, 5)
+        rejected = self.failureResultOf(ledger.add_headers([orphan.header.raw]), HeadersRejected).value
+        self.assertTrue(rejected.parent_missing)
+
+
+class Restarts(Harness):
+    """The database as a kill -9 would leave it, after each step of a life with reorganisations."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.now += FUTURE
+
+    def facts(self, ledger: Ledger) -> tuple[object, ...]:
+        state = self.get(ledger.reader.state(ledger.head.hash))
+        return (
+            ledger.head,
+            ledger.best_header,
+            ledger.finalized,
+            ledger.safe,
+            self.chain_of(ledger),
+            state.root,
+            self.get(ledger.missing(99)),
+        )
+
+    def test_at_every_point(self) -> None:
+        forge = Forge(genesis_of(4))
+        chance = random.Random(5)
+        main = [forge.root]
+        for slot in range(1, 12):
+            nonce = slot - 1
+            main.append(forge.grow(main[-1], slot, transactions=[transfer(5, nonce, 6), transfer(7, nonce, 5)]))
+        side = [main[7]]
+        for slot in range(13, 20):
+            side.append(forge.grow(side[-1], slot, transactions=[transfer(5, slot - 13 + 7, 8)]))
+        liar = forge.grow(side[-1], 21, gas_used=1)
+        above = forge.grow(liar, 22)
+        disk = Disk()
+        ledger = self.started(forge.genesis, disk=disk)
+        blocks = [*main[1:], *side[1:], above, liar]
+        self.get(ledger.add_headers([one.header.raw for one in main[1:6]]))
+        for index, made in enumerate(blocks):
+            if chance.random() < 0.3:
+                self.get(ledger.add_headers([one.header.raw for one in blocks[index : index + 2] if one is not above]))
+            if made is above:
+                self.get(ledger.add_headers([liar.header.raw, above.header.raw]))
+            self.feed(ledger, made.raw)
+            again = self.started(forge.genesis, disk=disk.copy())
+            self.assertEqual(self.facts(again), self.facts(ledger))
+        self.assertEqual(ledger.head.hash, side[-1].hash)
+        self.assertEqual(self.get(ledger.reader.state(side[-1].hash)).root, side[-1].state.root)
+
+    def test_a_write_that_fails_leaves_nothing(self) -> None:
+        forge = Forge(genesis_of(4))
+        line = forge.line(forge.root, range(1, 5))
+        side = forge.line(line[1], range(9, 16))
+        disk = Disk()
+        ledger = self.started(forge.genesis, disk=disk)
+        for made in line:
+            self.feed(ledger, made.raw)
+        before = self.facts(ledger)
+        connection = disk.open["chain.sqlite"]
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON best BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        failure = self.failureResultOf(ledger.submit_blocks([made.raw for made in side], side[-1].hash))
+        self.assertIn("disk full", str(failure.value))
+        connection.execute("DROP TRIGGER full")
+        self.assertEqual(self.facts(ledger), before)
+        self.get(ledger.submit_blocks([made.raw for made in side], side[-1].hash))
+        self.assertEqual(ledger.head.hash, side[-1].hash)
+
+    def test_a_restart_loads_no_more_than_it_needs(self) -> None:
+        forge = Forge(genesis_of(1))
+        line = forge.line(forge.root, range(1, 1400))
+        disk = Disk()
+        ledger = self.started(forge.genesis, disk=disk)
+        for at in range(0, len(line), 200):
+            self.get(ledger.submit_blocks([made.raw for made in line[at : at + 200]], line[-1].hash))
+        self.assertEqual(ledger.finalized.height, 1399)
+        again = self.started(forge.genesis, disk=disk.copy())
+        for one in (ledger, again):
+            tree = one._core().branches.tree
+            self.assertEqual(tree.floor, (1399 - 1024) // 64 * 64)
+            self.assertEqual(self.get(one.header_at(3)).hash, line[2].hash)
+            self.assertEqual(self.get(one.locate(line[2].hash)).height, 3)
+            self.assertIsNone(self.get(one.locate(bytes(32))))
+            self.assertIsInstance(self.feed(one, line[2].raw), (AlreadyKnown, Stored))
+            rows = one._core().store.execute("SELECT count(*), max(height), min(height) FROM undo").fetchone()
+            self.assertEqual(rows, (128, 1399, 1272))
+            self.assertIsNone(self.get(one.reader.account(ADDRESSES[0], line[100].hash)))
+            self.assertIsNotNone(self.get(one.reader.account(ADDRESSES[0], line[1300].hash)))
+        # a fork from far below: counted from the nearest stored tally on, stored, never connected
+        fork = forge.grow(line[100], 5000)
+        self.assertEqual(self.feed(again, fork.raw), Stored(self.get(again.locate(fork.hash))))
+        self.assertEqual(self.get(again.locate(fork.hash)).rank, rank_of(fork.entry, fork.header.number))
+        self.assertEqual(again.head.height, 1399)
+
+    def test_databases_of_others_are_refused(self) -> None:
+        disk = Disk()
+        self.started(genesis_of(2), disk=disk)
+        other = self.make(genesis_of(3), disk=disk.copy())
+        failure = self.failureResultOf(other.start(), StartupError)
+        self.assertIn("another network", str(failure.value))
+        newer = disk.copy()
+        newer("chain.sqlite").execute("PRAGMA user_version=99")
+        failure = self.failureResultOf(self.make(genesis_of(2), disk=newer.copy()).start(), StartupError)
+        self.assertIn("schema 99", str(failure.value))
+        damaged = disk.copy()
+        broken = damaged("chain.sqlite")
+        broken.execute("DELETE FROM accounts")
+        broken.commit()
+        failure = self.failureResultOf(self.make(genesis_of(2), disk=damaged.copy()).start(), StartupError)
+        self.assertIn("do not match", str(failure.value))
+
+
+class Conflicts(Harness):
+    """Two signers of two both use their keys on both sides: both sides finalize."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.now += FUTURE
+        self.forge = Forge(genesis_of(2))
+        self.ours = self.forge.line(self.forge.root, range(1, 8))
+        self.theirs = self.forge.line(self.forge.root, range(11, 25))
+
+    def ready(self, disk: Disk | None = None, signer: int | None = None) -> Ledger:
+        ledger = self.started(self.forge.genesis, signer, disk=disk)
+        for made in self.ours:
+            self.feed(ledger, made.raw)
+        self.assertGreater(ledger.finalized.height, 0)
+        return ledger
+
+    def check(self, ledger: Ledger) -> None:
+        conflict = ledger.conflict
+        assert conflict is not None
+        self.assertIn(conflict.ours.hash, [made.hash for made in self.ours])
+        self.assertLessEqual(conflict.ours.height, ledger.finalized.height)
+        self.assertIn(conflict.theirs.hash, [made.hash for made in self.theirs])
+        self.assertEqual(conflict.signers, tuple(sorted(ADDRESSES[:2])))
+        self.assertEqual([event for event in ledger.seen if isinstance(event, FinalityConflict)], [conflict])
+        self.assertEqual(ledger.head.hash, self.ours[-1].hash)
+
+    def test_headers_of_the_other_side_prove_it(self) -> None:
+        for method in ("add_headers", "check_headers"):
+            ledger = self.ready()
+            self.get(getattr(ledger, method)([made.header.raw for made in self.theirs]))
+            self.check(ledger)
+
+    def test_blocks_of_the_other_side_prove_it_and_sealing_stops(self) -> None:
+        disk = Disk()
+        ledger = self.ready(disk, signer=0)
+        self.assertTrue(ledger.can_produce())
+        for made in self.theirs:
+            self.assertIsInstance(self.feed(ledger, made.raw), Stored)
+        self.check(ledger)
+        self.assertFalse(ledger.can_produce())
+        self.assertIsNone(ledger.next_time(self.clock.now))
+        self.assertIsNone(self.seal(ledger, FUTURE + 10))
+        again = self.started(self.forge.genesis, 0, disk=disk.copy())
+        self.assertEqual(again.conflict, ledger.conflict)
+        self.assertFalse(again.can_produce())
+
+    def test_a_branch_known_before_ours_was_final_counts_too(self) -> None:
+        ledger = self.started(self.forge.genesis)
+        self.feed(ledger, self.ours[0].raw)
+        self.get(ledger.add_headers([made.header.raw for made in self.theirs]))
+        self.assertIsNone(ledger.conflict)
+        for made in self.ours[1:]:
+            self.feed(ledger, made.raw)
+        self.check(ledger)
+
+    def test_the_operator_keeps_our_side(self) -> None:
+        disk = Disk()
+        ledger = self.ready(disk, signer=0)
+        for made in self.theirs[:10]:
+            self.feed(ledger, made.raw)
+        self.assertEqual(self.get(ledger.set_finalized(ledger.finalized.hash)), "")
+        self.assertIsNone(ledger.conflict)
+        for one in (ledger, self.started(self.forge.genesis, 0, disk=disk.copy())):
+            for made in self.theirs[10:]:
+                self.feed(one, made.raw)
+            self.assertIsNone(one.conflict)
+            self.assertTrue(one.can_produce())
+
+    def test_the_operator_takes_the_other_side(self) -> None:
+        disk = Disk()
+        ledger = self.ready(disk, signer=0)
+        for made in self.theirs:
+            self.feed(ledger, made.raw)
+        self.assertEqual(self.get(ledger.set_finalized(self.theirs[4].hash)), "")
+        self.assertIsNone(ledger.conflict)
+        self.assertEqual(ledger.head.height, 0)
+        self.assertEqual(ledger.best_header.hash, self.theirs[-1].hash)
+        self.assertEqual(len(self.get(ledger.missing(99))), len(self.theirs))
+        for made in self.theirs:
+            self.feed(ledger, made.raw)
+        self.assertEqual(ledger.head.hash, self.theirs[-1].hash)
+        self.assertGreater(ledger.finalized.height, 10)
+        later = self.forge.grow(self.ours[-1], 30)
+        self.assertIsInstance(self.feed(ledger, later.raw), Invalid)
+        self.assertIsNone(ledger.conflict)
+        again = self.started(self.forge.genesis, 0, disk=disk.copy())
+        self.assertEqual(again.head, ledger.head)
+
+    def test_set_finalized_on_our_chain_only_goes_up(self) -> None:
+        ledger = self.ready()
+        self.assertIn("below", self.get(ledger.set_finalized(self.ours[0].hash)))
+        self.assertIn("not known", self.get(ledger.set_finalized(bytes(32))))
+        self.assertEqual(self.get(ledger.set_finalized(self.ours[-1].hash)), "")
+        self.assertEqual(ledger.finalized.hash, self.ours[-1].hash)
+        self.assertEqual(ledger.safe.hash, self.ours[-1].hash)
+        self.assertTrue(any(isinstance(event, FinalizedChanged) for event in ledger.seen))
+        higher = self.forge.grow(self.ours[-1], 8)
+        self.get(ledger.add_headers([higher.header.raw]))
+        self.assertIn("not connected", self.get(ledger.set_finalized(higher.hash)))
+        failing = self.forge.grow(self.ours[-1], 9, gas_used=1)
+        self.feed(ledger, failing.raw)
+        self.assertIn("failed", self.get(ledger.set_finalized(failing.hash)))
