@@ -1,6 +1,6 @@
 """One start of a node: what is opened, in which order, and how it is closed again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,11 @@ from chainp2p.discovery.service import PeerExchange
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.events import EventBus
 from chainp2p.gossip.service import GossipService
+from chainp2p.namespaces import Namespace
 from chainp2p.net.network import Network
 from chainp2p.net.store import PeerStore
 from chainp2p.node.allowlist import read_allow_list
-from chainp2p.node.assembly import make_chain
+from chainp2p.node.assembly import find_plugin, make_chain
 from chainp2p.node.health import Health
 from chainp2p.node.home import Home
 from chainp2p.node.platform import Platform
@@ -84,6 +85,7 @@ class Running:
     def __init__(self, settings: Settings, chain: Any, platform: Platform, events: EventBus) -> None:
         self.settings = settings
         self.chain: Any = chain
+        self._own_chain = chain is not None
         self.events = events
         self._platform = platform
         self._closing: list[tuple[str, float, Callable[[], Any]]] = []
@@ -143,6 +145,17 @@ class Running:
         bound = await self._serve(home, key.peer_id, secret, folder)
         await executor.run(home.publish, self._facts(bound))
         return bound
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """Answers Unix time in seconds."""
+        return self._platform.now
+
+    def chain_namespaces(self) -> Sequence[Namespace]:
+        """The RPC methods that the chain adds; a chain that the host handed over brings none."""
+        if self._own_chain:
+            return ()
+        return find_plugin(self.settings.node.chain).namespaces(self.chain)
 
     def _folder(self) -> Path:
         folder = self.settings.node.data_dir

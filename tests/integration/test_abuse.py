@@ -54,7 +54,7 @@ class AbuseTests(unittest.TestCase):
     def named(self, reason: Reason) -> None:
         """The reason is in the log and in ``admin_nodeInfo``."""
         eventually(lambda: f"ended: {reason.code}" in self.node.log(), 15, f"{reason.code} in the log")
-        eventually(lambda: self.info()["ends"]["counts"].get(reason.code), 5, f"{reason.code} by RPC")
+        eventually(lambda: self.info()["counters"]["ends"].get(reason.code), 5, f"{reason.code} by RPC")
 
     def refused(self, stranger: Stranger, reason: Reason) -> None:
         self.assertIn(stranger.ending(), (reason.value, None))

@@ -1,0 +1,151 @@
+"""The two RPC ports of a node: which namespaces each serves, and that an admin port without tokens stays local."""
+
+import platform as machine
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chainp2p.errors import SettingsError, StartupError
+from chainp2p.namespaces import Namespace
+from chainp2p.node.assembly import check_chain, find_plugin
+from chainp2p.node.config import prepared
+from chainp2p.node.endpoints import is_loopback
+from chainp2p.rpc.methods.admin import admin_namespace
+from chainp2p.rpc.methods.chain import chain_namespace
+from chainp2p.rpc.methods.net import net_namespace
+from chainp2p.rpc.methods.rpc import rpc_namespace
+from chainp2p.rpc.methods.web3 import web3_namespace
+from chainp2p.rpc.server import RpcServer
+from chainp2p.settings import RpcSettings, Settings
+
+if TYPE_CHECKING:
+    from chainp2p.node.running import Running
+
+__all__ = ["Servers", "documented_namespaces"]
+
+#: Served on the admin port only, whatever ``rpc.api`` says.
+_ADMIN_ONLY = ("admin", "debug")
+
+
+def _namespaces(
+    chain: Any, network: Any, extra: Sequence[Namespace], agent: str, data_dir: Path | None, sync: Any
+) -> list[Namespace]:
+    """All namespaces but ``rpc``, which describes those beside it."""
+    network_id = getattr(chain, "chain_id", None)
+    return [
+        *extra,
+        net_namespace(network_id or 0, lambda: len(network.links()), lambda: bool(network.addresses)),
+        web3_namespace(f"{agent}/{machine.system().lower()}/python{machine.python_version()}"),
+        chain_namespace(chain),
+        admin_namespace(
+            network,
+            chain,
+            agent=agent,
+            data_dir=data_dir,
+            network_id=network_id,
+            explain=None if sync is None else sync.explain,
+        ),
+    ]
+
+
+def documented_namespaces() -> list[Namespace]:
+    """The namespaces of a node of the dev network, for the reference; nothing is opened."""
+    settings = prepared(Settings())
+    chain = check_chain(settings)
+    namespaces = _namespaces(chain, None, find_plugin("ledger").namespaces(chain), "chainp2p", None, None)
+    return sorted([*namespaces, rpc_namespace(namespaces, "")], key=lambda namespace: namespace.name)
+
+
+class Servers:
+    """Starts and stops both ports."""
+
+    def __init__(self, running: "Running", reactor: Any, agent: str, secret: bytes, data_dir: Path) -> None:
+        self._running = running
+        self._reactor = reactor
+        self._agent = agent
+        self._secret = secret
+        self._data_dir = data_dir
+        self._started: list[RpcServer] = []
+
+    async def start(self) -> tuple[list[str], list[str]]:
+        """Listen; answers the URLs of RPC and of admin. StartupError names what cannot be had."""
+        running, settings = self._running, self._running.settings
+        if not settings.rpc.listen and not settings.admin.listen:
+            return [], []
+        namespaces = _namespaces(
+            running.chain,
+            running.network,
+            running.chain_namespaces(),
+            self._agent,
+            self._data_dir,
+            running.sync,
+        )
+        public = self._public(namespaces)
+        rpc = [
+            url
+            for text in settings.rpc.listen
+            for url in await self._listen("rpc.listen", text, public, admin=False, token=None)
+        ]
+        everything = [*namespaces, rpc_namespace(namespaces, self._agent)]
+        token = self._secret if settings.admin.auth == "jwt" else None
+        admin = []
+        for text in settings.admin.listen:
+            urls = await self._listen("admin.listen", text, everything, admin=True, token=token)
+            admin += urls
+        return rpc, admin
+
+    def _public(self, namespaces: Sequence[Namespace]) -> list[Namespace]:
+        known = {namespace.name: namespace for namespace in namespaces if namespace.name not in _ADMIN_ONLY}
+        asked = self._running.settings.rpc.api
+        for name in asked:
+            if name in _ADMIN_ONLY:
+                raise SettingsError(f"rpc.api: {name!r} is served on the admin port only")
+            # another chain than the ledger has no eth methods: the default list asks for what there is
+            if name not in known and name not in RpcSettings().api:
+                raise SettingsError(f"rpc.api: there is no namespace {name!r}; there are {', '.join(known)}, rpc")
+        chosen = [known[name] for name in asked if name in known]
+        return [*chosen, rpc_namespace(chosen, self._agent)] if "rpc" in asked else chosen
+
+    async def _listen(
+        self, setting: str, endpoint: str, namespaces: Sequence[Namespace], *, admin: bool, token: bytes | None
+    ) -> list[str]:
+        running = self._running
+        server = RpcServer(
+            reactor=self._reactor,
+            endpoint=endpoint,
+            namespaces=namespaces,
+            hosts=running.settings.rpc.hosts,
+            origins=() if admin else running.settings.rpc.origins,
+            token=token,
+            livez=running.health.livez,
+            readyz=running.health.readyz,
+            version=self._agent,
+            admin=admin,
+            now=running.now,
+        )
+        try:
+            bound = await server.start()
+        except StartupError as error:
+            raise StartupError(f"{setting}: {str(error).removeprefix('rpc: ')}") from None
+        self._started.append(server)
+        if admin and token is None:
+            for host, port in bound:
+                if port and not is_loopback(host):
+                    raise StartupError(f"{setting}: {host}: without tokens (admin.auth none) only loopback is possible")
+        return [_url(host, port) for host, port in bound]
+
+    async def stop(self) -> None:
+        """Stop both ports."""
+        started, self._started = self._started, []
+        ending = [server.stop() for server in started]
+        for done in ending:
+            await done
+
+
+def _url(host: str, port: int) -> str:
+    """The URL by which this machine reaches what is bound to *host* (all addresses: loopback)."""
+    if not port:
+        return f"unix:{host}"
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
