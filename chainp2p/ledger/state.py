@@ -20,8 +20,6 @@ __all__ = ["EMPTY_ACCOUNT", "EMPTY_CODE_HASH", "Account", "Accounts", "Change", 
 #: keccak256 of no code at all.
 EMPTY_CODE_HASH = bytes.fromhex("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")
 
-_PLAIN_TAIL = b"\xa0" + EMPTY_ROOT + b"\xa0" + EMPTY_CODE_HASH
-
 
 @frozen
 class Account:
@@ -38,10 +36,15 @@ class Account:
         return not self.nonce and not self.balance and self.code_hash == EMPTY_CODE_HASH
 
     def encode(self) -> bytes:
-        """Return RLP([nonce, balance, storage root, code hash])."""
-        uint = rlp.encode_uint
-        head = rlp.encode(uint(self.nonce)) + rlp.encode(uint(self.balance))
-        return rlp.wrap_list(head + b"\xa0" + self.storage_root + b"\xa0" + self.code_hash)
+        """Return RLP([nonce, balance, storage root, code hash]); 70 to 110 bytes."""
+        uint, item = rlp.encode_uint, rlp.encode
+        body = b"%b%b\xa0%b\xa0%b" % (
+            item(uint(self.nonce)),
+            item(uint(self.balance)),
+            self.storage_root,
+            self.code_hash,
+        )
+        return rlp.wrap_list(body)
 
     @classmethod
     def decode(cls, raw: bytes) -> "Account":
@@ -124,16 +127,27 @@ class State:
 class Overlay:
     """Accounts written on top of a state, not yet part of any: what a block does while it runs."""
 
-    __slots__ = ("_base", "_written")
+    __slots__ = ("_base", "_found", "_written")
 
     def __init__(self, base: State) -> None:
         self._base = base
+        self._found: dict[bytes, tuple[bytes, bytes | None]] = {}  # by address: hashed key, account before
         self._written: dict[bytes, Account] = {}
+
+    def _before(self, address: bytes) -> tuple[bytes, bytes | None]:
+        found = self._found.get(address)
+        if found is None:
+            key = keccak256(address)
+            found = self._found[address] = key, self._base.raw(key)
+        return found
 
     def account(self, address: bytes) -> Account:
         """Return the account as written last, else the state's."""
         written = self._written.get(address)
-        return self._base.account(address) if written is None else written
+        if written is not None:
+            return written
+        raw = self._before(address)[1]
+        return EMPTY_ACCOUNT if raw is None else Account.decode(raw)
 
     def write(self, address: bytes, account: Account) -> None:
         """Replace the account of *address*."""
@@ -150,10 +164,13 @@ class Overlay:
         """Return what differs from the state below, in key order."""
         found = []
         for address, account in self._written.items():
-            key = keccak256(address)
-            old = self._base.raw(key)
+            key, old = self._before(address)
             new = None if account.empty else account.encode()
             if new != old:
                 found.append(Change(key, old, new))
-        found.sort(key=lambda change: change.key)
+        found.sort(key=_key)
         return tuple(found)
+
+
+def _key(change: Change) -> bytes:
+    return change.key

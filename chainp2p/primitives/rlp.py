@@ -29,6 +29,10 @@ class RlpError(ValueError):
     """The bytes are not canonical RLP, or not of the expected shape."""
 
 
+#: Prefixes of short strings by their length.
+_SHORT = tuple(bytes((0x80 + length,)) for length in range(56))
+
+
 def _prefix(length: int, offset: int) -> bytes:
     if length < 56:
         return bytes((offset + length,))
@@ -38,13 +42,14 @@ def _prefix(length: int, offset: int) -> bytes:
 
 def encode(item: Item) -> bytes:
     """Return the encoding of *item*."""
-    if isinstance(item, (bytes, bytearray, memoryview)):
-        data = bytes(item)
-        if len(data) == 1 and data[0] < 0x80:
-            return data
-        return _prefix(len(data), 0x80) + data
-    body = b"".join(map(encode, item))
-    return _prefix(len(body), 0xC0) + body
+    if not isinstance(item, (bytes, bytearray, memoryview)):
+        return wrap_list(b"".join([encode(part) for part in item]))
+    length = len(item)
+    if length >= 56:
+        return _prefix(length, 0x80) + item
+    if length == 1 and item[0] < 0x80:
+        return bytes(item)
+    return _SHORT[length] + item
 
 
 def wrap_list(body: bytes) -> bytes:
@@ -97,22 +102,40 @@ def _header(data: bytes, at: int, end: int) -> tuple[bool, int, int]:
     return is_list, start, stop
 
 
-def _decode(data: bytes, at: int, end: int, depth: int) -> tuple[Item, int]:
+def _items(data: bytes, at: int, end: int, depth: int) -> list[Item]:
+    """Return the items from *at* to *end*; short strings, the most of all, without a call."""
+    items: list[Item] = []
+    while at < end:
+        first = data[at]
+        if first < 0x80:
+            items.append(data[at : at + 1])
+            at += 1
+        elif first < 0xB8:
+            start = at + 1
+            at = start + first - 0x80
+            if at > end:
+                raise RlpError("input ends early")
+            if first == 0x81 and data[start] < 0x80:
+                raise RlpError("single byte below 0x80 with a prefix")
+            items.append(data[start:at])
+        else:
+            item, at = _item(data, at, end, depth)
+            items.append(item)
+    return items
+
+
+def _item(data: bytes, at: int, end: int, depth: int) -> tuple[Item, int]:
     is_list, start, stop = _header(data, at, end)
     if not is_list:
         return data[start:stop], stop
     if depth >= MAX_DEPTH:
         raise RlpError(f"lists nested deeper than {MAX_DEPTH}")
-    items = []
-    while start < stop:
-        item, start = _decode(data, start, stop, depth + 1)
-        items.append(item)
-    return items, stop
+    return _items(data, start, stop, depth + 1), stop
 
 
 def decode(data: bytes) -> Item:
     """Return the one item that *data* encodes; trailing bytes raise :exc:`RlpError`."""
-    item, stop = _decode(data, 0, len(data), 0)
+    item, stop = _item(data, 0, len(data), 0)
     if stop != len(data):
         raise RlpError(f"{len(data) - stop} bytes follow the item")
     return item
@@ -121,9 +144,9 @@ def decode(data: bytes) -> Item:
 def decode_list(data: bytes) -> list[Item]:
     """Like :func:`decode`, for data that must be a list."""
     item = decode(data)
-    if isinstance(item, bytes):
+    if not isinstance(item, list):
         raise RlpError("a list is expected")
-    return list(item)
+    return item
 
 
 def split_list(data: bytes) -> list[bytes]:
