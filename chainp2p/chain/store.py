@@ -8,6 +8,7 @@ chain at some height, with nothing to repair.
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from os.path import isabs
 
 from attrs import frozen
 
@@ -47,8 +48,8 @@ class HeaderRow:
 
 
 def is_private(connection: sqlite3.Connection) -> bool:
-    """Whether no second connection would see this database (it has no file)."""
-    return not connection.execute("PRAGMA database_list").fetchone()[2]
+    """Whether no second connection would see this database: it is in memory (SQLite names files by absolute paths)."""
+    return not isabs(connection.execute("PRAGMA database_list").fetchone()[2])
 
 
 class ChainStore:
