@@ -1,1 +1,1 @@
-"""To be described."""
+"""Ethereum's JSON-RPC over the ledger: wallets, libraries and explorers work unchanged."""

@@ -110,7 +110,7 @@ class _AdminMethods:
         safe = getattr(chain, "safe", None)
         conflict = getattr(chain, "conflict", None)
         ends = list(network.ends())[:ENDS]
-        protocol = {
+        protocol: dict[str, Any] = {
             "genesis": hex_bytes(chain.genesis_hash),
             "head": point(chain.head),
             "bestHeader": point(chain.best_header),

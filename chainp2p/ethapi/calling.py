@@ -1,0 +1,166 @@
+"""Handlers of ``eth`` about accounts, calls, fees and sending."""
+
+from typing import Any
+
+from chainp2p.chain.interfaces import Admission
+from chainp2p.ethapi.blocks import Blocks
+from chainp2p.ethapi.fees import (
+    MAX_HISTORY,
+    MAX_REWARD_HISTORY,
+    TIP_BLOCKS,
+    FeePoint,
+    fee_points,
+    rewards_of,
+    suggested_tip,
+)
+from chainp2p.ethapi.params import BlockHash, BlockRef, LogFilter
+from chainp2p.ledger.execution import BlockContext, CallError, Message
+from chainp2p.ledger.header import Header
+from chainp2p.ledger.state import State
+from chainp2p.namespaces import INVALID_PARAMS, SERVER_ERROR, RpcError
+from chainp2p.rpc.values import hex_bytes
+
+__all__ = ["Calling"]
+
+#: Hex digits of a storage slot.
+MAX_SLOT_DIGITS = 64
+
+
+def slot(value: Any) -> int:
+    """Read a storage slot: hex digits with or without leading zeros, at most 32 bytes."""
+    if not isinstance(value, str) or not value.lower().startswith("0x"):
+        raise ValueError("unable to decode storage key: hex string without 0x prefix")
+    digits = value[2:]
+    if len(digits) > MAX_SLOT_DIGITS:
+        raise ValueError("unable to decode storage key: hex string too long, want at most 32 bytes")
+    try:
+        return int(digits, 16) if digits else 0
+    except ValueError:
+        raise ValueError("unable to decode storage key: invalid hex string") from None
+
+
+class Calling:
+    """See the module."""
+
+    def __init__(self, ledger: Any, blocks: Blocks) -> None:
+        self._ledger = ledger
+        self._blocks = blocks
+        self._tip: tuple[bytes, int] = (b"", 0)
+
+    def chain_id(self) -> str:
+        return hex(self._ledger.chain_id)
+
+    # -- accounts
+
+    async def balance(self, address: bytes, ref: BlockRef) -> str:
+        _, state = await self._blocks.state(ref)
+        return hex(state.account(address).balance)
+
+    async def transaction_count(self, address: bytes, ref: BlockRef) -> str:
+        if ref == "pending":
+            return hex(self._ledger.pool.pending_nonce(address))
+        _, state = await self._blocks.state(ref)
+        return hex(state.account(address).nonce)
+
+    async def code(self, address: bytes, ref: BlockRef) -> str:
+        _, state = await self._blocks.state(ref)
+        return hex_bytes(self._ledger.execution.code(address, state))
+
+    async def storage(self, address: bytes, slot: int, ref: BlockRef) -> str:
+        _, state = await self._blocks.state(ref)
+        return hex_bytes(self._ledger.execution.storage(address, slot, state))
+
+    # -- calls
+
+    async def _call_at(self, ref: BlockRef) -> tuple[State, BlockContext]:
+        header, state = await self._blocks.state(ref)
+        return state, BlockContext.of(header, self._ledger.chain_id)
+
+    async def call(self, message: Message, ref: BlockRef, *overrides: Any) -> str:
+        state, context = await self._call_at(ref)
+        try:
+            return hex_bytes(self._ledger.execution.call(message, state, context))
+        except CallError as error:
+            raise RpcError(SERVER_ERROR, str(error)) from None
+
+    async def estimate_gas(self, message: Message, ref: BlockRef, *overrides: Any) -> str:
+        state, context = await self._call_at(ref)
+        try:
+            return hex(self._ledger.execution.estimate(message, state, context))
+        except CallError as error:
+            raise RpcError(SERVER_ERROR, str(error)) from None
+
+    # -- fees
+
+    async def _suggested_tip(self) -> int:
+        head = self._ledger.head
+        if self._tip[0] != head.hash:
+            points = await self._ledger.reader.run(fee_points, head.height, TIP_BLOCKS, True)
+            self._tip = (head.hash, suggested_tip(points))
+        return self._tip[1]
+
+    async def gas_price(self) -> str:
+        return hex(self._ledger.pool.base_fee + await self._suggested_tip())
+
+    async def max_priority_fee(self) -> str:
+        return hex(await self._suggested_tip())
+
+    async def fee_history(self, count: int, newest: str | int, wanted: tuple[float, ...]) -> dict[str, Any]:
+        if count < 1:
+            return {"oldestBlock": "0x0", "gasUsedRatio": []}
+        header = await self._blocks.header(newest)
+        if header is None:
+            raise RpcError(
+                SERVER_ERROR,
+                f"request beyond head block: requested {newest}, head {self._ledger.head.height}",
+            )
+        count = min(count, MAX_REWARD_HISTORY if wanted else MAX_HISTORY)
+        points = await self._ledger.reader.run(fee_points, header.number, count, bool(wanted))
+        return self._history(points, await self._base_fee_after(header), wanted)
+
+    async def _base_fee_after(self, header: Header) -> int:
+        if header.number < self._ledger.head.height:
+            following = await self._blocks.header(header.number + 1)
+            if following is not None:
+                return following.base_fee
+        base_fee: int = self._ledger.pool.base_fee
+        return base_fee
+
+    def _history(self, points: list[FeePoint], following: int, wanted: tuple[float, ...]) -> dict[str, Any]:
+        headers = [point.header for point in points]
+        history: dict[str, Any] = {
+            "oldestBlock": hex(headers[0].number),
+            "baseFeePerGas": [hex(header.base_fee) for header in headers] + [hex(following)],
+            "gasUsedRatio": [header.gas_used / header.gas_limit for header in headers],
+        }
+        if wanted:
+            history["reward"] = [rewards_of(point, wanted) for point in points]
+        return history
+
+    # -- sending
+
+    async def send_raw(self, raw: bytes) -> str:
+        result = await self._ledger.admit(raw, True)
+        if result.outcome is Admission.ADMITTED:
+            return hex_bytes(result.hash)
+        known = result.outcome is Admission.KNOWN
+        raise RpcError(SERVER_ERROR, "already known" if known else result.reason)
+
+    # -- logs: there are none, but a question about blocks that do not exist is a mistake worth telling
+
+    async def logs(self, query: LogFilter) -> list[Any]:
+        if query.block is not None:
+            await self._blocks.hash_of(BlockHash(query.block))
+            return []
+        start = await self._height(query.start)
+        end = await self._height(query.end)
+        if start > end:
+            raise RpcError(INVALID_PARAMS, "invalid block range params")
+        return []
+
+    async def _height(self, number: str | int | None) -> int:
+        if isinstance(number, int):
+            return number
+        header = await self._blocks.header(number or "latest")
+        height: int = self._ledger.head.height if header is None else header.number
+        return height

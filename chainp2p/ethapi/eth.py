@@ -1,0 +1,187 @@
+"""The ``eth`` namespace: which handler, which parameters."""
+
+from typing import Any
+
+from chainp2p.chain.interfaces import HeadChanged, TransactionAdded
+from chainp2p.ethapi.blocks import Blocks
+from chainp2p.ethapi.calling import Calling, slot
+from chainp2p.ethapi.fees import percentiles
+from chainp2p.ethapi.filters import FilterKind, Filters, text_id
+from chainp2p.ethapi.params import (
+    ADDRESS_PARAM,
+    BLOCK_PARAM,
+    CALL_PARAM,
+    FULL_PARAM,
+    HASH_PARAM,
+    INDEX_PARAM,
+    NUMBER_PARAM,
+    OPTIONAL_BLOCK_PARAM,
+    LogFilter,
+    log_filter,
+)
+from chainp2p.ethapi.reading import Reading
+from chainp2p.ethapi.subscriptions import eth_subscriptions, sync_status
+from chainp2p.namespaces import Method, Namespace, Param
+from chainp2p.rpc.values import BOOLEAN, DATA, HASH, QUANTITY, data, hex_bytes, quantity
+
+__all__ = ["eth_namespace"]
+
+_OBJECT = {"type": "object"}
+_NULLABLE = {"oneOf": [_OBJECT, {"type": "null"}]}
+_NULLABLE_QUANTITY = {"oneOf": [QUANTITY, {"type": "null"}]}
+_LIST = {"type": "array"}
+
+_FILTER_ID = Param("id", text_id, schema={"type": "string"})
+_LOG_FILTER = Param("filter", log_filter, required=False, default=LogFilter(), schema=_OBJECT)
+#: State and block overrides of geth: taken so that clients that always send them work; nothing here depends on them.
+_OVERRIDES = (
+    Param("stateOverrides", required=False, schema=_OBJECT),
+    Param("blockOverrides", required=False, schema=_OBJECT),
+)
+
+
+def _count(value: Any) -> int:
+    """Read a number of blocks, which clients send as quantity or as integer."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return quantity(value)
+
+
+def eth_namespace(ledger: Any, seed: bytes) -> Namespace:
+    """:param ledger: a ``Ledger``; it need not be started yet. *seed*: makes filter ids unguessable."""
+    blocks = Blocks(ledger)
+    reading, calling = Reading(ledger, blocks), Calling(ledger, blocks)
+    methods = (
+        *_reading_methods(reading),
+        *_calling_methods(calling),
+        *_filter_methods(ledger, calling, Filters(seed)),
+        Method("accounts", list, (), _LIST, "No keys live in the node: always empty."),
+        Method("syncing", lambda: sync_status(ledger) or False, (), {}, "How far behind the node is, or false."),
+    )
+    return Namespace("eth", methods, eth_subscriptions(ledger, blocks))
+
+
+def _reading_methods(reading: Reading) -> tuple[Method, ...]:
+    return (
+        Method("blockNumber", reading.block_number, (), QUANTITY, "Height of the best block."),
+        Method("getBlockByNumber", reading.block_by_number, (NUMBER_PARAM, FULL_PARAM), _NULLABLE, "A block.", 5),
+        Method("getBlockByHash", reading.block_by_hash, (HASH_PARAM, FULL_PARAM), _NULLABLE, "A block.", 5),
+        Method("getHeaderByNumber", reading.header_by_number, (NUMBER_PARAM,), _NULLABLE, "A header.", 2),
+        Method("getHeaderByHash", reading.header_by_hash, (HASH_PARAM,), _NULLABLE, "A header.", 2),
+        Method(
+            "getBlockTransactionCountByNumber",
+            reading.count_by_number,
+            (NUMBER_PARAM,),
+            _NULLABLE_QUANTITY,
+            "How many transactions a block has.",
+            5,
+        ),
+        Method(
+            "getBlockTransactionCountByHash",
+            reading.count_by_hash,
+            (HASH_PARAM,),
+            _NULLABLE_QUANTITY,
+            "How many transactions a block has.",
+            5,
+        ),
+        Method(
+            "getUncleCountByBlockNumber", reading.uncles_by_number, (NUMBER_PARAM,), _NULLABLE_QUANTITY, "Always 0.", 2
+        ),
+        Method("getUncleCountByBlockHash", reading.uncles_by_hash, (HASH_PARAM,), _NULLABLE_QUANTITY, "Always 0.", 2),
+        Method("getTransactionByHash", reading.transaction, (HASH_PARAM,), _NULLABLE, "A transaction.", 5),
+        Method("getRawTransactionByHash", reading.raw_transaction, (HASH_PARAM,), DATA, "Its bytes.", 5),
+        Method(
+            "getTransactionByBlockNumberAndIndex",
+            reading.transaction_by_number,
+            (NUMBER_PARAM, INDEX_PARAM),
+            _NULLABLE,
+            "A transaction by its place.",
+            5,
+        ),
+        Method(
+            "getTransactionByBlockHashAndIndex",
+            reading.transaction_by_hash,
+            (HASH_PARAM, INDEX_PARAM),
+            _NULLABLE,
+            "A transaction by its place.",
+            5,
+        ),
+        Method("getTransactionReceipt", reading.receipt, (HASH_PARAM,), _NULLABLE, "What a transaction did.", 5),
+        Method(
+            "getBlockReceipts", reading.receipts, (BLOCK_PARAM,), _LIST, "What all transactions of a block did.", 10
+        ),
+    )
+
+
+def _calling_methods(calling: Calling) -> tuple[Method, ...]:
+    account = (ADDRESS_PARAM, OPTIONAL_BLOCK_PARAM)
+    call = (CALL_PARAM, OPTIONAL_BLOCK_PARAM, *_OVERRIDES)
+    return (
+        Method("chainId", calling.chain_id, (), QUANTITY, "Chain id (EIP-155)."),
+        Method("getBalance", calling.balance, account, QUANTITY, "Balance in wei."),
+        Method("getTransactionCount", calling.transaction_count, account, QUANTITY, "Nonce of the next transaction."),
+        Method("getCode", calling.code, account, DATA, "Code at an address."),
+        Method(
+            "getStorageAt",
+            calling.storage,
+            (ADDRESS_PARAM, Param("slot", slot, schema=DATA), OPTIONAL_BLOCK_PARAM),
+            DATA,
+            "A storage slot.",
+        ),
+        Method("call", calling.call, call, DATA, "What a call would answer.", 5),
+        Method("estimateGas", calling.estimate_gas, call, QUANTITY, "The gas that a transaction needs.", 5),
+        Method("gasPrice", calling.gas_price, (), QUANTITY, "Base fee of the next block plus a fair tip."),
+        Method("maxPriorityFeePerGas", calling.max_priority_fee, (), QUANTITY, "A fair tip."),
+        Method(
+            "feeHistory",
+            calling.fee_history,
+            (
+                Param("blockCount", _count, schema=QUANTITY),
+                NUMBER_PARAM,
+                Param("rewardPercentiles", percentiles, required=False, default=(), schema=_LIST),
+            ),
+            _OBJECT,
+            "Base fees, fullness and tips of recent blocks.",
+            10,
+        ),
+        Method(
+            "sendRawTransaction",
+            calling.send_raw,
+            (Param("raw", data(), schema=DATA),),
+            HASH,
+            "Check a signed transaction, keep and announce it; answers its hash.",
+            10,
+        ),
+        Method("getLogs", calling.logs, (_LOG_FILTER,), _LIST, "Logs of contracts; there are none."),
+    )
+
+
+def _filter_methods(ledger: Any, calling: Calling, filters: Filters) -> tuple[Method, ...]:
+    def head_changed(event: HeadChanged) -> None:
+        for info in event.entered:
+            filters.happened(FilterKind.BLOCKS, hex_bytes(info.hash))
+
+    def transaction_added(event: TransactionAdded) -> None:
+        filters.happened(FilterKind.TRANSACTIONS, hex_bytes(event.hash))
+
+    ledger.events.subscribe(HeadChanged, head_changed)
+    ledger.events.subscribe(TransactionAdded, transaction_added)
+
+    async def filter_logs(id: str) -> list[Any]:
+        return await calling.logs(filters.query(id))
+
+    new = filters.add
+    return (
+        Method("newBlockFilter", lambda: new(FilterKind.BLOCKS), (), HASH, "Start to collect block hashes."),
+        Method(
+            "newPendingTransactionFilter",
+            lambda full: new(FilterKind.TRANSACTIONS),
+            (FULL_PARAM,),
+            HASH,
+            "Start to collect hashes of pooled transactions.",
+        ),
+        Method("newFilter", lambda query: new(FilterKind.LOGS, query), (_LOG_FILTER,), HASH, "Start to collect logs."),
+        Method("getFilterChanges", filters.changes, (_FILTER_ID,), _LIST, "What was collected since the last call."),
+        Method("getFilterLogs", filter_logs, (_FILTER_ID,), _LIST, "All logs that a filter is about."),
+        Method("uninstallFilter", filters.remove, (_FILTER_ID,), BOOLEAN, "Stop to collect."),
+    )

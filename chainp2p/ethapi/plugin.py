@@ -1,0 +1,101 @@
+"""The ledger as a chain plug-in: built from the settings, with Ethereum's methods on it."""
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from chainp2p.chain.interfaces import Executor, IChainPlugin
+from chainp2p.errors import SettingsError
+from chainp2p.ethapi.eth import eth_namespace
+from chainp2p.ethapi.txpool import txpool_namespace
+from chainp2p.ledger.chain import Ledger
+from chainp2p.ledger.genesis import DEV_GENESIS, DEV_KEYS, Genesis
+from chainp2p.ledger.poa import address_of
+from chainp2p.namespaces import Namespace
+from chainp2p.peer.key import read_key
+from chainp2p.primitives.secp256k1 import public_key
+from chainp2p.settings import Settings
+
+__all__ = ["LedgerPlugin", "read_genesis"]
+
+
+def _read(name: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise SettingsError(f"{name}: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{name}: {path}: not a text file in UTF-8") from None
+
+
+def read_genesis(settings: Settings) -> Genesis:
+    """Return the genesis that the settings name; SettingsError says which file is wrong and why."""
+    node = settings.node
+    if node.genesis is None:
+        if node.schedule is not None:
+            raise SettingsError("node.schedule: the built-in dev network has no scheduled changes, give --genesis too")
+        return DEV_GENESIS
+    schedule = None if node.schedule is None else _read("node.schedule", node.schedule)
+    try:
+        return Genesis.parse(_read("node.genesis", node.genesis), schedule)
+    except SettingsError as error:
+        files = str(node.genesis) if node.schedule is None else f"{node.genesis} with {node.schedule}"
+        raise SettingsError(f"node.genesis: {files}: {error}") from None
+
+
+def _signer(settings: Settings, genesis: Genesis) -> bytes | None:
+    """Return the key to seal with; SettingsError if it could never seal a block of this network."""
+    seal = settings.seal
+    if seal.mine is not None:
+        raise SettingsError("seal.mine: this network is sealed by its signers (config.poa), use seal.keyfile")
+    if seal.keyfile is None:
+        follows = settings.network.bootstrap_nodes or settings.network.static_nodes
+        return DEV_KEYS[0] if settings.node.genesis is None and not follows else None
+    private = read_key(seal.keyfile)
+    address = address_of(public_key(private))
+    if not any(address in change.signers for change in genesis.poa.changes):
+        raise SettingsError(f"seal.keyfile: 0x{address.hex()} is not a signer of this network")
+    return private
+
+
+@implementer(IPlugin, IChainPlugin)
+class LedgerPlugin:
+    """The reference chain."""
+
+    name = "ledger"
+
+    def make(
+        self,
+        settings: Any,
+        executor: Executor,
+        clock: Any,
+        random: Any,
+        open_database: Callable[[str], sqlite3.Connection],
+    ) -> Ledger:
+        """See ``IChainPlugin.make``; *settings* are :class:`Settings`."""
+        genesis = read_genesis(settings)
+        if settings.sync.assume_valid is not None:
+            raise SettingsError("sync.assume_valid: a network with signers knows by their seals what is valid")
+        if settings.chain.max_reorg_depth is not None:
+            raise SettingsError("chain.max_reorg_depth: a network with signers is bounded by its finality")
+        network = settings.network
+        return Ledger(
+            genesis,
+            executor=executor,
+            now=clock,
+            random=random,
+            open_database=open_database,
+            signer=_signer(settings, genesis),
+            verify=settings.sync.verify,
+            sole_start=not network.bootstrap_nodes and not network.static_nodes,
+        )
+
+    def namespaces(self, chain: Any) -> Sequence[Namespace]:
+        """``eth`` and ``txpool``."""
+        # a filter belongs to whoever knows its id: no seed of a simulation may tell it
+        return (eth_namespace(chain, secrets.token_bytes(32)), txpool_namespace(chain))
