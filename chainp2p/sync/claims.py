@@ -20,8 +20,10 @@ LACKS_FOR = 2.0
 BATCH_MAX, BATCH_FIRST = 128, 32
 #: How long a peer may take while others could serve: 2 s doubling to 64 s, relative to what it did before.
 PATIENCE_MIN, PATIENCE_MAX = 2.0, 64.0
-#: With nobody else to ask, waiting is all that is left: never below this. Seconds.
-PATIENCE_ALONE = 20.0
+#: An answer may take this many times as long as the last one before it counts as a stall.
+PATIENCE_FACTOR = 4.0
+#: With nobody else to ask, asking again gains little: never less than this. Seconds.
+PATIENCE_ALONE = 5.0
 
 K = TypeVar("K", bound=Hashable)
 
@@ -75,8 +77,8 @@ class Claims(Generic[K]):
        first. A claim that would not win over our best header is dropped unasked.
     3. Nobody who just failed is asked again while somebody else can be; who lied about its rank comes last of all. But
        the last one left *is* asked: with two nodes there is no other.
-    4. Patience is relative: it starts small, doubles with each time-out and shrinks with success, and batches shrink
-       the other way; so a slow link gets through, in small steps, whatever its rate.
+    4. Patience is relative: it starts small, doubles with each time-out and follows the time that answers take, and
+       batches halve with each time-out; so a slow link gets through, in small steps, whatever its rate.
 
     Cost: O(peers) a choice.
     """
@@ -141,18 +143,22 @@ class Claims(Generic[K]):
         if peer is None:
             return
         peer.tip = tip
-        self.succeeded(key)
         self.settle(key, claim)
         if claim.rank is not None and tip.rank < claim.rank:
             peer.asked_last_until = now + ASKED_LAST
 
-    def succeeded(self, key: K) -> None:
-        """It answered in time."""
+    def answered(self, key: K, seconds: float) -> None:
+        """It answered after so many seconds."""
         peer = self._peers.get(key)
         if peer is not None:
-            peer.patience = max(PATIENCE_MIN, peer.patience / 2)
-            peer.batch = min(BATCH_MAX, peer.batch * 2)
+            peer.patience = max(PATIENCE_MIN, min(peer.patience, PATIENCE_FACTOR * seconds))
             peer.failed_at = float("-inf")
+
+    def delivered(self, key: K) -> None:
+        """It gave a batch of blocks."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.batch = min(BATCH_MAX, peer.batch * 2)
 
     def failed(self, key: K, now: float) -> None:
         """It did not answer in time, or not usefully."""

@@ -329,7 +329,7 @@ class SyncService:
         hashes = self._hashes(reply.blocks)
         if hashes[0] != plan[0].hash:
             raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
-        self._claims.succeeded(link)
+        self._claims.delivered(link)
         good = 0
         while good < len(hashes) and hashes[good] == plan[good].hash:
             good += 1
@@ -389,7 +389,10 @@ class SyncService:
             raise PeerGone(Reason.CONNECTION_LOST, "left while others were asked")
         patience = self._claims.patience(link)
         self._doing(phase, what, link, patience)
-        return await link.request(message, patience)
+        asked = self._reactor.seconds()
+        reply = await link.request(message, patience)
+        self._claims.answered(link, self._reactor.seconds() - asked)
+        return reply
 
     def _hashes(self, raws: Sequence[bytes]) -> list[bytes]:
         try:
@@ -400,7 +403,7 @@ class SyncService:
     def _failed(self, link: Link, error: Exception) -> None:
         now = self._reactor.seconds()
         match error:
-            case PeerFault():
+            case PeerFault() if self._claims.get(link) is not None:  # blamed once for a batch
                 self._claims.left(link)
                 link.fault(error.reason, error.detail, error.penalty)
             case RequestRefused(retry_ms=retry):
