@@ -34,13 +34,34 @@ class Rlp(SynchronousTestCase):
             return
         self.assertEqual(rlp.encode(item), data)
 
+    def test_any_kind_of_bytes(self) -> None:
+        for data in (b"\x05", b"ab", bytes(80)):
+            for kind in (bytearray, memoryview):
+                self.assertEqual(rlp.encode(kind(data)), oracle.encode(data))
+                self.assertIs(type(rlp.encode(kind(data))), bytes)
+        self.assertEqual(rlp.wrap_list(rlp.encode(b"a") + rlp.encode(b"b")), oracle.encode([b"a", b"b"]))
+
     @given(st.integers(0, 2**256 - 1))
     @settings(deadline=None, derandomize=True)
     def test_integers(self, value: int) -> None:
         self.assertEqual(rlp.decode_uint(rlp.encode_uint(value)), value)
 
     def test_refusals(self) -> None:
-        for data in ("", "8100", "b800", "b837" + "00" * 55, "b90001", "c1", "f800", "83ffff", "0000", "c18100", "f9"):
+        for data in (
+            "",
+            "8100",
+            "b800",
+            "b837" + "00" * 55,
+            "b90001",
+            "c1",
+            "f800",
+            "83ffff",
+            "0000",
+            "c18100",
+            "c28100",
+            "c183",
+            "f9",
+        ):
             with self.subTest(data), self.assertRaises(rlp.RlpError):
                 rlp.decode(bytes.fromhex(data))
         deep = b"\xc0"
