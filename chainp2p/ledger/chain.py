@@ -68,6 +68,7 @@ class _Opened:
     private: bool
     news: News
     pooled: list[Journaled]
+    evidence: list[Evidence]
 
 
 @implementer(IChain, ITransactionPool, IBlockProducer)
@@ -138,6 +139,7 @@ class Ledger:
         self._opened = opened
         self.reader = await self._open_reader(opened)
         news = opened.news
+        self.evidence = opened.evidence
         self._set(news)
         floor = base_fee_floor(self.genesis.base_fee)
         self.pool = Pool(self.chain_id, news.state, news.next_base_fee, news.gas_limit, floor, self._pool_limits)
@@ -161,7 +163,9 @@ class Ledger:
                 seals.close()
             raise
         maker = None if self._signer is None else BlockMaker(core, self._signer)
-        return _Opened(core, maker, PoolJournal(self._lane, core), is_private(connection), news, rows.pooled())
+        return _Opened(
+            core, maker, PoolJournal(self._lane, core), is_private(connection), news, rows.pooled(), rows.evidence()
+        )
 
     async def _open_reader(self, opened: _Opened) -> Reader:
         def at(hash: bytes) -> Any:
@@ -359,6 +363,8 @@ class Ledger:
         self._pool_moved(self.pool.expire(self._now()))
 
     def _pool_moved(self, change: PoolChange) -> None:
+        if change.added:
+            self._refused_on = None
         if self._opened is not None:
             self._opened.journal.note(change)
         for dropped in change.dropped:
