@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -31,7 +30,7 @@ from chainp2p.chain.interfaces import (
     TransactionDropped,
     Verdict,
 )
-from chainp2p.chain.store import ChainStore, is_private
+from chainp2p.chain.store import ChainStore
 from chainp2p.events import EventBus
 from chainp2p.ledger import block as blocks
 from chainp2p.ledger.core import LedgerCore, News
@@ -40,12 +39,12 @@ from chainp2p.ledger.execution import Execution, ValueTransfers
 from chainp2p.ledger.fees import base_fee_floor
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.journal import PoolJournal
-from chainp2p.ledger.making import BlockMaker, Made
+from chainp2p.ledger.making import Made
+from chainp2p.ledger.opening import CHAIN_FILE, Opened, open_ledger
 from chainp2p.ledger.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of
-from chainp2p.ledger.pool import Journaled, Pool, PoolChange, PoolLimits
+from chainp2p.ledger.pool import Pool, PoolChange, PoolLimits
+from chainp2p.ledger.pooled import Journaled
 from chainp2p.ledger.reports import report
-from chainp2p.ledger.rows import TABLES, LedgerRows
-from chainp2p.ledger.sealing import SealRecord
 from chainp2p.ledger.senders import SenderRecovery
 from chainp2p.ledger.transaction import Transaction, transaction_hash
 from chainp2p.ledger.views import Reader, Reads
@@ -56,19 +55,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
+#: Seconds between two looks for transactions that waited too long.
+EXPIRY_INTERVAL = 60.0
 #: Gas of the cheapest transaction: no block holds more than its gas limit divided by this.
 _CHEAPEST_GAS = 21_000
-
-
-@frozen
-class _Opened:
-    core: LedgerCore
-    maker: BlockMaker | None
-    journal: PoolJournal
-    private: bool
-    news: News
-    pooled: list[Journaled]
-    evidence: list[Evidence]
 
 
 @implementer(IChain, ITransactionPool, IBlockProducer)
@@ -121,11 +111,12 @@ class Ledger:
         self._pool_limits = PoolLimits() if pool_limits is None else pool_limits
         self._sole_start = sole_start
         self._recovery = SenderRecovery(executor)
-        self._opened: _Opened | None = None
+        self._opened: Opened | None = None
         self._head_slot = 0
         self._sealed_at = float("-inf")
         self._highest_slot = 0
         self._refused_on: bytes | None = None
+        self._expire_at = float("-inf")
 
     # -- life
 
@@ -135,39 +126,27 @@ class Ledger:
 
     async def _start(self) -> None:
         self._lane = self._executor.lane("chain")
-        opened: _Opened = await self._lane.run(self._open, self._now())
+        opened: Opened = await self._lane.run(
+            open_ledger,
+            self.genesis,
+            self.slots,
+            self.execution,
+            self._signer,
+            self._open_database,
+            self._now(),
+        )
         self._opened = opened
+        self._journal = PoolJournal(self._lane, opened.core)
         self.reader = await self._open_reader(opened)
         news = opened.news
         self.evidence = opened.evidence
         self._set(news)
         floor = base_fee_floor(self.genesis.base_fee)
         self.pool = Pool(self.chain_id, news.state, news.next_base_fee, news.gas_limit, floor, self._pool_limits)
-        await self._restore_pool(opened.journal, opened.pooled)
+        await self._restore_pool(self._journal, opened.pooled)
         report(news)
 
-    def _open(self, now: float) -> _Opened:
-        connection = self._open_database("chain.sqlite")
-        seals: sqlite3.Connection | None = None
-        try:
-            record = None
-            if self.signer_address is not None:
-                seals = self._open_database("seal.sqlite")
-                record = SealRecord(seals, self.signer_address, self.genesis_hash, self.slots.slot_at(now))
-            store, rows = ChainStore(connection, TABLES), LedgerRows(connection)
-            core = LedgerCore(self.genesis, self.slots, self.execution, store, rows, record)
-            news = core.load()
-        except BaseException:
-            connection.close()
-            if seals is not None:
-                seals.close()
-            raise
-        maker = None if self._signer is None else BlockMaker(core, self._signer)
-        return _Opened(
-            core, maker, PoolJournal(self._lane, core), is_private(connection), news, rows.pooled(), rows.evidence()
-        )
-
-    async def _open_reader(self, opened: _Opened) -> Reader:
+    async def _open_reader(self, opened: Opened) -> Reader:
         def at(hash: bytes) -> Any:
             return self._lane.run(opened.core.chain.state_at, hash)
 
@@ -176,7 +155,7 @@ class Ledger:
         lane = self._executor.lane("chain reader")
 
         def connect() -> Reads:
-            connection = self._open_database("chain.sqlite")
+            connection = self._open_database(CHAIN_FILE)
             connection.execute("PRAGMA query_only=1")
             return Reads(ChainStore(connection))
 
@@ -201,13 +180,8 @@ class Ledger:
         if opened is None:
             return
         await self.reader.close()
-        await opened.journal.flush()
-        await self._lane.run(self._close, opened)
-
-    def _close(self, opened: _Opened) -> None:
-        opened.core.store.connection.close()
-        if opened.core.record is not None:
-            opened.core.record.close()
+        await self._journal.flush()
+        await self._lane.run(opened.close)
 
     def _core(self) -> LedgerCore:
         if self._opened is None:
@@ -330,6 +304,7 @@ class Ledger:
         if news.finalized != finalized:
             publish(FinalizedChanged(news.finalized))
         self._pool_moved(pool_change)
+        self._expire()
         report(news)
         if news.new_conflict is not None:
             publish(news.new_conflict)
@@ -346,6 +321,7 @@ class Ledger:
         sender = await self._recovery.sender(transaction)
         result, change = self.pool.add(transaction, sender, self._now(), local)
         self._pool_moved(change)
+        self._expire()
         return result
 
     def transaction(self, hash: bytes) -> bytes | None:
@@ -358,15 +334,17 @@ class Ledger:
     def transaction_hash(self, raw: bytes) -> bytes:
         return transaction_hash(raw)
 
-    def expire(self) -> None:
-        """Drop transactions that waited too long; to be called every minute or so."""
-        self._pool_moved(self.pool.expire(self._now()))
+    def _expire(self) -> None:
+        """Drop transactions that waited too long, now and then: heads and new transactions are the clock."""
+        now = self._now()
+        if now >= self._expire_at:
+            self._expire_at = now + EXPIRY_INTERVAL
+            self._pool_moved(self.pool.expire(now))
 
     def _pool_moved(self, change: PoolChange) -> None:
         if change.added:
             self._refused_on = None
-        if self._opened is not None:
-            self._opened.journal.note(change)
+        self._journal.note(change)
         for dropped in change.dropped:
             self.events.publish(TransactionDropped(dropped.hash, dropped.reason))
         for entry in change.added:

@@ -240,12 +240,16 @@ class PoolAndChain(Harness):
 
     def test_old_transactions_expire(self) -> None:
         ledger = self.started(genesis_of(2), 0)
-        self.get(ledger.admit(transfer(5, 0), True))
-        ledger.expire()
-        self.assertEqual(len(ledger.pool), 1)
-        self.clock.now += 4 * 3600
-        ledger.expire()
-        self.assertEqual(len(ledger.pool), 0)
+        self.get(ledger.admit(transfer(5, 4), True))
+        self.clock.now += 3 * 3600
+        self.get(ledger.admit(transfer(6, 4), True))
+        self.assertEqual(len(ledger.pool), 2)
+        self.clock.now += 30
+        self.get(ledger.admit(transfer(7, 4), True))
+        self.assertEqual(len(ledger.pool), 3)
+        self.clock.now += 31
+        self.get(ledger.admit(transfer(8, 4), True))
+        self.assertEqual(len(ledger.pool), 3)
         self.assertEqual(ledger.seen[-1].reason, "expired")
 
     def test_changes_gather_while_the_disk_is_busy(self) -> None:
@@ -273,7 +277,6 @@ class PoolAndChain(Harness):
             f(*args)
             done.callback(None)
         self.assertEqual(slow.jobs, [])
-        ledger.expire()
         slow.slow = False
         self.get(ledger.stop())
 

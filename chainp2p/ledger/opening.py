@@ -1,0 +1,73 @@
+"""Opening a ledger's databases, on the lane that will own them."""
+
+import sqlite3
+from collections.abc import Callable
+
+from attrs import frozen
+
+from chainp2p.chain.store import ChainStore, is_private
+from chainp2p.ledger.core import LedgerCore, News
+from chainp2p.ledger.equivocation import Evidence
+from chainp2p.ledger.execution import Execution
+from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.making import BlockMaker
+from chainp2p.ledger.poa import Slots, address_of
+from chainp2p.ledger.pooled import Journaled
+from chainp2p.ledger.rows import TABLES, LedgerRows
+from chainp2p.ledger.sealing import SealRecord
+from chainp2p.primitives.secp256k1 import public_key
+
+__all__ = ["CHAIN_FILE", "SEAL_FILE", "Opened", "open_ledger"]
+
+CHAIN_FILE, SEAL_FILE = "chain.sqlite", "seal.sqlite"
+
+
+@frozen
+class Opened:
+    """An open ledger.
+
+    :param private: no second connection would see its database.
+    :param pooled: what the pool held.
+    :param evidence: what is known of signers that contradict themselves.
+    """
+
+    core: LedgerCore
+    maker: BlockMaker | None
+    private: bool
+    news: News
+    pooled: list[Journaled]
+    evidence: list[Evidence]
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.core.store.connection.close()
+        if self.core.record is not None:
+            self.core.record.close()
+
+
+def open_ledger(
+    genesis: Genesis,
+    slots: Slots,
+    execution: Execution,
+    signer: bytes | None,
+    open_database: Callable[[str], sqlite3.Connection],
+    now: float,
+) -> Opened:
+    """Open the chain, and the record of a *signer* (private key); StartupError."""
+    connection = open_database(CHAIN_FILE)
+    record = None
+    try:
+        if signer is not None:
+            address = address_of(public_key(signer))
+            record = SealRecord(open_database(SEAL_FILE), address, genesis.hash, slots.slot_at(now))
+        store, rows = ChainStore(connection, TABLES), LedgerRows(connection)
+        core = LedgerCore(genesis, slots, execution, store, rows, record)
+        news = core.load()
+        pooled, evidence = rows.pooled(), rows.evidence()
+    except BaseException:
+        connection.close()
+        if record is not None:
+            record.close()
+        raise
+    maker = None if signer is None else BlockMaker(core, signer)
+    return Opened(core, maker, is_private(connection), news, pooled, evidence)
