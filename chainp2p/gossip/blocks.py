@@ -177,9 +177,10 @@ class BlockRelay:
             hash = self._chain.block_hash(message.block)
         except ValueError as error:
             raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
-        self._take(link, hash, message.block, 0)
+        self._tasks.spawn(self._take(link, hash, message.block, 0))
 
-    def _take(self, link: Link, hash: bytes, raw: bytes, height: int) -> None:
+    async def _take(self, link: Link, hash: bytes, raw: bytes, height: int) -> None:
+        """Submit a block that *link* sent, unless it was, or is being."""
         peer = self._peers.get(link)
         if peer is None:
             return
@@ -189,7 +190,7 @@ class BlockRelay:
         if peer.checking >= CHECKED_PER_PEER:
             self._heard(link, hash, height)
             return
-        self._tasks.spawn(self._submit(link, peer, hash, raw, height))
+        await self._submit(link, peer, hash, raw, height)
 
     async def _submit(self, link: Link, peer: _Peer, hash: bytes, raw: bytes, height: int) -> None:
         self._checking[hash] = None
@@ -231,7 +232,7 @@ class BlockRelay:
     def _unpark(self) -> None:
         self._park_timer = None
         for block in self._parked.due(self._now()):
-            self._take(block.peer, block.hash, block.raw, 0)
+            self._tasks.spawn(self._take(block.peer, block.hash, block.raw, 0))
         if self._park_timer is None:
             self._set_park_timer()
 
@@ -272,7 +273,7 @@ class BlockRelay:
                 except ValueError:
                     good = False
                 if good:
-                    self._take(link, hash, reply.blocks[0], height)
+                    await self._take(link, hash, reply.blocks[0], height)
                 else:
                     link.fault(Reason.MISBEHAVED, "another block than the one asked for")
         except (PeerGone, RequestTimedOut, RequestRefused):

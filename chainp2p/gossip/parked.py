@@ -1,7 +1,6 @@
 """Blocks that came before their time."""
 
 import heapq
-from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from attrs import define, frozen
@@ -13,7 +12,7 @@ PER_PEER, IN_ALL = 64, 1_024
 #: And never more bytes than this of one peer, and in all: blocks may be 2 MiB.
 PER_PEER_BYTES, IN_ALL_BYTES = 4 * 1024 * 1024, 64 * 1024 * 1024
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K")
 
 
 @frozen

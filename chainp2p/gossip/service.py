@@ -18,7 +18,7 @@ from chainp2p.gossip.blocks import BlockRelay
 from chainp2p.gossip.transactions import TransactionRelay
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Tasks
-from chainp2p.wire.messages import GetMempool, GetTransactions, Mempool, NotFound
+from chainp2p.wire.messages import AnnounceTransactions, GetMempool, GetTransactions, Mempool, NewTransaction, NotFound
 
 __all__ = ["GossipService"]
 
@@ -87,6 +87,8 @@ class GossipService:
             return {**self._blocks.handlers(), **self._transactions.handlers()}
         return {
             **self._blocks.handlers(),
+            NewTransaction: lambda link, message: None,
+            AnnounceTransactions: lambda link, message: None,
             GetMempool: lambda link, message: Mempool(()),
             GetTransactions: lambda link, message: NotFound(message.hashes),
         }

@@ -1,13 +1,13 @@
 """Who announced what, and whom to ask for it."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from attrs import Factory, define, frozen
 
 __all__ = ["FetchLimits", "FetchTracker"]
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K")
 
 
 @frozen

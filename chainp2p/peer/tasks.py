@@ -39,7 +39,7 @@ class Tasks:
 
         def ended(result: Any) -> None:
             self._running.pop(deferred, None)
-            if isinstance(result, Failure) and not result.check(*QUIET):
+            if isinstance(result, Failure) and not isinstance(result.value, QUIET):
                 self._log.failure("a background task failed", failure=result)
 
         deferred.addBoth(ended)

@@ -1,6 +1,5 @@
 """What each peer says it has, how well it served, and whom to ask next."""
 
-from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from attrs import Factory, define, frozen
@@ -25,7 +24,7 @@ PATIENCE_FACTOR = 4.0
 #: With nobody else to ask, asking again gains little: never less than this. Seconds.
 PATIENCE_ALONE = 5.0
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K")
 
 
 @frozen

@@ -230,14 +230,14 @@ class SyncService:
             headers: tuple[bytes, ...] = reply.headers
             return headers
 
-        before = self._chain.best_header
+        before: bytes = self._chain.best_header.hash
         try:
             outcome = await chase(self._chain, ask, claim.hash)
             if isinstance(outcome, Parted) and claim.rank is not None and self._may_probe(link):
                 await probe(self._chain, ask)
         except HeadersRejected as error:
             self._rejected(link, claim, error)
-            return self._chain.best_header.hash != before.hash
+            return self._moved(before)
         except (PeerGone, RequestTimedOut, RequestRefused, PeerFault) as error:
             self._failed(link, error)
             return True
@@ -251,7 +251,10 @@ class SyncService:
             case _:
                 self._claims.failed(link, now)
                 return False
-        return self._chain.best_header.hash != before.hash or claim.rank is not None
+        return self._moved(before) or claim.rank is not None
+
+    def _moved(self, before: bytes) -> bool:
+        return bool(self._chain.best_header.hash != before)
 
     def _may_probe(self, link: Link) -> bool:
         now = self._reactor.seconds()

@@ -1,0 +1,74 @@
+"""What was seen, chosen and parked stays within its bounds."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chainp2p.gossip.parked import IN_ALL, PER_PEER, PER_PEER_BYTES, Parked, ParkedBlocks
+from chainp2p.gossip.seen import RollingSeen, chosen, push_count
+
+
+class Seen(SynchronousTestCase):
+    @settings(deadline=None, derandomize=True)
+    @given(st.lists(st.integers(0, 30).map(lambda n: bytes([n]))))
+    def test_the_last_are_remembered_and_no_more_than_twice_the_limit(self, ids: list[bytes]) -> None:
+        seen, distinct = RollingSeen(5), []
+        for id in ids:
+            seen.add(id)
+            distinct = [other for other in distinct if other != id] + [id]
+            self.assertTrue(all(other in seen for other in distinct[-5:]))
+            self.assertLessEqual(len(seen), 10)
+
+    def test_new_or_not(self) -> None:
+        seen = RollingSeen(5)
+        self.assertEqual((seen.add(b"a"), seen.add(b"a")), (True, False))
+        seen.update([b"b", b"c"])
+        self.assertEqual(len(seen), 3)
+        seen.clear()
+        self.assertNotIn(b"a", seen)
+
+
+class Choice(SynchronousTestCase):
+    def test_square_root(self) -> None:
+        self.assertEqual([push_count(n) for n in (0, 1, 2, 5, 16, 17)], [0, 1, 2, 3, 4, 5])
+        self.assertEqual([push_count(n, 3) for n in (0, 1, 2, 3, 4, 100)], [0, 1, 2, 3, 3, 10])
+
+    def test_by_key(self) -> None:
+        peers = [(bytes([n]) * 32, n) for n in range(20)]
+        choices = {tuple(chosen(bytes([key]), b"id", peers, 4)) for key in range(9)}
+        self.assertGreater(len(choices), 5)
+        self.assertEqual(chosen(b"k", b"id", peers, 4), chosen(b"k", b"id", peers[::-1], 4))
+
+
+def block(peer: int, n: int, when: float, size: int = 1) -> Parked[int]:
+    return Parked(peer, n.to_bytes(4, "big"), bytes(size), when)
+
+
+class Parking(SynchronousTestCase):
+    def test_in_order_of_time_and_each_once(self) -> None:
+        parked: ParkedBlocks[int] = ParkedBlocks()
+        self.assertIsNone(parked.next_time)
+        for n, when in enumerate((3.0, 1.0, 2.0)):
+            self.assertTrue(parked.park(block(0, n, when)))
+        self.assertFalse(parked.park(block(1, 0, 9.0)))
+        self.assertEqual(parked.next_time, 1.0)
+        self.assertEqual([item.when for item in parked.due(2.5)], [1.0, 2.0])
+        self.assertEqual((len(parked), parked.due(2.5)), (1, []))
+
+    def test_bounds(self) -> None:
+        parked: ParkedBlocks[int] = ParkedBlocks()
+        self.assertEqual(sum(parked.park(block(0, n, 1.0)) for n in range(PER_PEER + 5)), PER_PEER)
+        self.assertFalse(parked.park(block(1, 7_000, 1.0, PER_PEER_BYTES + 1)))
+        stored = sum(parked.park(block(1 + n // 60, 100 + n, 1.0)) for n in range(2 * IN_ALL))
+        self.assertEqual((stored + PER_PEER, len(parked)), (IN_ALL, IN_ALL))
+
+    def test_who_leaves_takes_its_blocks_along(self) -> None:
+        parked: ParkedBlocks[int] = ParkedBlocks()
+        parked.park(block(0, 1, 1.0))
+        parked.park(block(1, 2, 2.0))
+        parked.left(0)
+        self.assertEqual(parked.next_time, 2.0)
+        self.assertEqual(len(parked.due(5.0)), 1)
+        parked.park(block(0, 1, 3.0))
+        parked.left(0)
+        self.assertEqual(parked.due(5.0), [])
