@@ -4,8 +4,6 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from attrs import define, field
-
 from chainp2p.wire.frames import BODY_LIMIT, HEADER, MORE
 from chainp2p.wire.schema import Channel, Kind
 
@@ -29,21 +27,40 @@ class Pushed(Enum):
     NOT_READING = "not_reading"  #: control over its limit: end the link
 
 
-@define(eq=False)
 class _Entry:
-    payload: bytes
-    kind: Kind
-    channel: Channel
-    id: int  #: 0: taken from the counter when the first frame leaves
-    on_id: Callable[[int], None] | None
-    sent: int = 0
-    cancelled: bool = field(default=False)
+    """A message that waits; called, it takes itself back (True if nothing of it had left)."""
+
+    __slots__ = ("channel", "id", "kind", "on_id", "payload", "queue", "sent")
+
+    def __init__(
+        self,
+        queue: "SendQueue",
+        payload: bytes,
+        kind: Kind,
+        channel: Channel,
+        message_id: int,
+        on_id: Callable[[int], None] | None,
+    ) -> None:
+        self.queue = queue
+        self.payload = payload
+        self.kind = kind
+        self.channel = channel
+        self.id = message_id  #: 0: taken from the counter when the first frame leaves
+        self.on_id = on_id
+        self.sent = 0
+
+    def __call__(self) -> bool:
+        return self.queue.take_back(self)
+
+
+def _nothing_to_take_back() -> bool:
+    return False
 
 
 class SendQueue:
     """One queue per class, highest class first, one message of a class in progress.
 
-    1. One bulk frame leaves after at most eight others: a download goes on under any traffic.
+    1. While bulk waits, one bulk frame leaves after at most eight others: a download goes on under any traffic.
     2. Ids of requests and notifications come from one counter, taken when the first frame leaves, so that they ascend
        on the wire. Replies carry the id of their request.
     3. Above :data:`QUEUE_LIMIT` the oldest announcements are dropped, for they are stale, down to
@@ -56,21 +73,20 @@ class SendQueue:
 
     def __init__(self) -> None:
         self._queues: tuple[deque[_Entry], ...] = tuple(deque() for _ in Channel)
+        self._bulk = self._queues[Channel.BULK]
         self._bytes = [0] * len(Channel)
         self._next_id = 1
+        #: Frames of other classes that left since the last bulk frame while bulk waited.
         self._others = 0
+        #: Bytes of all classes that wait.
+        self.queued = 0
         #: Announcements given up so far.
         self.dropped = 0
 
     @property
-    def queued(self) -> int:
-        """Bytes of all classes that wait."""
-        return sum(self._bytes)
-
-    @property
     def full(self) -> bool:
         """Whether replies should wait."""
-        return sum(self._bytes) > QUEUE_LIMIT
+        return self.queued > QUEUE_LIMIT
 
     def queued_in(self, channel: Channel) -> int:
         """Bytes of one class that wait."""
@@ -90,70 +106,83 @@ class SendQueue:
         :param on_id: told the id when the first frame leaves.
         :return: what became of it, and a function that takes it back (True if nothing of it had left).
         """
-        if channel is Channel.BLOCK_PUSH and self.full:
-            return Pushed.DROPPED, lambda: False
-        entry = _Entry(payload, kind, channel, message_id, on_id)
+        if channel is Channel.BLOCK_PUSH and self.queued > QUEUE_LIMIT:
+            return Pushed.DROPPED, _nothing_to_take_back
+        entry = _Entry(self, payload, kind, channel, message_id, on_id)
         self._queues[channel].append(entry)
-        self._bytes[channel] += len(payload)
+        self._count(channel, len(payload))
         if channel is Channel.CONTROL and self._bytes[channel] > CONTROL_LIMIT:
-            return Pushed.NOT_READING, lambda: self._cancel(entry)
-        if self.full:
+            return Pushed.NOT_READING, entry
+        if self.queued > QUEUE_LIMIT:
             self._drop_announcements()
-        return Pushed.QUEUED, lambda: self._cancel(entry)
+        return Pushed.QUEUED, entry
+
+    def _count(self, channel: Channel, change: int) -> None:
+        self._bytes[channel] += change
+        self.queued += change
 
     def _drop_announcements(self) -> None:
         queue = self._queues[Channel.ANNOUNCEMENTS]
         in_progress = queue.popleft() if queue and queue[0].sent else None
         while queue and self.full and self._bytes[Channel.ANNOUNCEMENTS] > ANNOUNCEMENTS_KEPT:
-            self._bytes[Channel.ANNOUNCEMENTS] -= len(queue.popleft().payload)
+            self._count(Channel.ANNOUNCEMENTS, -len(queue.popleft().payload))
             self.dropped += 1
         if in_progress is not None:
             queue.appendleft(in_progress)
 
-    def _cancel(self, entry: _Entry) -> bool:
-        if entry.sent or entry.cancelled:
+    def take_back(self, entry: _Entry) -> bool:
+        """Forget a message nothing of which has left; False if it is too late or was done already."""
+        if entry.sent:
             return False
-        entry.cancelled = True
         try:
             self._queues[entry.channel].remove(entry)
         except ValueError:
             return False
-        self._bytes[entry.channel] -= len(entry.payload)
+        self._count(entry.channel, -len(entry.payload))
         return True
 
     def next(self, budget: int) -> bytes:
         """Return whole frames of about *budget* bytes in the order in which they leave; empty when nothing waits."""
         out: list[bytes] = []
-        while budget > 0:
-            channel = self._choose()
-            if channel is None:
-                break
-            budget -= self._take(channel, out)
+        while budget > 0 and self.queued:
+            queue = self._choose()
+            entry = queue[0]
+            if not entry.sent:
+                self._leaves(entry)
+            payload, sent = entry.payload, entry.sent
+            left = len(payload) - sent
+            if left <= BODY_LIMIT:
+                body, more = (payload[sent:] if sent else payload), 0
+                queue.popleft()
+            else:
+                left = BODY_LIMIT
+                body, more = payload[sent : sent + BODY_LIMIT], MORE
+            entry.sent = sent + left
+            self._count(entry.channel, -left)
+            out.append(HEADER.pack(6 + left, entry.id, entry.kind, more))
+            out.append(body)
+            budget -= 10 + left
         return b"".join(out)
 
-    def _choose(self) -> Channel | None:
-        if self._others >= OTHERS_PER_BULK and self._queues[Channel.BULK]:
-            return Channel.BULK
-        for channel in Channel:
-            if self._queues[channel]:
-                return channel
-        return None
-
-    def _take(self, channel: Channel, out: list[bytes]) -> int:
-        queue = self._queues[channel]
-        entry = queue[0]
-        if not entry.sent and not entry.id:
+    def _leaves(self, entry: _Entry) -> None:
+        """The first frame of *entry* leaves: it gets its id."""
+        if not entry.id:
             entry.id = self._next_id
             self._next_id = self._next_id % 0xFFFFFFFF + 1
-            if entry.on_id is not None:
-                entry.on_id(entry.id)
-        body = entry.payload[entry.sent : entry.sent + BODY_LIMIT] if len(entry.payload) > BODY_LIMIT else entry.payload
-        entry.sent += len(body)
-        self._bytes[channel] -= len(body)
-        last = entry.sent == len(entry.payload)
-        out.append(HEADER.pack(6 + len(body), entry.id, entry.kind, 0 if last else MORE))
-        out.append(body)
-        if last:
-            queue.popleft()
-        self._others = 0 if channel is Channel.BULK else self._others + 1
-        return 10 + len(body)
+        if entry.on_id is not None:
+            entry.on_id(entry.id)
+
+    def _choose(self) -> "deque[_Entry]":
+        """The queue of the next frame; something waits."""
+        bulk = self._bulk
+        if bulk:
+            if self._others >= OTHERS_PER_BULK:
+                self._others = 0
+                return bulk
+            self._others += 1
+        for queue in self._queues:
+            if queue:
+                break
+        if queue is bulk:
+            self._others = 0
+        return queue
