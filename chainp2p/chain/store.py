@@ -131,6 +131,11 @@ class ChainStore:
         """A header by hash."""
         return next(self._rows("h.hash=?", (hash,)), None)
 
+    def highest(self) -> int:
+        """The height of the highest header."""
+        height: int = self.execute("SELECT max(height) FROM headers").fetchone()[0]
+        return height
+
     def headers_from(self, height: int) -> Iterator[HeaderRow]:
         """All headers at *height* and above, lower ones first."""
         return self._rows("h.height>=? ORDER BY h.height", (height,))

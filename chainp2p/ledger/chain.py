@@ -33,13 +33,14 @@ from chainp2p.chain.interfaces import (
 from chainp2p.chain.store import ChainStore
 from chainp2p.events import EventBus
 from chainp2p.ledger import block as blocks
-from chainp2p.ledger.core import LedgerCore, News
+from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence
 from chainp2p.ledger.execution import Execution, ValueTransfers
 from chainp2p.ledger.fees import base_fee_floor
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.journal import PoolJournal
 from chainp2p.ledger.making import Made
+from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import CHAIN_FILE, Opened, open_ledger
 from chainp2p.ledger.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of
 from chainp2p.ledger.pool import Pool, PoolChange, PoolLimits

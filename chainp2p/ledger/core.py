@@ -11,13 +11,12 @@ tried. ``finalized`` moves with its block.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
     Connected,
     Fault,
-    FinalityConflict,
     HeaderInfo,
     HeadersRejected,
     Invalid,
@@ -28,55 +27,24 @@ from chainp2p.chain.interfaces import (
 )
 from chainp2p.chain.store import ChainStore
 from chainp2p.chain.tree import Node, better
+from chainp2p.errors import StartupError
 from chainp2p.ledger.block import Block, BlockError, assemble, block_hash, decode_block, split
 from chainp2p.ledger.branches import Branches
 from chainp2p.ledger.connected import BlockFailed, ConnectedChain, Moved
-from chainp2p.ledger.equivocation import Evidence
 from chainp2p.ledger.execution import BlockResult, Execution
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.header import Header, HeaderError
+from chainp2p.ledger.news import FailedBlock, News
 from chainp2p.ledger.poa import Entry, Slots
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.sealing import SealRecord
 from chainp2p.ledger.senders import Senders
 from chainp2p.ledger.state import State
+from chainp2p.primitives.rlp import decode_list, decode_uint, encode, encode_uint
 
-__all__ = ["LedgerCore", "News"]
+__all__ = ["LedgerCore"]
 
 _DESCENDS = "it descends from a block that failed"
-
-
-@frozen
-class FailedBlock:
-    """A block whose header and seal are good but whose content is not: its signer's fault."""
-
-    block: HeaderInfo
-    signer: bytes
-    reason: str
-
-
-@frozen
-class News:
-    """What a call did, as values for the other side of the door.
-
-    :param highest_slot: of any own seal.
-    """
-
-    head: HeaderInfo
-    head_slot: int
-    best_header: HeaderInfo
-    finalized: HeaderInfo
-    safe: HeaderInfo
-    state: State
-    next_base_fee: int
-    gas_limit: int
-    conflict: FinalityConflict | None
-    new_conflict: FinalityConflict | None
-    added: tuple[HeaderInfo, ...]
-    moved: Moved | None
-    failed: tuple[FailedBlock, ...]
-    evidence: tuple[Evidence, ...]
-    highest_slot: int
 
 
 @define(eq=False)
@@ -104,10 +72,12 @@ class LedgerCore:
         if self.store.open(self.genesis.hash):
             with self.store.transaction():
                 self._create()
+        self._check_schedule()
         self._read()
         if self.record is not None:
             self._join_seals(self.branches.tree.nodes())
         with self._transaction():
+            self.store.set_meta("schedule", _pack_changes(self.genesis))
             moved = self._follow({}, {})
         return self._news(moved)
 
@@ -118,6 +88,19 @@ class LedgerCore:
         self.store.set_best(0, header.hash)
         self.store.set_meta("head", header.hash)
         self.rows.write_accounts(self.genesis.state.rows())
+
+    def _check_schedule(self) -> None:
+        """The headers in the database were checked by the signer lists of its time: those may not change below them."""
+        stored = self.store.meta("schedule")
+        if stored is None:
+            return
+        height = self.store.highest()
+        then, now = (
+            [change for change in decode_list(packed) if decode_uint(change[0], 8) <= height]  # type: ignore[arg-type]
+            for packed in (stored, _pack_changes(self.genesis))
+        )
+        if then != now:
+            raise StartupError(f"the chain database was made with other signer lists for heights up to {height}")
 
     def _read(self) -> None:
         """Take all that is kept in memory from the database."""
@@ -288,13 +271,19 @@ class LedgerCore:
                 return "it is below the finalized block", None
             self.branches.choose(node)
             return "", None
-        left, _ = tree.route(chain.head, node)
+        try:
+            left, _ = tree.route(chain.head, node)
+        except LookupError:
+            return "its branch parts from ours too far below the finalized block", None
         if not left:
             return "it is not connected yet", None
-        if not chain.undoable(left[-1].info.height):
-            return f"our chain leaves it below block {left[-1].info.height}, where nothing can be undone any more", None
         common = left[-1].parent
         assert common is not None
+        if not chain.undoable(left[-1].info.height):
+            return (
+                f"its branch parts from ours at block {common.info.height}, where nothing can be undone any more",
+                None,
+            )
         self.branches.choose(node if node.ready else common)
         self.branches.condemn(left[-1])
         if self.record is not None:
@@ -377,6 +366,10 @@ class LedgerCore:
         branches.told()
         self._failed.clear()
         return news
+
+
+def _pack_changes(genesis: Genesis) -> bytes:
+    return encode([[encode_uint(change.height), *change.signers] for change in genesis.poa.changes])
 
 
 def _refused(header: Header, error: HeadersRejected) -> Verdict:

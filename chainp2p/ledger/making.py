@@ -7,10 +7,11 @@ from attrs import frozen
 from chainp2p.chain.interfaces import Connected
 from chainp2p.errors import Ours
 from chainp2p.ledger.block import MAX_BLOCK_BYTES, assemble, transactions_root
-from chainp2p.ledger.core import LedgerCore, News
+from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.execution import BlockContext, fill_block
 from chainp2p.ledger.fees import next_gas_limit
 from chainp2p.ledger.header import MAX_HEADER_BYTES, make_header
+from chainp2p.ledger.news import News
 from chainp2p.ledger.poa import seal_header
 from chainp2p.ledger.transaction import Transaction
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from attrs import frozen
 
 from chainp2p.chain.store import ChainStore, is_private
-from chainp2p.ledger.core import LedgerCore, News
+from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.equivocation import Evidence
 from chainp2p.ledger.execution import Execution
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.making import BlockMaker
+from chainp2p.ledger.news import News
 from chainp2p.ledger.poa import Slots, address_of
 from chainp2p.ledger.pooled import Journaled
 from chainp2p.ledger.rows import TABLES, LedgerRows

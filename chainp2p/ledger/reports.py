@@ -2,7 +2,7 @@
 
 from twisted.logger import Logger
 
-from chainp2p.ledger.core import News
+from chainp2p.ledger.news import News
 
 __all__ = ["report"]
 

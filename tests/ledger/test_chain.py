@@ -18,7 +18,9 @@ from chainp2p.chain.interfaces import (
     TransactionAdded,
     TransactionDropped,
 )
+from chainp2p.ledger import making
 from chainp2p.ledger.chain import Ledger
+from chainp2p.ledger.execution import BlockResult
 from chainp2p.ledger.header import Header
 from chainp2p.ledger.pool import PoolLimits
 from tests.ledger.forge import Forge
@@ -165,6 +167,28 @@ class OnDemand(Harness):
         self.get(ledger.produce(TIME + 9.06))
         self.assertEqual(self.get(ledger.reader.header(ledger.head.hash)).timestamp, TIME + 9)
 
+    def test_what_cannot_be_included_waits_for_something_new(self) -> None:
+        ledger = self.started(genesis_of(1, 0), 0)
+        self.get(ledger.admit(transfer(5, 0), True))
+        fill, making.fill_block = making.fill_block, lambda *args: ((), making_nothing())
+        try:
+            self.assertIsNone(self.get(ledger.produce(TIME)))
+        finally:
+            making.fill_block = fill
+        self.assertIsNone(ledger.next_time(TIME))
+        self.get(ledger.admit(transfer(6, 0), True))
+        self.assertEqual(ledger.next_time(TIME), TIME)
+
+    def test_the_maker_looks_again_itself(self) -> None:
+        """Between the question and the job the head may have moved, or a conflict have come up."""
+        ledger = self.started(genesis_of(2), 0)
+        opened = ledger._opened
+        self.assertIn("not our turn", opened.maker.make(TIME + 1, []))
+        self.seal(ledger, 2)
+        self.assertIn("not above", opened.maker.make(TIME + 2, []))
+        opened.core.branches.conflict = object()
+        self.assertIn("conflict", opened.maker.make(TIME + 4, []))
+
     def test_a_lost_chain_is_not_sealed_over(self) -> None:
         disk = Disk()
         ledger = self.started(genesis_of(1, 0), 0, disk=disk)
@@ -179,6 +203,10 @@ class OnDemand(Harness):
         self.feed(again, raw)
         self.assertEqual(again.next_time(TIME + 2), TIME + 2)
         self.assertIsNotNone(self.get(again.produce(TIME + 2)))
+
+
+def making_nothing() -> BlockResult:
+    return BlockResult((), (), 0)
 
 
 class PoolAndChain(Harness):

@@ -21,6 +21,7 @@ from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.poa import rank_of
 from tests.ledger.forge import Forge, Made
 from tests.ledger.network import ADDRESSES, Disk, Harness, genesis_of, transfer
+from tests.ledger.test_poa import planned
 
 FUTURE = 10**7
 
@@ -291,6 +292,19 @@ class Restarts(Harness):
         self.assertEqual(self.get(again.locate(fork.hash)).rank, rank_of(fork.entry, fork.header.number))
         self.assertEqual(again.head.height, 1399)
 
+    def test_signer_lists_may_change_above_what_is_stored_only(self) -> None:
+        disk = Disk()
+        genesis = planned([(0, [0]), (5, [0, 1])])
+        forge = Forge(genesis)
+        ledger = self.started(genesis, disk=disk)
+        for made in forge.line(forge.root, range(1, 4)):
+            self.feed(ledger, made.raw)
+        self.started(planned([(0, [0]), (4, [0, 2])]), disk=disk.copy())
+        failure = self.failureResultOf(
+            self.make(planned([(0, [0]), (3, [0, 1])]), disk=disk.copy()).start(), StartupError
+        )
+        self.assertIn("other signer lists", str(failure.value))
+
     def test_databases_of_others_are_refused(self) -> None:
         disk = Disk()
         self.started(genesis_of(2), disk=disk)
@@ -397,6 +411,40 @@ class Conflicts(Harness):
         self.assertIsNone(ledger.conflict)
         again = self.started(self.forge.genesis, 0, disk=disk.copy())
         self.assertEqual(again.head, ledger.head)
+
+    def test_the_operator_takes_a_side_whose_blocks_are_here(self) -> None:
+        ledger = self.started(self.forge.genesis, 0)
+        for made in (self.ours[0], self.theirs[0]):
+            self.feed(ledger, made.raw)
+        for made in self.ours[1:]:
+            self.feed(ledger, made.raw)
+        self.get(ledger.add_headers([made.header.raw for made in self.theirs]))
+        self.check(ledger)
+        self.assertEqual(self.get(ledger.set_finalized(self.theirs[0].hash)), "")
+        self.assertEqual((ledger.head.hash, ledger.finalized.hash), (self.theirs[0].hash,) * 2)
+        self.assertEqual(len(self.get(ledger.missing(99))), len(self.theirs) - 1)
+
+    def test_a_branch_from_too_far_below_cannot_be_taken(self) -> None:
+        forge = Forge(genesis_of(1))
+        line = forge.line(forge.root, range(1, 1200))
+        fork = forge.grow(forge.root, 5000)
+        near = forge.grow(line[1000], 5000)
+        ledger = self.started(forge.genesis)
+        self.get(ledger.submit_blocks([made.raw for made in line], line[-1].hash))
+        self.feed(ledger, fork.raw)
+        self.assertIn("not known", self.get(ledger.set_finalized(fork.hash)))
+        self.feed(ledger, near.raw)
+        self.assertIsNotNone(ledger.conflict)
+        self.assertIn("too deep", self.get(ledger.set_finalized(near.hash)))
+        stray = self.ledger_root(ledger, forge, line)
+        self.assertIn("too far below", self.get(ledger.set_finalized(stray)))
+
+    def ledger_root(self, ledger: Ledger, forge: Forge, line: list[Made]) -> bytes:
+        """A header inside the tree whose parent is below it."""
+        floor = ledger._core().branches.tree.floor
+        stray = forge.grow(line[floor - 2], 6000)
+        self.get(ledger.add_headers([stray.header.raw]))
+        return stray.hash
 
     def test_set_finalized_on_our_chain_only_goes_up(self) -> None:
         ledger = self.ready()

@@ -1,0 +1,43 @@
+"""What a call to the ledger's core did, as values for the other side of the door."""
+
+from attrs import frozen
+
+from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo
+from chainp2p.ledger.connected import Moved
+from chainp2p.ledger.equivocation import Evidence
+from chainp2p.ledger.state import State
+
+__all__ = ["FailedBlock", "News"]
+
+
+@frozen
+class FailedBlock:
+    """A block whose header and seal are good but whose content is not: its signer's fault."""
+
+    block: HeaderInfo
+    signer: bytes
+    reason: str
+
+
+@frozen
+class News:
+    """What a call did, as values for the other side of the door.
+
+    :param highest_slot: of any own seal.
+    """
+
+    head: HeaderInfo
+    head_slot: int
+    best_header: HeaderInfo
+    finalized: HeaderInfo
+    safe: HeaderInfo
+    state: State
+    next_base_fee: int
+    gas_limit: int
+    conflict: FinalityConflict | None
+    new_conflict: FinalityConflict | None
+    added: tuple[HeaderInfo, ...]
+    moved: Moved | None
+    failed: tuple[FailedBlock, ...]
+    evidence: tuple[Evidence, ...]
+    highest_slot: int

@@ -1,0 +1,72 @@
+"""Recovering senders: alone, gathered, in chunks, and what fails."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from chainp2p.ledger.block import assemble, split
+from chainp2p.ledger.senders import CHUNK, SenderRecovery
+from chainp2p.ledger.transaction import Transaction
+from tests.ledger.forge import Forge
+from tests.ledger.network import ADDRESSES, AtOnce, genesis_of, transfer
+
+
+class Later:
+    """Jobs wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[Any, Any, Any]] = []
+
+    def run(self, f: Any, /, *args: Any) -> "Deferred[Any]":
+        done: Deferred[Any] = Deferred()
+        self.jobs.append((done, f, args))
+        return done
+
+    def lane(self, name: str) -> "Later":
+        return self
+
+    def go(self) -> None:
+        done, f, args = self.jobs.pop(0)
+        done.callback(f(*args))
+
+
+class NoPool:
+    def entry(self, hash: bytes) -> None:
+        return None
+
+
+class SenderTests(SynchronousTestCase):
+    def test_single_ones_gather_while_a_chunk_is_away(self) -> None:
+        later = Later()
+        recovery = SenderRecovery(later)
+        count = CHUNK + 8
+        waiting = [recovery.sender(Transaction.decode(transfer(nonce % 3, nonce))) for nonce in range(count)]
+        sizes = []
+        while later.jobs:
+            sizes.append(len(later.jobs[0][2][0]))
+            later.go()
+        self.assertEqual(sizes, [1, CHUNK, 7])
+        self.assertEqual([self.successResultOf(one) for one in waiting], [ADDRESSES[n % 3] for n in range(count)])
+
+    def test_a_job_that_fails_fails_its_own_only(self) -> None:
+        later = Later()
+        recovery = SenderRecovery(later)
+        one = recovery.sender(Transaction.decode(transfer(0, 0)))
+        other = recovery.sender(Transaction.decode(transfer(1, 0)))
+        later.jobs.pop(0)[0].errback(Failure(KeyError("threads are gone")))
+        self.failureResultOf(one, KeyError)
+        later.go()
+        self.assertEqual(self.successResultOf(other), ADDRESSES[1])
+
+    def test_blocks(self) -> None:
+        recovery = SenderRecovery(AtOnce())
+        forge = Forge(genesis_of(1))
+        raws = [transfer(5, nonce) for nonce in range(40)]
+        block = forge.grow(forge.root, 1, transactions=raws)
+        odd = assemble(block.header.raw, [*raws[:20], b"\x02\xc0"])
+        known, unknown = recovery.look([block.raw, odd, forge.root.raw, b"\xc3" + bytes(5000)], NoPool())
+        self.assertEqual((known, unknown), ({}, [block.raw, odd]))
+        senders = self.successResultOf(recovery.blocks(unknown))
+        self.assertEqual(senders, {hash: ADDRESSES[5] for hash, _ in split(block.raw)[1]})
