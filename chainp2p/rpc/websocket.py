@@ -22,8 +22,8 @@ from chainp2p.rpc.registry import Registry
 
 __all__ = ["bind_loop", "frame", "make_factory", "release_loop"]
 
-#: RFC 6455, 7.4.1: the server goes away; a kind of data it cannot accept.
-GOING_AWAY, UNSUPPORTED_DATA = 1001, 1003
+#: RFC 6455, 7.4.1: the server goes away.
+GOING_AWAY = 1001
 
 #: RFC 6455, 5.2: a whole text message.
 _TEXT = 0x81
@@ -91,9 +91,7 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
             self.transport.registerProducer(self, True)
 
         def onMessage(self, payload: bytes, isBinary: bool) -> None:
-            if isBinary:
-                self._say_goodbye(UNSUPPORTED_DATA, b"JSON-RPC comes in text messages")
-                return
+            # web3.py sends binary frames, geth takes them; the answer is text in any case
             self._waiting.append(payload)
             self._run_waiting()
 
@@ -183,13 +181,10 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
         def go_away(self) -> None:
             """The server stops."""
             if self._may_send():
-                self._say_goodbye(GOING_AWAY, b"the node stops")
+                # Autobahn's sendClose() takes the codes of applications only
+                self.sendCloseFrame(code=GOING_AWAY, reasonUtf8=b"the node stops", isReply=False)
             else:
                 self.transport.loseConnection()
-
-        def _say_goodbye(self, code: int, reason: bytes) -> None:
-            # Autobahn's sendClose() takes the codes of applications only
-            self.sendCloseFrame(code=code, reasonUtf8=reason, isReply=False)
 
         def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
             self._end()
