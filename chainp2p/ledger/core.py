@@ -281,7 +281,7 @@ class LedgerCore:
         assert common is not None
         if not chain.undoable(left[-1].info.height):
             return (
-                f"its branch parts from ours at block {common.info.height}, where nothing can be undone any more",
+                f"its branch parts from ours at block {common.info.height}, too deep to be undone",
                 None,
             )
         self.branches.choose(node if node.ready else common)
