@@ -170,10 +170,6 @@ class ChainStore:
         row = self.execute("SELECT raw FROM bodies WHERE hash=?", (hash,)).fetchone()
         return None if row is None else row[0]
 
-    def drop_body(self, hash: bytes) -> None:
-        """Forget a block."""
-        self.execute("DELETE FROM bodies WHERE hash=?", (hash,))
-
     # -- the best connected chain
 
     def set_best(self, height: int, hash: bytes) -> None:

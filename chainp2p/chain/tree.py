@@ -76,10 +76,6 @@ class HeaderTree(Generic[D]):
         for height in sorted(self._levels):
             yield from self._levels[height]
 
-    def level(self, height: int) -> tuple[Node[D], ...]:
-        """All nodes at *height*."""
-        return tuple(self._levels.get(height, ()))
-
     def add(self, info: HeaderInfo, data: D, body: bool = False, bad: bool = False) -> Node[D]:
         """Add a header above its parent, or as a root if that is not in the tree."""
         parent = self._nodes.get(info.parent)
@@ -108,13 +104,6 @@ class HeaderTree(Generic[D]):
             if ready.live and not ready.bad and better(ready.info, self.best_ready.info):
                 self.best_ready = ready
             waiting.extend(child for child in ready.children if child.body)
-
-    def drop_body(self, node: Node[D]) -> None:
-        """Forget that the block of *node* is stored: it turned out not to be what its header says."""
-        for below in self._subtree(node):
-            below.ready = False
-        node.body = False
-        self._choose()
 
     def finalize(self, node: Node[D]) -> list[Node[D]]:
         """Let only *node* and its descendants live, wherever it is; return the nodes that died by it."""

@@ -141,7 +141,6 @@ class TreeTests(SynchronousTestCase):
         self.assertIsNone(tree.at(9))
         self.assertIsNone(tree.get(infos[10].hash).parent)
         self.assertEqual([node.info for node in tree.nodes()], infos[10:])
-        self.assertEqual([node.info for node in tree.level(12)], [infos[12]])
         tree.prune(5)
         self.assertEqual(tree.floor, 10)
 
