@@ -1,6 +1,5 @@
 """Relay of blocks over links: push to a few, announce to the rest, fetch what is announced, park what is early."""
 
-import random as random_module
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,8 @@ from chainp2p.wire import encode
 from chainp2p.wire.messages import AnnounceBlocks, Blocks, GetBlocks, NewBlock
 
 if TYPE_CHECKING:
+    import random as random_module
+
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.logger import Logger
 
@@ -77,7 +78,7 @@ class BlockRelay:
         chain: Any,
         reactor: "IReactorTime",
         now: Callable[[], float],
-        random: random_module.Random,
+        random: "random_module.Random",
         heard: Callable[[Link, bytes, int], None],
         tasks: "Tasks",
         log: "Logger",

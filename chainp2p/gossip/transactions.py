@@ -1,6 +1,5 @@
 """Relay of transactions over links: announce, fetch, push, and serve what may be known to come from here."""
 
-import random as random_module
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,8 @@ from chainp2p.wire.messages import (
 )
 
 if TYPE_CHECKING:
+    import random as random_module
+
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from chainp2p.peer.tasks import Tasks
@@ -84,7 +85,7 @@ class TransactionRelay:
         *,
         pool: Any,
         reactor: "IReactorTime",
-        random: random_module.Random,
+        random: "random_module.Random",
         interval: float,
         tasks: "Tasks",
     ) -> None:

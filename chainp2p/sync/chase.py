@@ -10,7 +10,7 @@ from chainp2p.errors import PeerFault, Reason
 from chainp2p.sync.ancestor import AncestorSearch
 from chainp2p.sync.serving import HEADERS_MAX
 
-__all__ = ["Ask", "Chased", "Outcome", "Parted", "Turned", "chase", "probe"]
+__all__ = ["Ask", "Chased", "Outcome", "Parted", "Turned", "chase", "follows", "probe"]
 
 #: Headers looked at of a branch that parts below the finalized block, only to prove a conflict (chain design, "Sync").
 PROBE_HEADERS = 4_096
@@ -59,7 +59,7 @@ async def chase(chain: Any, ask: Ask, claimed: bytes) -> Outcome:
         known = await chain.locate(chain.block_hash(raws[-1]))
         if known is None:
             return await _forward(chain, ask, claimed, ours, raws)
-        _follows(ours, known.height == ours.height + len(raws))
+        follows(ours.hash, known.height == ours.height + len(raws))
         reached = known
         search.has(height)
         if len(raws) < HEADERS_MAX:
@@ -74,16 +74,16 @@ async def chase(chain: Any, ask: Ask, claimed: bytes) -> Outcome:
     return await _forward(chain, ask, claimed, reached, following) if following else Chased(reached)
 
 
-def _follows(after: HeaderInfo, good: bool) -> None:
+def follows(after: bytes, good: bool) -> None:
     """Refuse headers that do not continue from what was asked: a peer could make us walk in circles with them."""
     if not good:
-        raise PeerFault(Reason.MISBEHAVED, f"headers that do not follow {after.hash.hex()[:8]}")
+        raise PeerFault(Reason.MISBEHAVED, f"headers that do not follow {after.hex()[:8]}")
 
 
 async def _forward(chain: Any, ask: Ask, claimed: bytes, after: HeaderInfo, raws: Sequence[bytes]) -> Outcome:
     while True:
         infos = await chain.add_headers(raws)
-        _follows(after, infos[0].parent == after.hash)
+        follows(after.hash, infos[0].parent == after.hash)
         tip: HeaderInfo = infos[-1]
         if tip.hash == claimed:
             return Chased(tip)

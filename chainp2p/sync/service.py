@@ -8,27 +8,18 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import (
-    Connected,
-    Fault,
-    HeaderInfo,
-    HeadersRejected,
-    Invalid,
-    NotYet,
-    ParentMissing,
-    Stored,
-    Verdict,
-)
-from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
+from chainp2p.chain.interfaces import HeadersRejected
+from chainp2p.errors import PeerFault, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Tasks
-from chainp2p.sync.ancestor import AncestorSearch
+from chainp2p.sync.asking import UNANSWERED, Asking
+from chainp2p.sync.blocks import EARLY_REST_MAX, BlockFetch
 from chainp2p.sync.chase import Chased, Parted, chase, probe
 from chainp2p.sync.claims import Claim, Claims
-from chainp2p.sync.serving import HEADERS_MAX, serve_blocks, serve_headers
-from chainp2p.sync.state import Activity, Phase, SyncState, short
-from chainp2p.wire.messages import GetBlocks, GetHeaders, Message, NotFound
+from chainp2p.sync.serving import serve_blocks, serve_headers
+from chainp2p.sync.state import Phase, SyncState, short
+from chainp2p.wire.messages import GetBlocks, GetHeaders, NotFound
 
 __all__ = ["SyncService"]
 
@@ -42,8 +33,6 @@ POLL_INTERVAL = 10.0
 PARTED_REST = 5.0
 #: Its headers are checked for a proof of conflicting finality at most this often. Seconds, and peers remembered.
 PROBE_INTERVAL, PROBES_REMEMBERED = 600.0, 256
-#: A refusal without a time counts as this; a header further in the future is asked for again after this. Seconds.
-REFUSED_REST, EARLY_REST_MAX = 0.5, 60.0
 
 
 class SyncService:
@@ -80,15 +69,14 @@ class SyncService:
         self._reactor = reactor
         self._now = now
         self._claims: Claims[Link] = Claims()
+        self._asking = Asking(chain, reactor, self._claims)
+        self._blocks = BlockFetch(chain, reactor, now, self._claims, self._asking, self.log)
         self._tasks = Tasks(self.log)
         self._sleeping: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
         self._woken = False
         self._polled = 0.0
         self._probed: dict[bytes, float] = {}
-        self._blocks_after = 0.0
-        self._starting: int | None = None
-        self._activity = Activity(Phase.IDLE, "no peers", 0.0)
 
     # life
 
@@ -129,12 +117,7 @@ class SyncService:
 
     def explain(self) -> SyncState:
         """Say what it does now, for whom it waits, and what happens if that does not come."""
-        chain, activity = self._chain, self._activity
-        current = chain.head.height
-        highest = max(current, chain.best_header.height, self._claims.highest)
-        starting = current if self._starting is None else self._starting
-        text = activity.text(self._reactor.seconds())
-        return SyncState(activity.phase, starting, current, highest, activity.peer, text)
+        return self._asking.explain()
 
     # the loop
 
@@ -156,7 +139,7 @@ class SyncService:
             self._woken = False
             return
         wait = TICK
-        for until in (self._claims.next_time(now), self._blocks_after):
+        for until in (self._claims.next_time(now), self._blocks.not_before):
             if until is not None and until > now:
                 wait = min(wait, until - now)
         self._sleeping = Deferred(lambda _: None)
@@ -175,16 +158,6 @@ class SyncService:
         if sleeping is not None:
             sleeping.callback(None)
 
-    def _doing(self, phase: Phase, what: str, link: Link | None = None, patience: float | None = None) -> None:
-        now = self._reactor.seconds()
-        if phase in (Phase.IDLE, Phase.FOLLOWING):
-            self._starting = None
-        elif self._starting is None:
-            self._starting = self._chain.head.height
-        until = None if patience is None else now + patience
-        peer = None if link is None else link.peer_id
-        self._activity = Activity(phase, what, now, until, "the next peer is asked, or this one again", peer)
-
     async def _round(self) -> bool:
         """Do what there is to do; answer whether anything came of it."""
         now = self._reactor.seconds()
@@ -195,19 +168,19 @@ class SyncService:
             progress = await self._headers(link, self._claims[link].claim)
         missing = await self._chain.missing(WINDOW)
         if missing:
-            return await self._blocks(missing) or progress
+            return await self._blocks.step(missing) or progress
         if not progress and self._reactor.seconds() - self._polled >= POLL_INTERVAL:
             self._polled = self._reactor.seconds()
             link = self._claims.for_poll(self._polled)
             if link is not None:
                 claim = self._claims[link].claim
                 progress = await self._chase(link, Claim(claim.hash, claim.height))
-        if not progress and self._activity.phase is not self._at_rest():
-            self._doing(self._at_rest(), "in step with all peers" if len(self._claims) else "no peers")
+        if not progress:
+            if len(self._claims):
+                self._asking.doing(Phase.FOLLOWING, "in step with all peers")
+            else:
+                self._asking.doing(Phase.IDLE, "no peers")
         return progress
-
-    def _at_rest(self) -> Phase:
-        return Phase.FOLLOWING if len(self._claims) else Phase.IDLE
 
     # headers
 
@@ -223,23 +196,23 @@ class SyncService:
 
         async def ask(after: bytes, count: int) -> Sequence[bytes] | None:
             what = f"{short(link.peer_id)} is asked for headers after {short(after)}"
-            reply = await self._request(link, GetHeaders(after, count), Phase.HEADERS, what)
+            reply = await self._asking.request(link, GetHeaders(after, count), Phase.HEADERS, what)
             if isinstance(reply, NotFound):
                 return None
-            self._hashes(reply.headers[-1:])
+            self._asking.hashes(reply.headers[-1:])
             headers: tuple[bytes, ...] = reply.headers
             return headers
 
         before: bytes = self._chain.best_header.hash
         try:
             outcome = await chase(self._chain, ask, claim.hash)
-            if isinstance(outcome, Parted) and claim.rank is not None and self._may_probe(link):
+            if isinstance(outcome, Parted) and self._may_probe(link, claim):
                 await probe(self._chain, ask)
         except HeadersRejected as error:
             self._rejected(link, claim, error)
             return self._moved(before)
-        except (PeerGone, RequestTimedOut, RequestRefused, PeerFault) as error:
-            self._failed(link, error)
+        except UNANSWERED as error:
+            self._asking.failed(link, error)
             return True
         now = self._reactor.seconds()
         match outcome:
@@ -256,8 +229,11 @@ class SyncService:
     def _moved(self, before: bytes) -> bool:
         return bool(self._chain.best_header.hash != before)
 
-    def _may_probe(self, link: Link) -> bool:
+    def _may_probe(self, link: Link, claim: Claim) -> bool:
+        """Whether to look for a proof of conflicting finality: not at peers that are merely behind, and seldom."""
         now = self._reactor.seconds()
+        if claim.rank is None and claim.height <= self._chain.finalized.height:
+            return False
         if now - self._probed.get(link.peer_id, float("-inf")) < PROBE_INTERVAL:
             return False
         if len(self._probed) >= PROBES_REMEMBERED:
@@ -276,142 +252,4 @@ class SyncService:
             self.log.info("{peer} follows a branch with an invalid block", peer=short(link.peer_id), why=error.reason)
             self._claims.settle(link, claim)
         else:
-            self._failed(link, PeerFault(Reason.MISBEHAVED, f"header {error.index}: {error.reason}"))
-
-    # blocks
-
-    async def _blocks(self, missing: Sequence[HeaderInfo]) -> bool:
-        """Fetch and submit *missing*; answer whether any came."""
-        now = self._reactor.seconds()
-        if now < self._blocks_after:
-            return False
-        for link in self._claims.for_blocks(missing[0], now):
-            if await self._fetch(link, missing):
-                return True
-        for link in self._claims.for_fallback(self._chain.head, self._reactor.seconds()):
-            if await self._other_branch(link):
-                return True
-        what = f"block {missing[0].height} {short(missing[0].hash)} is awaited, no peer has it now"
-        if self._activity.what != what:
-            self._doing(Phase.BLOCKS, what)
-        return False
-
-    async def _fetch(self, link: Link, plan: Sequence[HeaderInfo]) -> bool:
-        """Take the blocks of *plan* from one peer, fetching the next while the last are submitted."""
-        progress = False
-        waiting = Deferred.fromCoroutine(self._get_blocks(link, plan))
-        try:
-            while True:
-                raws = await waiting
-                plan = plan[len(raws) :]
-                if raws and plan:
-                    waiting = Deferred.fromCoroutine(self._get_blocks(link, plan))
-                verdicts = await self._chain.submit_blocks(raws, self._chain.best_header.hash) if raws else []
-                progress = progress or any(isinstance(verdict, Connected | Stored) for verdict in verdicts)
-                judged = [self._accepted(link, verdict) for verdict in verdicts]
-                if not (judged and all(judged) and plan):
-                    return progress
-        except (PeerGone, RequestTimedOut, RequestRefused, PeerFault) as error:
-            self._failed(link, error)
-            return progress
-        finally:
-            waiting.addErrback(lambda _: None)
-            waiting.cancel()
-
-    async def _get_blocks(self, link: Link, plan: Sequence[HeaderInfo]) -> list[bytes]:
-        """Return the first blocks of *plan*, as many as the peer gives; none: it has not even the first."""
-        peer = self._claims.get(link)
-        if peer is None:
-            return []
-        count = min(peer.batch, len(plan))
-        what = f"{short(link.peer_id)} is asked for {count} blocks from {plan[0].height} {short(plan[0].hash)}"
-        reply = await self._request(link, GetBlocks(plan[0].hash, count), Phase.BLOCKS, what)
-        if isinstance(reply, NotFound) or not reply.blocks:
-            self._claims.lacks(link, plan[0].hash, self._reactor.seconds())
-            return []
-        hashes = self._hashes(reply.blocks)
-        if hashes[0] != plan[0].hash:
-            raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
-        self._claims.delivered(link)
-        good = 0
-        while good < len(hashes) and hashes[good] == plan[good].hash:
-            good += 1
-        return list(reply.blocks[:good])
-
-    def _accepted(self, link: Link, verdict: Verdict) -> bool:
-        match verdict:
-            case Invalid(fault=Fault.SENDER, reason=reason):
-                self._failed(link, PeerFault(Reason.MISBEHAVED, f"block: {reason}"))
-            case Invalid(hash=hash, reason=reason):
-                self.log.warn("block {hash} is invalid: {reason}; its branch is left", hash=hash.hex(), reason=reason)
-            case NotYet(when=when):
-                self._blocks_after = self._reactor.seconds() + min(max(when - self._now(), 0.01), EARLY_REST_MAX)
-            case ParentMissing():
-                pass
-            case _:
-                return True
-        return False
-
-    async def _other_branch(self, link: Link) -> bool:
-        """Nobody has the blocks of the best header: take those of a peer whose branch wins over our head."""
-
-        async def ask(after: bytes) -> tuple[bytes, ...] | None:
-            what = f"{short(link.peer_id)} is asked for another branch after {short(after)}"
-            reply = await self._request(link, GetHeaders(after, HEADERS_MAX), Phase.BLOCKS, what)
-            headers: tuple[bytes, ...] | None = None if isinstance(reply, NotFound) else reply.headers
-            return headers
-
-        chain = self._chain
-        search = AncestorSearch(chain.head.height, chain.finalized.height)
-        raws: tuple[bytes, ...] | None = ()
-        try:
-            while (height := search.ask()) is not None:
-                hash = await chain.hash_at(height)
-                found = None if hash is None else await ask(hash)
-                if found is None:
-                    search.lacks(height)
-                else:
-                    search.has(height)
-                    raws = found
-            while raws:
-                infos = await chain.add_headers(raws)
-                plan = [info for info in infos if await chain.block(info.hash) is None]
-                if plan:
-                    return await self._fetch(link, plan)
-                raws = await ask(infos[-1].hash)
-        except HeadersRejected:
-            self._claims.failed(link, self._reactor.seconds())
-        except (PeerGone, RequestTimedOut, RequestRefused, PeerFault) as error:
-            self._failed(link, error)
-        return False
-
-    # peers
-
-    async def _request(self, link: Link, message: Message, phase: Phase, what: str) -> Any:
-        if self._claims.get(link) is None:
-            raise PeerGone(Reason.CONNECTION_LOST, "left while others were asked")
-        patience = self._claims.patience(link)
-        self._doing(phase, what, link, patience)
-        asked = self._reactor.seconds()
-        reply = await link.request(message, patience)
-        self._claims.answered(link, self._reactor.seconds() - asked)
-        return reply
-
-    def _hashes(self, raws: Sequence[bytes]) -> list[bytes]:
-        try:
-            return [self._chain.block_hash(raw) for raw in raws]
-        except ValueError as error:
-            raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
-
-    def _failed(self, link: Link, error: Exception) -> None:
-        now = self._reactor.seconds()
-        match error:
-            case PeerFault() if self._claims.get(link) is not None:  # blamed once for a batch
-                self._claims.left(link)
-                link.fault(error.reason, error.detail, error.penalty)
-            case RequestRefused(retry_ms=retry):
-                self._claims.postpone(link, now + max(retry / 1000, REFUSED_REST))
-            case PeerGone():
-                self._claims.left(link)
-            case _:
-                self._claims.failed(link, now)
+            self._asking.failed(link, PeerFault(Reason.MISBEHAVED, f"header {error.index}: {error.reason}"))
