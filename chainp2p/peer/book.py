@@ -195,10 +195,19 @@ class AddressBook:
         ]
         self._random.shuffle(ready)
         chosen = [known for known in ready if known.held]
-        chosen += [known for known in ready if not known.held][: max(room, 0)]
-        for known in chosen:
-            if not known.held and not is_private(known.address.host):
-                self._dials.setdefault(known.address.host, deque(maxlen=DIALS_PER_MINUTE)).append(now)
+        for known in ready:
+            if known.held:
+                continue
+            if room <= 0:
+                break
+            ip = known.address.host
+            if self._may_dial(known, now):  # again: an earlier one of this round may have the same IP
+                if not is_private(ip):
+                    self._dials.setdefault(ip, deque(maxlen=DIALS_PER_MINUTE)).append(now)
+                chosen.append(known)
+                room -= 1
+        if len(self._dials) > BOOK_LIMIT:
+            self._dials = {ip: dials for ip, dials in self._dials.items() if now - dials[-1] < 60.0}
         return [known.address for known in chosen]
 
     def next_due(self, now: float, busy: Container[bytes], room: int) -> float | None:
