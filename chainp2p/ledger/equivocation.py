@@ -17,6 +17,9 @@ __all__ = ["EVIDENCE_MAX", "Evidence", "SealWatch"]
 #: So many pieces of evidence are kept: one is enough to act on, and a thief of a key could make any number.
 EVIDENCE_MAX = 256
 
+#: Tips watched per signer, the newest: a thief of a key could make any number of branches.
+TIPS_MAX = 16
+
 
 @frozen
 class Evidence:
@@ -52,7 +55,7 @@ class SealWatch:
                 kept.append(tip)
             found += self._compare(node, tip)
         kept.append(node)
-        self._tips[signer] = kept
+        self._tips[signer] = kept[-TIPS_MAX:]
         return found
 
     def _compare(self, node: Node[Entry], tip: Node[Entry]) -> list[Evidence]:
