@@ -10,9 +10,9 @@ import pytest
 
 from chainp2p.ledger.devkeys import DEV_ADDRESSES
 from chainp2p.ledger.header import Header
+from tests.ledger.network import TIME, Folder, Harness, genesis_of
 
 ROOT = pathlib.Path(__file__).parents[2]
-from tests.ledger.network import TIME, Folder, Harness, genesis_of
 
 #: What the killed process does: it seals as fast as it can and prints each head after it was connected.
 CHILD = """
