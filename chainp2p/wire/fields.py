@@ -30,6 +30,8 @@ _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _PREFIXES = tuple(_U64.pack(n) for n in range(2_048))
 #: Items that are cut by one call: beyond this the gain is small and the layout large (32 bytes an item).
 _RUN = 512
+#: Lists up to this long are not worth looking at as a whole.
+_FEW = 3
 #: Lists up to this long have a layout of their own for each length.
 _SHORT_LIST = 16
 
@@ -68,21 +70,31 @@ def _length_reader(limit: int, item_minimum: int, name: str) -> Callable[[bytes,
         if left < 0:
             raise short(name)
         count: int = unpack(data, at)[0]
-        if count > limit:
-            raise WireError(f"{name}: count {count} above the maximum of {limit}", Reason.OVERSIZE)
-        if count * item_minimum > left:
-            raise WireError(f"{name}: count {count} is more than the {left} bytes left can hold")
+        if count > limit or count * item_minimum > left:
+            raise _count_error(name, count, limit, left)
         return count
 
     return read
 
 
+def _count_error(name: str, count: int, limit: int, left: int) -> WireError:
+    if count > limit:
+        return WireError(f"{name}: count {count} above the maximum of {limit}", Reason.OVERSIZE)
+    return WireError(f"{name}: count {count} is more than the {left} bytes left can hold")
+
+
 def _blob(limit: int, name: str) -> tuple[Reader, Writer]:
-    length_of = _length_reader(limit, 1, name)
+    unpack = _U64.unpack_from
 
     def read(data: bytes, at: int, end: int) -> tuple[bytes, int]:
-        stop = at + 8 + length_of(data, at, end)
-        return data[at + 8 : stop], stop
+        at += 8
+        if at > end:
+            raise short(name)
+        length: int = unpack(data, at - 8)[0]
+        stop = at + length
+        if length > limit or stop > end:
+            raise _count_error(name, length, limit, end - at)
+        return data[at:stop], stop
 
     def write(value: bytes, out: list[bytes]) -> None:
         length = len(value)
@@ -129,16 +141,20 @@ def _equal_items(data: bytes, at: int, layout: str, width: int, count: int) -> t
 
 
 def _blob_list_reader(item_limit: int, limit: int, name: str) -> Reader:
-    count_of = _length_reader(limit, 8, name)
     unpack = _U64.unpack_from
 
     def read(data: bytes, at: int, end: int) -> tuple[tuple[bytes, ...], int]:
-        count = count_of(data, at, end)
         at += 8
-        if count > 3:
+        if at > end:
+            raise short(name)
+        (count,) = unpack(data, at - 8)
+        if count > limit or count * 8 > end - at:
+            raise _count_error(name, count, limit, end - at)
+        length: int
+        if count > _FEW:
             # Items of one length (headers mostly are): the prefixes are compared octet by octet over all items at
             # once, then the items are cut by few calls.
-            length: int = unpack(data, at)[0]
+            (length,) = unpack(data, at)
             stride = 8 + length
             stop = at + count * stride
             if length <= item_limit and stop <= end:
@@ -170,19 +186,29 @@ def _blob_list_reader(item_limit: int, limit: int, name: str) -> Reader:
 def _blob_list_tail(item_limit: int, limit: int, name: str) -> Tail:
     """Write a message that ends with a list of byte strings: one join, without a loop in Python."""
 
+    def too_long(length: int) -> ValueError:
+        return ValueError(f"{name}: item of {length} bytes, at most {item_limit} are allowed")
+
     def write(head: bytes, values: Any) -> bytes:
-        if len(values) > limit:
+        count = len(values)
+        if count > limit:
             raise _items_error(name, values, limit)
-        head += _prefix(len(values))
-        if not values:
-            return head
+        head += _PREFIXES[count] if count < 2_048 else _U64.pack(count)
+        if count <= _FEW:
+            parts = [head]
+            for value in values:
+                length = len(value)
+                if length > item_limit:
+                    raise too_long(length)
+                parts += (_PREFIXES[length] if length < 2_048 else _U64.pack(length)), value
+            return b"".join(parts)
         lengths = list(map(len, values))
         length = lengths[0]
         if lengths.count(length) == len(lengths) and length <= item_limit:
             return _prefix(length).join((head, *values))
         longest = max(lengths)
         if longest > item_limit:
-            raise ValueError(f"{name}: item of {longest} bytes, at most {item_limit} are allowed")
+            raise too_long(longest)
         parts = [head] * (1 + 2 * len(lengths))
         parts[1::2] = map(_PREFIXES.__getitem__ if longest < 2_048 else _U64.pack, lengths)
         parts[2::2] = values

@@ -27,6 +27,11 @@ class Pushed(Enum):
     NOT_READING = "not_reading"  #: control over its limit: end the link
 
 
+#: Of the hot path: an attribute of an enum class is a slow look-up.
+_QUEUED = Pushed.QUEUED
+_CONTROL, _BLOCK_PUSH = Channel.CONTROL, Channel.BLOCK_PUSH
+
+
 class _Entry:
     """A message that waits; called, it takes itself back (True if nothing of it had left)."""
 
@@ -106,16 +111,18 @@ class SendQueue:
         :param on_id: told the id when the first frame leaves.
         :return: what became of it, and a function that takes it back (True if nothing of it had left).
         """
-        if channel is Channel.BLOCK_PUSH and self.queued > QUEUE_LIMIT:
+        if channel is _BLOCK_PUSH and self.queued > QUEUE_LIMIT:
             return Pushed.DROPPED, _nothing_to_take_back
         entry = _Entry(self, payload, kind, channel, message_id, on_id)
+        size = len(payload)
         self._queues[channel].append(entry)
-        self._count(channel, len(payload))
-        if channel is Channel.CONTROL and self._bytes[channel] > CONTROL_LIMIT:
+        self._bytes[channel] += size
+        self.queued += size
+        if channel is _CONTROL and self._bytes[channel] > CONTROL_LIMIT:
             return Pushed.NOT_READING, entry
         if self.queued > QUEUE_LIMIT:
             self._drop_announcements()
-        return Pushed.QUEUED, entry
+        return _QUEUED, entry
 
     def _count(self, channel: Channel, change: int) -> None:
         self._bytes[channel] += change
@@ -144,24 +151,24 @@ class SendQueue:
     def next(self, budget: int) -> bytes:
         """Return whole frames of about *budget* bytes in the order in which they leave; empty when nothing waits."""
         out: list[bytes] = []
+        pack, counts = HEADER.pack, self._bytes
         while budget > 0 and self.queued:
             queue = self._choose()
             entry = queue[0]
-            if not entry.sent:
+            body, sent, more = entry.payload, entry.sent, 0
+            if not sent:
                 self._leaves(entry)
-            payload, sent = entry.payload, entry.sent
-            left = len(payload) - sent
-            if left <= BODY_LIMIT:
-                body, more = (payload[sent:] if sent else payload), 0
-                queue.popleft()
+            size = len(body) - sent
+            if size > BODY_LIMIT:
+                size, more = BODY_LIMIT, MORE
             else:
-                left = BODY_LIMIT
-                body, more = payload[sent : sent + BODY_LIMIT], MORE
-            entry.sent = sent + left
-            self._count(entry.channel, -left)
-            out.append(HEADER.pack(6 + left, entry.id, entry.kind, more))
-            out.append(body)
-            budget -= 10 + left
+                queue.popleft()
+            entry.sent = sent + size
+            counts[entry.channel] -= size
+            self.queued -= size
+            out.append(pack(6 + size, entry.id, entry.kind, more))
+            out.append(body[sent : sent + size])
+            budget -= 10 + size
         return b"".join(out)
 
     def _leaves(self, entry: _Entry) -> None:
