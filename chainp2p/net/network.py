@@ -1,7 +1,6 @@
 """The node's side of the peer-to-peer network: listeners, dialler, links, own record."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -9,7 +8,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chainp2p.errors import Ours, PeerFault, Penalty, Reason, SettingsError
+from chainp2p.errors import Ours, PeerFault, Penalty, Reason
 from chainp2p.events import EventBus
 from chainp2p.net.dialer import Dialer
 from chainp2p.net.endpoints import listen, server_text
@@ -125,11 +124,11 @@ class Network(Service):
         self._random = random
         self._ledger = EndLedger()
         self._removed: set[bytes] = set()
+        self._allowed: frozenset[bytes] | None = None
         self._held = [parse_node(text) for text in (*settings.bootstrap_nodes, *settings.static_nodes)]
         self._static = {parse_node(text).peer_id for text in settings.static_nodes}
         for text in settings.listen_addr:
             server_text(text)
-        _check_allow_list(settings.allow_list)
         self._book = AddressBook(profile, random, key.peer_id)
         self._record = RecordKeeper(reactor, profile, external, store, self._announce)
         self._roster = Roster(reactor, key.peer_id, users, events, self.enr_seq)
@@ -254,6 +253,13 @@ class Network(Service):
                 link.close(Reason.REMOVED, "by the operator")
         return True
 
+    def allow(self, peer_ids: Collection[bytes]) -> None:
+        """Let only these keys connect from now on; links with others end."""
+        self._allowed = frozenset(peer_ids)
+        for link in self._roster.live():
+            if link.peer_id and link.peer_id not in self._allowed:
+                link.close(Reason.NOT_ALLOWED, "not on the allow-list")
+
     def learn(self, enr: Enr, source: Link) -> None:
         """Take a verified record that *source* told us."""
         if enr.peer_id == self.own_id:
@@ -308,6 +314,8 @@ class Network(Service):
             raise PeerFault(Reason.SHUTDOWN, penalty=Penalty.NONE)
         if peer_id in self._removed:
             raise PeerFault(Reason.REMOVED, "by the operator", Penalty.NONE)
+        if self._allowed is not None and peer_id not in self._allowed:
+            raise PeerFault(Reason.NOT_ALLOWED, "not on the allow-list", Penalty.NONE)
         if self._book.ban_until(peer_id, self.reactor.seconds()) is not None:
             raise PeerFault(Reason.BANNED, "for an earlier fault", Penalty.NONE)
         if link.outbound or self._book.is_held(peer_id) or self._roster.get(peer_id) is not None:
@@ -425,8 +433,3 @@ def _as_deferred(result: Any) -> "Deferred[Any]":
     done: Deferred[Any] = Deferred()
     done.callback(result)
     return done
-
-
-def _check_allow_list(path: Path | None) -> None:
-    if path is not None and not path.is_file():
-        raise SettingsError(f"network.allow_list: {path}: no such file")

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import asdict, evolve
 
 from chainp2p.errors import SettingsError
+from chainp2p.node.allowlist import read_allow_list
 from chainp2p.node.endpoints import is_loopback_endpoint, on_loopback, peer_endpoint, rpc_endpoint
 from chainp2p.node.options import OPTIONS, TABLES, Kind, Option
 from chainp2p.peer.address import parse_node
@@ -153,6 +154,8 @@ def prepared(settings: Settings, own_chain: bool = False) -> Settings:
                 raise SettingsError(f"network.{name}: {error}") from None
     if node.profile == "consortium" and network.allow_list is None:
         raise SettingsError("node.profile: consortium needs a list of keys (--allow-list, network.allow_list)")
+    if network.allow_list is not None:
+        read_allow_list(network.allow_list)
     if settings.admin.auth not in ("jwt", "none"):
         raise SettingsError(f"admin.auth: {settings.admin.auth!r} is neither jwt nor none")
     if settings.sync.verify not in ("batch", "all"):

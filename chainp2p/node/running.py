@@ -132,6 +132,8 @@ class Running:
             service = getattr(self, name)
             service.start()
             self._open(name, _SERVICE, service.stop)
+        if settings.network.allow_list is not None:
+            self.network.allow(await executor.run(read_allow_list, settings.network.allow_list))
         self._open("peers", _PEERS, self.network.stop)
         await self.network.start()
         if self.production is not None:
