@@ -76,7 +76,10 @@ class RpcRequest(Request):
                 self._call(decision)
         except Exception:
             self.log.failure("a request could not be served")
-            self._reply(Reply(500, "internal error\n"))
+            if self._channel.upgraded:
+                self._channel.transport.abortConnection()
+            else:
+                self._reply(Reply(500, "internal error\n"))
 
     def _asked(self) -> Asked:
         path, _, query = self.uri.decode("latin-1").partition("?")
@@ -228,6 +231,10 @@ class RpcChannel(HTTPChannel):
         self.transport.abortConnection()
 
     # -- the other protocol -----------------------------------------------------------------------------------------
+
+    @property
+    def upgraded(self) -> bool:
+        return self._websocket is not None
 
     def upgrade(self, request: RpcRequest) -> None:
         """Hand the connection over: HTTP's deadlines end, and the transport gets another producer."""
