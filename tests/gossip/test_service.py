@@ -5,7 +5,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.chain.interfaces import Admission
+import chainp2p.gossip.transactions
+from chainp2p.chain.interfaces import Admission, TransactionAdded
 from chainp2p.errors import Penalty, Reason, RefusalReason, RequestRefused
 from chainp2p.gossip.service import GossipService
 from chainp2p.gossip.transactions import NO_TRANSACTIONS, PUSH_BYTES
@@ -249,6 +250,16 @@ class OfTransactions(Base):
         self.clock.run_for(0.1)
         self.assertEqual(self.successResultOf(asked).transactions, tuple(raws[:1:-1]))
 
+    def test_a_flood_of_own_transactions_drops_the_oldest_announcements(self) -> None:
+        self.patch(chainp2p.gossip.transactions, "ANNOUNCED_MAX", 5)
+        self.patch(chainp2p.gossip.transactions, "PUSH_BYTES", 0)
+        one, two = self.full_mesh(2)
+        hashes = [one.admit(b"pay %d" % n) for n in range(8)]
+        one.chain.drop(hashes[7], "expired")
+        self.clock.run_for(1.0)
+        self.assertEqual([len(message.transactions) for message in self.sent(one, AnnounceTransactions)], [4])
+        one.chain.events.publish(TransactionAdded(b"?" * 32, 1, True))
+
     def test_a_peer_that_leaves_in_the_middle(self) -> None:
         one, two = self.full_mesh(2)
         one.admit(bytes(PUSH_BYTES + 1))
@@ -410,6 +421,45 @@ class OfBlocks(Base):
         right[0].chain.produce()
         self.clock.run_for(1.0)
         self.assertEqual([node.chain.transaction_hashes() for node in self.nodes], [[], [], [], []])
+
+    def test_what_comes_after_a_link_is_gone_is_dropped(self) -> None:
+        one, two = self.full_mesh(2)
+        near, far = one.links[0], two.links[0]
+        raw = one.chain.make()
+        near.close()
+        for message in (
+            NewBlock(raw),
+            AnnounceBlocks(((one.chain.block_hash(raw), 1),)),
+            NewTransaction(b"pay"),
+            AnnounceTransactions(((b"x" * 32, 1),)),
+        ):
+            two.handlers[type(message)](far, message)
+        self.assertIsInstance(two.handlers[GetMempool](far, GetMempool()), Refused)
+        self.assertEqual(two.handlers[GetTransactions](far, GetTransactions(())), NotFound(()))
+        self.clock.run_for(1.0)
+        self.assertEqual((two.chain.head.height, two.chain.transaction_hashes()), (0, []))
+
+    def test_known_blocks_are_not_relayed_again(self) -> None:
+        one, two = self.full_mesh(2)
+        raw = one.chain.make()
+        one.chain.submit_block(raw)
+        far, _ = connect(Puppet(self.net, "p", make_status(), {}), one)
+        far.send(NewBlock(raw))
+        far.send(AnnounceBlocks(()))
+        self.clock.run_for(1.0)
+        self.assertEqual(self.sent(one, NewBlock), [])
+        self.assertEqual(two.chain.head, one.chain.head)
+
+    def test_stopping_in_the_middle_leaves_nothing(self) -> None:
+        one, two = self.full_mesh(2)
+        one.admit(bytes(PUSH_BYTES + 1))
+        one.links[0].send(NewBlock(one.chain.make(time=9_000)))
+        self.clock.run_for(0.02)
+        one.chain.submit_block(one.chain.make())
+        for node in (one, two):
+            node.gossip.stop()
+        self.clock.run_for(9.0)
+        self.assertEqual((two.chain.head.height, two.chain.transaction_hashes()), (0, []))
 
     def test_a_simultaneous_local_pool(self) -> None:
         one = self.node("one")

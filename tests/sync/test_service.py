@@ -4,9 +4,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.chain.interfaces import HeadChanged
+import chainp2p.sync.blocks
+import chainp2p.sync.chase
+import chainp2p.sync.service
+from chainp2p.chain.interfaces import HeadChanged, NotYet, ParentMissing
 from chainp2p.errors import Penalty, Reason
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.state import Phase
@@ -178,6 +182,33 @@ class Forks(Base):
         self.assertLess(len(asked), 120)
         self.assertTrue(one.links)
 
+    def test_a_conflict_is_looked_for_over_several_messages(self) -> None:
+        self.patch(chainp2p.sync.chase, "HEADERS_MAX", 7)
+        self.patch(chainp2p.sync.chase, "PROBE_HEADERS", 50)
+        one, two = self.host("one", 40, salt=1, finality=5), self.host("two", 60, salt=2, finality=5)
+        far = self.host("far", 44, salt=3, finality=5)
+        connect(one, two)
+        connect(one, far)
+        self.clock.run_for(30.0)
+        self.assertIsNotNone(one.chain.conflict)
+        self.assertEqual((one.faults, two.faults), ([], []))
+
+    def test_probes_are_few_and_remembered_within_bounds(self) -> None:
+        self.patch(chainp2p.sync.service, "PROBES_REMEMBERED", 2)
+        one = self.host("one", 40, salt=1, finality=5)
+        for n in range(4):
+            connect(one, self.host(f"peer{n}", 60, salt=2 + n, finality=5))
+        self.clock.run_for(60.0)
+        self.assertEqual(one.faults, [])
+
+    def test_a_peer_whose_chain_ends_at_what_it_claims(self) -> None:
+        self.patch(chainp2p.sync.chase, "HEADERS_MAX", 10)
+        one, two = self.host("one", 50), self.host("two", 50, salt=1)
+        two.chain.add_headers(self.successResultOf(one.chain.headers_after(one.chain.genesis_hash, 30)))
+        grow(one.chain, 1)
+        connect(two, one)
+        self.converge(5.0)
+
     def test_a_claim_of_a_parted_peer_is_not_chased_in_a_loop(self) -> None:
         one, two = self.host("one", 40, salt=1, finality=5), self.host("two", 60, salt=2, finality=5)
         connect(one, two)
@@ -278,6 +309,79 @@ class Stalls(Base):
         grow(here.chain, 1, salt=2)
         new.sync.heard(new.links[0], here.chain.head.hash, here.chain.head.height)
         self.converge(15.0, new, here)
+
+    def test_another_branch_that_needs_many_steps_before_it_wins(self) -> None:
+        self.patch(chainp2p.sync.blocks, "HEADERS_MAX", 20)
+        gone, here, new = self.host("gone", 300, salt=1), self.host("here", 200, salt=2), self.host("new", 70, salt=3)
+        connect(new, gone)
+        self.assertTrue(self.clock.run_while(lambda: new.chain.best_header.height < 300, 1.0))
+        new.links[0].close()
+        connect(new, here)
+        grow(here.chain, 1, salt=2)
+        new.sync.heard(new.links[0], here.chain.head.hash, here.chain.head.height)
+        self.converge(15.0, new, here)
+        self.assertEqual(new.faults, [])
+
+    def test_another_branch_is_asked_of_a_peer_that_fails(self) -> None:
+        gone, here = self.host("gone", 300, salt=1), self.host("here", 200, salt=2)
+        orphan = ToyHeader(b"?" * 32, 1, 1, 0, bytes(32), bytes(8)).raw
+        answers: dict[str, Callable[[Any], Any]] = {
+            "orphan": lambda message: Headers((orphan,)),
+            "silent": lambda message: Deferred(),
+            "short": lambda message: Headers((b"x",)),
+        }
+        for name, answer in answers.items():
+            new = self.host(name, 10, salt=3)
+            connect(new, gone)
+            self.assertTrue(self.clock.run_while(lambda new=new: new.chain.best_header.height < 300, 1.0))
+            new.links[0].close()
+            new.chain.add_headers(self.successResultOf(here.chain.headers_after(here.chain.genesis_hash, 999)))
+            connect(new, self.puppet(here.chain, name, headers=answer))
+            new.sync.heard(new.links[0], here.chain.head.hash, here.chain.head.height)
+            self.clock.run_for(4.0)
+            self.assertEqual(new.chain.head.height, 10)
+            self.assertEqual(bool(new.faults), name == "short")
+
+    def test_blocks_from_the_future_wait(self) -> None:
+        """The header is taken when its time has come, and then the clock goes back."""
+        old, new = self.host("old"), self.host("new")
+        grow(old.chain, 3)
+        late = old.chain.make(time=0)
+        old.chain.submit_block(late)
+        submit = new.chain._submit
+        tries = []
+
+        def early(raw: bytes) -> Any:
+            if raw == late and not tries:
+                tries.append(self.clock.seconds())
+                return NotYet(new.chain.block_hash(raw), self.clock.seconds() + 3.0)
+            return submit(raw)
+
+        new.chain._submit = early  # type: ignore[method-assign]
+        connect(new, old)
+        self.clock.run_for(2.5)
+        self.assertEqual(new.chain.head.height, 3)
+        self.converge(2.0)
+
+    def test_a_block_whose_parent_went_away(self) -> None:
+        old, new = self.host("old", 3), self.host("new")
+        submit, tries = new.chain._submit, []
+
+        def orphan(raw: bytes) -> Any:
+            tries.append(raw)
+            return ParentMissing(new.chain.block_hash(raw), bytes(32)) if len(tries) == 1 else submit(raw)
+
+        new.chain._submit = orphan  # type: ignore[method-assign]
+        connect(new, old)
+        self.converge(5.0)
+
+    def test_a_round_that_fails_by_our_fault_is_logged_and_tried_again(self) -> None:
+        old, new = self.host("old", 3), self.host("new")
+        missing, failures = new.chain.missing, [KeyError("ours")]
+        new.chain.missing = lambda limit: fail(failures.pop()) if failures else missing(limit)  # type: ignore
+        connect(new, old)
+        self.converge(5.0)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_a_slow_only_peer_gets_there(self) -> None:
         old, new = self.host("old", 40), self.host("new")
@@ -405,7 +509,9 @@ class Liars(Base):
         self.assertEqual(new.chain.head.height, 3)
         connect(new, good)
         self.converge(5.0, new, good)
-        new.sync.heard(new.links[0], b"z" * 32, 6)
+        grandchild = ToyHeader(bad.block_hash(child), 6, 50, 0, bytes(32), bytes(8)).raw
+        index[bad.block_hash(grandchild)] = grandchild
+        new.sync.heard(new.links[0], bad.block_hash(grandchild), 6)
         self.clock.run_for(3.0)
         self.assertEqual((new.faults, len(new.links)), ([], 2))
 
