@@ -111,7 +111,8 @@ class Roster:
             return
         if self._own_id < loser.peer_id:
             loser.close(Reason.DUPLICATE, "another link to the same peer stays")
-        else:
+        elif loser not in self._grace:
+            # a third link may retire it a second time
             self._grace[loser] = self._reactor.callLater(GRACE, self._after_grace, loser, keep)
 
     def _after_grace(self, loser: PeerProtocol, keep: PeerProtocol) -> None:
