@@ -247,7 +247,12 @@ class Simulation:
 
     def set_weather(self, weather: Weather) -> None:
         """Change delay, jitter and loss of all links."""
+        self.log.add(self.clock.seconds(), "network", f"delay {weather.low:g} to {weather.high:g}")
         self.network.set_weather(weather)
+
+    def drop_links(self) -> None:
+        """Cut all open connections for good; both ends notice."""
+        self.log.add(self.clock.seconds(), "network", f"dropped {self.network.drop_links()} links")
 
     # -- conditions
 
