@@ -102,6 +102,15 @@ class ChainStore:
             raise
         self.execute("COMMIT")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads inside see the same state, whatever another connection commits meanwhile."""
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.execute("COMMIT")
+
     # -- small values
 
     def meta(self, key: str) -> bytes | None:
@@ -194,18 +203,23 @@ class ChainStore:
 
     def headers_after(self, hash: bytes, count: int) -> list[bytes] | None:
         """At most *count* raw headers that follow *hash* on the best chain; None: it is not on it."""
-        height = self.height_on_best(hash)
-        if height is None:
-            return None
-        rows = self.execute(
-            "SELECT h.raw FROM best b JOIN headers h ON h.hash=b.hash"
-            " WHERE b.height>? AND b.height<=? ORDER BY b.height",
-            (height, height + count),
-        )
-        return [row[0] for row in rows]
+        with self.snapshot():
+            height = self.height_on_best(hash)
+            if height is None:
+                return None
+            rows = self.execute(
+                "SELECT h.raw FROM best b JOIN headers h ON h.hash=b.hash"
+                " WHERE b.height>? AND b.height<=? ORDER BY b.height",
+                (height, height + count),
+            )
+            return [row[0] for row in rows]
 
     def blocks_from(self, hash: bytes, count: int, max_bytes: int) -> list[bytes] | None:
         """See ``IChain.blocks_from``."""
+        with self.snapshot():
+            return self._blocks_from(hash, count, max_bytes)
+
+    def _blocks_from(self, hash: bytes, count: int, max_bytes: int) -> list[bytes] | None:
         height = self.height_on_best(hash)
         if height is None:
             body = self.body(hash)

@@ -61,20 +61,22 @@ class Reads:
 
     def receipts(self, hash: bytes) -> tuple[Receipt, ...] | None:
         """The receipts of a block of the best chain; None: it is not on it."""
-        if self.store.height_on_best(hash) is None:
-            return None
-        return self.rows.receipts(hash)
+        with self.store.snapshot():
+            if self.store.height_on_best(hash) is None:
+                return None
+            return self.rows.receipts(hash)
 
     def transaction(self, hash: bytes) -> Included | None:
         """A transaction of the best chain."""
-        position = self.rows.position(hash)
-        if position is None:
-            return None
-        block_hash, index = position
-        block = self.block(block_hash)
-        receipts = self.rows.receipts(block_hash)
-        if block is None or index >= len(receipts):
-            return None
+        with self.store.snapshot():
+            position = self.rows.position(hash)
+            if position is None:
+                return None
+            block_hash, index = position
+            raw = self.store.body(block_hash)
+            receipts = self.rows.receipts(block_hash)
+        assert raw is not None
+        block = decode_block(raw)
         header = block.header
         return Included(
             block.transactions[index],

@@ -90,6 +90,21 @@ class StoreTests(SynchronousTestCase):
         self.store.execute("DELETE FROM bodies WHERE hash=?", (h(5),))
         self.assertIsNone(self.store.blocks_from(h(5), 1, 100))
 
+    def test_a_snapshot_stays_as_it_is(self) -> None:
+        path = self.mktemp()
+        connections = [sqlite3.connect(path) for _ in range(2)]
+        for connection in connections:
+            self.addCleanup(connection.close)
+        connections[0].execute("PRAGMA journal_mode=WAL")
+        writer, reader = map(ChainStore, connections)
+        writer.open(h(9))
+        writer.set_best(1, h(1))
+        with reader.snapshot():
+            self.assertEqual(reader.hash_at(1), h(1))
+            writer.set_best(1, h(2))
+            self.assertEqual(reader.hash_at(1), h(1))
+        self.assertEqual(reader.hash_at(1), h(2))
+
     def test_the_best_chain_is_cut_and_grows(self) -> None:
         self.store.cut_best(2)
         self.store.set_best(3, h(50))
