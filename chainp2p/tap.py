@@ -107,6 +107,10 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{name}: a number from 0 on is expected, not {value!r}")
         return number
 
+    def parseArgs(self, *words: str) -> None:
+        if words:
+            raise usage.UsageError(f"unexpected argument {words[0]!r}")
+
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read and check everything; a mistake is one line on stderr and exit code 2, before anything starts."""
         try:

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["json_option", "print_json", "print_pairs", "print_table", "table"]
+__all__ = ["json_option", "print_json", "print_pairs", "print_table"]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -18,21 +18,18 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Make a table without a frame; long values break nowhere, so that they can be copied."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, no_wrap=True, overflow="ignore")
-    for row in rows:
-        made.add_row(*(str(cell) for cell in row))
-    return made
+#: Columns of the widest row: an ENR has at most 404 characters, beside it stand ids and addresses.
+_WIDTH = 1000
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print one."""
-    # a pipe has no width: nothing may be cut there
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(table(columns, rows), crop=False, no_wrap=True, overflow="ignore")
+    """Print a table without a frame; long values are never cut, so that they can be copied."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, no_wrap=True)
+    for row in rows:
+        made.add_row(*(str(cell) for cell in row))
+    Console(width=_WIDTH, soft_wrap=True, highlight=False).print(made)
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
