@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from enum import Enum
 from ipaddress import ip_address
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import Deferred, fail
@@ -150,6 +151,7 @@ class PeerProtocol(TwistedProtocol):
         self._held = 0
         self._unhandled_limit = max(UNHANDLED_LIMIT, max(spec.maximum for spec in host.codec.registry.by_tag.values()))
         self._timer: IDelayedCall | None = None
+        self._wakes_at = inf  #: when the timer runs; asked for each request
         self._greeting: Greeting | None = None
 
     # -- Link
@@ -325,6 +327,8 @@ class PeerProtocol(TwistedProtocol):
         error = reason.value
         if isinstance(error, PeerFault):
             self._finish(error.reason, error.detail, penalty=error.penalty)
+        elif isinstance(error, PeerGone):
+            self._finish(error.reason, error.detail, by_us=False)
         elif self.phase is Phase.GREETING and not self._authenticated:
             self._finish(Reason.REFUSED_AFTER_TLS, "closed before the first frame", by_us=False)
         else:
@@ -436,16 +440,18 @@ class PeerProtocol(TwistedProtocol):
 
     def _wake_by(self, when: float) -> None:
         """Let the timer run at *when* at the latest."""
-        if self.end is not None:
+        if when >= self._wakes_at or self.end is not None:
             return
-        reactor = self._host.reactor
+        self._wakes_at = when
+        delay = max(0.0, when - self._host.reactor.seconds())
         if self._timer is None:
-            self._timer = reactor.callLater(max(0.0, when - reactor.seconds()), self._wake)
-        elif self._timer.getTime() > when:
-            self._timer.reset(max(0.0, when - reactor.seconds()))
+            self._timer = self._host.reactor.callLater(delay, self._wake)
+        else:
+            self._timer.reset(delay)
 
     def _wake(self) -> None:
         self._timer = None
+        self._wakes_at = inf
         now = self._host.reactor.seconds()
         if self.phase is not Phase.READY:
             if now >= self.opened_at + HANDSHAKE_TIMEOUT:
