@@ -25,12 +25,12 @@ EXTENSION = ObjectIdentifier("1.3.6.1.4.1.53594.1.1")
 _PREFIX = b"libp2p-tls-handshake:"
 #: A wrong clock must not cut links (wire design): valid from 7 days before the start, for 100 years.
 _BEFORE, _AFTER = timedelta(days=7), timedelta(days=36_525)
-#: Extensions that may be critical because they are understood, or harmless in a certificate that is its own authority.
+#: Extensions that may be critical: ours, the one that is checked below, and those that say nothing about a certificate
+#: that is its own authority and names nobody.
 _KNOWN_CRITICAL = {
     EXTENSION,
     ExtensionOID.BASIC_CONSTRAINTS,
     ExtensionOID.KEY_USAGE,
-    ExtensionOID.EXTENDED_KEY_USAGE,
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
 }
 
@@ -81,7 +81,9 @@ def _read_key_protobuf(data: bytes) -> tuple[int, bytes]:
     length, start = (data[3], 4) if len(data) > 3 else (0, 4)
     if length >= 0x80 and len(data) > 4:
         length, start = (length & 0x7F) | data[4] << 7, 5
-    if len(data) < 5 or data[0] != 0x08 or data[2] != 0x12 or len(data) != start + length:
+        if not 0 < data[4] < 0x80:
+            length = -1  # no varint, or a longer one than needed
+    if len(data) < 5 or data[0] != 0x08 or data[1] >= 0x80 or data[2] != 0x12 or len(data) != start + length:
         raise BadCertificate("extension: the public key is not a canonical protobuf")
     return data[1], data[start:]
 
@@ -161,6 +163,8 @@ def check_certificate(der: bytes, now: float) -> HostKey:
     for extension in extensions:
         if extension.critical and extension.oid not in _KNOWN_CRITICAL:
             raise BadCertificate(f"unknown critical extension {extension.oid.dotted_string}")
+        if isinstance(extension.value, x509.KeyUsage) and not extension.value.digital_signature:
+            raise BadCertificate("its key may not sign handshakes")
     values = [
         extension.value.value
         for extension in extensions

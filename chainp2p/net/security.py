@@ -18,7 +18,7 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chainp2p.errors import PeerFault, Penalty, Reason
+from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason
 from chainp2p.net.certificate import BadCertificate, HostKey, check_certificate, make_certificate
 from chainp2p.peer.key import NodeKey
 
@@ -89,8 +89,12 @@ class _TlsTransport(BufferingTLSTransport):
         error = self._reason.value if self._reason is not None else None
         if self.fault is None and not self._handshakeDone and isinstance(error, SSL.Error):
             text = _text(error)
-            bad = Reason.BAD_CERTIFICATE if "certificate" in text.lower() else Reason.MALFORMED_FRAME
-            self.fault = PeerFault(bad, f"TLS: {text}", Penalty.USELESS)
+            bad = any(word in text.lower() for word in ("certificate", "unknown ca"))
+            reason_found = Reason.BAD_CERTIFICATE if bad else Reason.MALFORMED_FRAME
+            if "alert" in text:
+                self._reason = Failure(PeerGone(reason_found, f"TLS: {text}"))  # type: ignore[no-untyped-call]
+            else:
+                self.fault = PeerFault(reason_found, f"TLS: {text}", Penalty.USELESS)
         if self.fault is not None:
             self._reason = Failure(self.fault)  # type: ignore[no-untyped-call]
         super().connectionLost(reason)
@@ -168,6 +172,9 @@ class TlsSecurity:
                 )
             except BadCertificate as error:
                 transport.fault = PeerFault(Reason.BAD_CERTIFICATE, str(error))
+            except Exception as error:
+                # Whatever a stranger's bytes make the parser raise, they are the stranger's fault.
+                transport.fault = PeerFault(Reason.BAD_CERTIFICATE, f"unreadable: {type(error).__name__}")
         return transport.fault is None
 
     def client(self, factory: IProtocolFactory) -> IProtocolFactory:

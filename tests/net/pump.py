@@ -108,7 +108,8 @@ class Transport:
     :param capacity: bytes above which a producer is paused.
     """
 
-    def __init__(self, proven, port, capacity=64 * 1024):
+    def __init__(self, clock, proven, port, capacity=64 * 1024):
+        self.clock = clock
         self.proven = proven
         self.port = port
         self.capacity = capacity
@@ -158,7 +159,7 @@ class Transport:
         self._finish()
 
     def abortConnection(self):
-        self.lose(ConnectionAborted())
+        self.clock.callLater(0, self.lose, ConnectionAborted())
 
     def lose(self, error=None):
         for end in (self, self.other):
@@ -169,7 +170,7 @@ class Transport:
 
     def _finish(self):
         if self.disconnecting and not self.buffer and self.producer is None:
-            self.lose()
+            self.clock.callLater(0, self.lose)
 
     def move(self, limit=None):
         """Hand some written bytes to the other side; True if any moved."""
@@ -194,8 +195,8 @@ class Pair:
         self.host_b = host_b or FakeHost(self.clock, B)
         self.a = PeerProtocol(self.host_a, expected, outbound=True)
         self.b = PeerProtocol(self.host_b)
-        self.ta = Transport(proven_b, 30303, capacity)
-        self.tb = Transport(proven_a, 40000, capacity)
+        self.ta = Transport(self.clock, proven_b, 30303, capacity)
+        self.tb = Transport(self.clock, proven_a, 40000, capacity)
         for here, there, link in ((self.ta, self.tb, self.a), (self.tb, self.ta, self.b)):
             here.other = there
             here.protocol = link
@@ -210,6 +211,7 @@ class Pair:
     def pump(self, limit=None):
         while self.ta.move(limit) | self.tb.move(limit):
             pass
+        self.clock.advance(0)
         return self
 
     def ready(self):
@@ -232,7 +234,7 @@ class Stranger:
         self.clock = clock or Clock()
         self.host = host or FakeHost(self.clock, B)
         self.link = PeerProtocol(self.host, expected, outbound=expected is not None)
-        self.transport = Transport(proven, 40000)
+        self.transport = Transport(self.clock, proven, 40000)
         self.transport.protocol = self.link
         self.transport.other = self
         self.reading = True
@@ -261,6 +263,7 @@ class Stranger:
 
         while self.transport.move():
             pass
+        self.clock.advance(0)
         return [received.message for received in FrameReader().feed(bytes(self.heard))]
 
     @property
