@@ -90,12 +90,12 @@ def compare(
 
 def show(lines: Sequence[Measured], packages: Sequence[str] = ()) -> None:
     """Print the table, and the versions that it holds for."""
-    print(f"{'measure':<44} {'own us':>10}  {'yardstick':<24} {'its us':>10} {'ratio':>7} {'aim':>6}")
+    print(f"{'measure':<52} {'own us':>10}  {'yardstick':<24} {'its us':>10} {'ratio':>7} {'aim':>6}")
     for line in lines:
         aim = "" if line.aim is None else f"{line.aim:g}x"
         verdict = "" if line.aim is None else "met" if line.ratio >= line.aim else "missed"
         print(
-            f"{line.measure:<44} {line.own:>10.2f}  {line.yardstick:<24} {line.other:>10.2f}"
+            f"{line.measure:<52} {line.own:>10.2f}  {line.yardstick:<24} {line.other:>10.2f}"
             f" {line.ratio:>6.2f}x {aim:>6} {verdict}"
         )
     versions = [f"{name} {version(name)}" for name in packages]

@@ -1,0 +1,83 @@
+"""Splits networks of 2 and 4 signers for 300 blocks a side over bad links, joins them, and prints how they converged.
+
+    python benchmarks/sweep_partition.py --seeds 1000 --jobs 2
+
+Each seed is played with each number of signers; a failed one can be played again by its seed. Exit code 1 if any failed.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+from chainp2p.testing.simulator import SimulationError
+from chainp2p.testing.splits import SplitOutcome, split_and_heal
+
+#: Seeds that one process takes at a time: few, so that both finish together.
+CHUNK = 4
+
+
+def run(task: tuple[int, int, int]) -> tuple[SplitOutcome | str, float]:
+    """Play one (seed, signers, blocks); answer how it went and the CPU seconds that it took."""
+    start = time.process_time()
+    outcome: SplitOutcome | str
+    try:
+        outcome = split_and_heal(*task)
+    except SimulationError as error:
+        outcome = str(error)
+    return outcome, time.process_time() - start
+
+
+def _row(cells: Sequence[object]) -> str:
+    return "".join(f"{cell!s:>12}" for cell in cells)
+
+
+def main() -> int:
+    """Play all seeds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--blocks", type=int, default=300, help="blocks that each side seals")
+    parser.add_argument("--signers", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    options = parser.parse_args()
+    seeds = range(options.first, options.first + options.seeds)
+    print(_row(("signers", "seeds", "converged", "worst slots", "bound", "conflicts", "longest reorg", "seconds")))
+    failures: list[str] = []
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for signers in options.signers:
+            start = time.perf_counter()
+            outcomes: list[SplitOutcome] = []
+            tasks = [(seed, signers, options.blocks) for seed in seeds]
+            for task, (outcome, _) in zip(tasks, pool.map(run, tasks, chunksize=CHUNK), strict=True):
+                if isinstance(outcome, str):
+                    failures.append(f"n = {signers}: {outcome}")
+                    continue
+                outcomes.append(outcome)
+                if not outcome.good:
+                    failures.append(f"n = {signers}: {outcome}")
+            print(_table_row(signers, len(tasks), outcomes, time.perf_counter() - start), flush=True)
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _table_row(signers: int, seeds: int, outcomes: list[SplitOutcome], seconds: float) -> str:
+    slots = [outcome.slots for outcome in outcomes if outcome.slots is not None]
+    return _row(
+        (
+            signers,
+            seeds,
+            sum(outcome.good for outcome in outcomes),
+            max(slots, default="-"),
+            2 * signers,
+            sum(outcome.conflicts for outcome in outcomes),
+            max((outcome.left for outcome in outcomes), default=0),
+            f"{seconds:.0f}",
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
