@@ -46,7 +46,7 @@ KNOWN_PER_PEER, REMEMBERED = 1_024, 4_096
 #: Blocks relayed at one height: an honest network has one or two, a producer gone wrong can make any number.
 RELAYED_PER_HEIGHT, HEIGHTS_REMEMBERED = 4, 256
 #: A head that did not come by gossip (sync fetched it) is announced after this, the last of a burst only. Seconds.
-HEAD_DELAY = 0.05
+HEAD_DELAY = 0.02
 
 
 @define(eq=False)

@@ -15,8 +15,8 @@ ASKED_LAST = 600.0
 PASSED_OVER = 30.0
 #: How long "I don't have that block" holds: blocks travel, and the peer may have it soon. Seconds.
 LACKS_FOR = 2.0
-#: Blocks asked for at once: 128 are served at most; a slow peer is asked for fewer, down to one.
-BATCH_MAX, BATCH_FIRST = 128, 32
+#: Blocks asked for at once: what is served at most, so 2 MiB; a peer too slow for that is asked for fewer, down to one.
+BATCH_MAX = 128
 #: How long a peer may take while others could serve: 2 s doubling to 64 s, relative to what it did before.
 PATIENCE_MIN, PATIENCE_MAX = 2.0, 64.0
 #: An answer may take this many times as long as the last one before it counts as a stall.
@@ -55,7 +55,7 @@ class PeerRecord:
     headers_after: float = 0.0
     asked_last_until: float = 0.0
     failed_at: float = float("-inf")
-    batch: int = BATCH_FIRST
+    batch: int = BATCH_MAX
     patience: float = PATIENCE_MIN
     lacks: bytes = b""
     lacks_until: float = 0.0

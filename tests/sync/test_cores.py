@@ -32,11 +32,15 @@ class Search(SynchronousTestCase):
         self.assertEqual(search.found, min(common, top) if common >= floor else None)
 
     def test_steps(self) -> None:
-        search, heights = AncestorSearch(100, 0), []
-        while (height := search.ask()) is not None and height > 0:
+        search, heights = AncestorSearch(2_000, 1_000), []
+        while (height := search.ask()) is not None:
             heights.append(height)
             search.lacks(height)
-        self.assertEqual(heights, [100, 99, 97, 93, 85, 69, 37])
+        self.assertEqual([2_000 - height for height in heights], [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 1_000])
+        self.assertIsNone(search.found)
+        near = AncestorSearch(1_500, 1_000)
+        near.lacks(1_500)
+        self.assertEqual(near.ask(), 1_000)
 
 
 class Choosing(SynchronousTestCase):
