@@ -1,0 +1,122 @@
+"""The experiment of a long split: signers cut in two halves seal for minutes, over bad links, and are joined again.
+
+What must come out, whatever the seed: once one-way delays are below a quarter of the period, all nodes have one head
+within two slots for each signer, nobody does anything for it, and no two finalized blocks ever contradict each other.
+"""
+
+from math import ceil
+
+from attrs import frozen
+
+from chainp2p.chain.interfaces import FinalizedChanged, HeadChanged, HeaderInfo
+from chainp2p.testing.machines import Machine
+from chainp2p.testing.network import Weather
+from chainp2p.testing.simulator import Simulation, ledger_chain, ledger_genesis
+
+__all__ = ["SplitOutcome", "split_and_heal"]
+
+#: Seconds: the shortest that a chain may have.
+PERIOD = 0.25
+#: Longest one-way delay while the weather is bad, in periods; and when it is good.
+BAD, GOOD = 2.0, 0.249
+#: Virtual seconds that links may take to come back after the cut: the longest wait between dials and some more.
+_RELINK_LIMIT = 120.0
+#: How long before the end of a slot heads are compared (seconds): nothing new is under way then.
+_BEFORE_END = 0.001
+
+
+@frozen(kw_only=True)
+class SplitOutcome:
+    """How it went.
+
+    :param slots: slots from the fall of the delays until all heads were equal at the end of each slot; None: never.
+    :param conflicts: finalized blocks that contradict others, and nodes that report a conflict.
+    :param left: blocks that the longest reorganisation took back.
+    :param relink: seconds that the links took to come back after the cut.
+    """
+
+    seed: int
+    signers: int
+    slots: int | None
+    conflicts: int
+    left: int
+    relink: float
+    height: int
+    event_log: str
+
+    @property
+    def good(self) -> bool:
+        """Whether what must come out came out."""
+        return self.slots is not None and self.slots <= 2 * self.signers and not self.conflicts
+
+
+def split_and_heal(seed: int, signers: int, blocks: int = 300) -> SplitOutcome:
+    """Run it once: *blocks* on each side, *signers* nodes that all seal; SimulationError if links do not come back."""
+    good, bad = Weather(high=GOOD * PERIOD), Weather(high=BAD * PERIOD)
+    simulation = Simulation(seed, make_chain=ledger_chain(ledger_genesis(signers, PERIOD)), weather=good)
+    try:
+        return _run(simulation, simulation.add_nodes(signers, signers=signers), blocks, good, bad)
+    finally:
+        simulation.close()
+
+
+def _run(simulation: Simulation, machines: list[Machine], blocks: int, good: Weather, bad: Weather) -> SplitOutcome:
+    count, random = len(machines), simulation.random
+    simulation.start()
+    finalized, left = _watch(machines)
+    simulation.expect("all linked", lambda: simulation.linked(count - 1), _RELINK_LIMIT)
+    common = random.randint(1, 4 * count)
+    simulation.expect("common blocks", lambda: simulation.height(common), _RELINK_LIMIT)
+    simulation.set_weather(bad)
+    simulation.run_for(random.uniform(0, 4) * PERIOD)
+    base = max(machine.head.height for machine in machines)
+    simulation.partition(machines[: count // 2], machines[count // 2 :])
+    # a side fills half of the slots at best
+    limit = 4 * blocks * PERIOD + 60
+    simulation.expect("both sides seal", lambda: simulation.height(base + blocks), limit, every=PERIOD)
+    simulation.heal()
+    relink = simulation.expect("linked again", lambda: simulation.linked(count - 1), _RELINK_LIMIT)
+    simulation.run_for(random.uniform(0, 80) * PERIOD)
+    simulation.set_weather(good)
+    slots = _slots_until_one_head(simulation)
+    return SplitOutcome(
+        seed=int(simulation.seed),
+        signers=count,
+        slots=slots,
+        conflicts=_conflicts(simulation, machines, finalized),
+        left=max(left),
+        relink=relink,
+        height=max(machine.head.height for machine in machines),
+        event_log=simulation.event_log_hash,
+    )
+
+
+def _watch(machines: list[Machine]) -> tuple[list[HeaderInfo], list[int]]:
+    """Collect every block that any node ever finalizes, and how many blocks each change of a head took back."""
+    finalized: list[HeaderInfo] = []
+    left = [0]
+    for machine in machines:
+        assert machine.node is not None
+        machine.node.events.subscribe(FinalizedChanged, lambda event: finalized.append(event.header))
+        machine.node.events.subscribe(HeadChanged, lambda event: left.append(len(event.left)))
+    return finalized, left
+
+
+def _slots_until_one_head(simulation: Simulation) -> int | None:
+    """Compare heads at the end of slots, long enough to see that they stay equal."""
+    count = len(simulation.machines)
+    slot = ceil(simulation.clock.seconds() / PERIOD)
+    equal = []
+    for _ in range(6 * count):
+        slot += 1
+        simulation.clock.run_until(slot * PERIOD - _BEFORE_END)
+        equal.append(simulation.one_head())
+    if not equal[-1]:
+        return None
+    return len(equal) - next((index for index, same in enumerate(reversed(equal)) if not same), len(equal)) + 1
+
+
+def _conflicts(simulation: Simulation, machines: list[Machine], finalized: list[HeaderInfo]) -> int:
+    chain = machines[0].chain
+    stray: int = sum(simulation.wait(chain.hash_at(header.height)) != header.hash for header in finalized)
+    return stray + sum(machine.chain.conflict is not None for machine in machines)
