@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from chainp2p.net.endpoints import client_endpoint
@@ -102,6 +102,6 @@ class Dialer:
 
     def _not_connected(self, failure: "Failure", address: NodeAddress) -> None:
         self._attempts.pop(address.peer_id, None)
-        if not (isinstance(failure.value, CancelledError) and not self._running):
+        if self._running:
             self._failed(address, failure.getErrorMessage())
-        self.plan()
+            self.plan()

@@ -114,19 +114,17 @@ class Network(Service):
         self.handlers: Mapping[type[Any], Handler] = _collect(users)
         self.bulk = bulk_requests(codec)
         self.budget: ReceiveBudget[PeerProtocol] = ReceiveBudget(self._short_of_memory)
-        self.counters = {"unknown_tags": 0, "useless": 0, "refused_inbound": 0}
+        self.counters = {"unknown_tags": 0, "useless_faults": 0}
         self._key = key
         self._chain = chain
         self._settings = settings
         self._profile = profile
         self._store = store
         self._agent = agent.encode()[:AGENT_LIMIT].decode("utf-8", "ignore")
-        self._random = random
         self._ledger = EndLedger()
         self._removed: set[bytes] = set()
         self._allowed: frozenset[bytes] | None = None
         self._held = [parse_node(text) for text in (*settings.bootstrap_nodes, *settings.static_nodes)]
-        self._static = {parse_node(text).peer_id for text in settings.static_nodes}
         for text in settings.listen_addr:
             server_text(text)
         self._book = AddressBook(profile, random, key.peer_id)
@@ -170,7 +168,7 @@ class Network(Service):
                 continue
         for address in self._held:
             if address.peer_id not in self._removed:
-                self._book.hold(address, trusted=address.peer_id in self._static)
+                self._book.hold(address)
 
     def stop(self) -> "Deferred[None]":
         """Stop dialling and listening, say ``Disconnect(shutdown)`` to all, cut what is left after a second."""
@@ -253,12 +251,15 @@ class Network(Service):
                 link.close(Reason.REMOVED, "by the operator")
         return True
 
-    def allow(self, peer_ids: Collection[bytes]) -> None:
-        """Let only these keys connect from now on; links with others end."""
-        self._allowed = frozenset(peer_ids)
+    def allow(self, peer_ids: Collection[bytes] | None) -> None:
+        """Let only these keys connect from now on, links with others end; None: anyone."""
+        self._allowed = None if peer_ids is None else frozenset(peer_ids)
         for link in self._roster.live():
-            if link.peer_id and link.peer_id not in self._allowed:
+            if not self._is_allowed(link.peer_id):
                 link.close(Reason.NOT_ALLOWED, "not on the allow-list")
+
+    def _is_allowed(self, peer_id: bytes) -> bool:
+        return self._allowed is None or peer_id in self._allowed
 
     def learn(self, enr: Enr, source: Link) -> None:
         """Take a verified record that *source* told us."""
@@ -271,12 +272,14 @@ class Network(Service):
             self._dialer.plan()
 
     def _learn(self, enr: Enr, source_ip: str) -> bool:
-        if enr.genesis_prefix != self._chain.genesis_hash[:4] or enr.peer_id in self._removed:
+        if enr.genesis_prefix != self._chain.genesis_hash[:4]:
+            return False
+        if enr.peer_id in self._removed or not self._is_allowed(enr.peer_id):
             return False
         return self._book.learn(enr, source_ip)
 
     def relayable(self, now: float) -> list[Enr]:
-        """Return the records that may be told to others; *now* is Unix time in seconds."""
+        """Return the records that may be told to others; *now* by ``reactor.seconds()``."""
         return self._book.relayable(now)
 
     # -- what links ask (LinkHost)
@@ -314,7 +317,7 @@ class Network(Service):
             raise PeerFault(Reason.SHUTDOWN, penalty=Penalty.NONE)
         if peer_id in self._removed:
             raise PeerFault(Reason.REMOVED, "by the operator", Penalty.NONE)
-        if self._allowed is not None and peer_id not in self._allowed:
+        if not self._is_allowed(peer_id):
             raise PeerFault(Reason.NOT_ALLOWED, "not on the allow-list", Penalty.NONE)
         if self._book.ban_until(peer_id, self.reactor.seconds()) is not None:
             raise PeerFault(Reason.BANNED, "for an earlier fault", Penalty.NONE)
@@ -360,7 +363,7 @@ class Network(Service):
             self._reached(link)
 
     def _reached(self, link: PeerProtocol) -> None:
-        self._book.reached(link.peer_id, self.now())
+        self._book.reached(link.peer_id, self.reactor.seconds())
         known = self._book.get(link.peer_id)
         if known is not None and known.address.enr is not None:
             self._store.save_record(link.peer_id, known.address.enr.raw, self.now())
@@ -397,7 +400,7 @@ class Network(Service):
 
     def useless(self, link: PeerProtocol, reason: Reason, detail: str) -> None:
         """Count a small fault."""
-        self.counters["useless"] += 1
+        self.counters["useless_faults"] += 1
 
     def skipped(self, link: PeerProtocol, tag: int) -> None:
         """Count a message that is not known here."""

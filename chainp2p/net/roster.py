@@ -40,6 +40,7 @@ class Roster:
         self._enr_seq = enr_seq
         #: Everything from a proven id to the last byte, in order (a set would iterate differently in each process).
         self.open: dict[PeerProtocol, None] = {}
+        self._joined: set[PeerProtocol] = set()  #: what the users know
         self._current: dict[bytes, PeerProtocol] = {}
         self._absent: dict[bytes, PeerLeft] = {}
         self._replacements = Replacements()
@@ -70,6 +71,7 @@ class Roster:
         other = self._current.get(link.peer_id)
         if other is None:
             self._current[link.peer_id] = link
+        self._joined.add(link)
         for user in self._users:
             user.joined(link)
         if other is not None:
@@ -126,7 +128,8 @@ class Roster:
         grace = self._grace.pop(link, None)
         if grace is not None:
             grace.cancel()
-        if end.ready:
+        if link in self._joined:
+            self._joined.discard(link)
             for user in self._users:
                 user.left(link, end.reason)
         spare = [other for other in self.live() if other.peer_id == peer_id]

@@ -39,7 +39,7 @@ _INCOMPATIBLE = {Reason.WRONG_GENESIS, Reason.WRONG_VERSION, Reason.WRONG_SETTIN
 
 @define
 class Known:
-    """What is known of one peer's address; times in seconds on the caller's clock, but for *reached_at* (Unix time)."""
+    """What is known of one peer's address; times in seconds on the caller's clock."""
 
     address: NodeAddress
     held: bool = False  #: bootstrap, static or added: dialled for ever
@@ -135,7 +135,7 @@ class AddressBook:
         return True
 
     def reached(self, peer_id: bytes, now: float) -> None:
-        """A link to *peer_id* became ready at the address that the book holds; *now* is Unix time."""
+        """A link to *peer_id* became ready at the address that the book holds."""
         known = self._known.get(peer_id)
         if known is not None:
             known.failures = 0
@@ -220,7 +220,7 @@ class AddressBook:
         return min(times, default=None)
 
     def relayable(self, now: float) -> list[Enr]:
-        """Return the records that may be told to others: those reached within a day; *now* is Unix time."""
+        """Return the records that may be told to others: those reached within a day."""
         return [
             known.address.enr
             for known in self._known.values()
