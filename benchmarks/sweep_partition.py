@@ -2,7 +2,7 @@
 
     python benchmarks/sweep_partition.py --seeds 1000 --jobs 2
 
-Each seed is played with each number of signers; a failed one can be played again by its seed. Exit code 1 if one failed.
+Each seed is played with each number of signers, and one that failed can be played again. Exit code 1 if one failed.
 """
 
 import argparse
