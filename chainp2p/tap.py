@@ -1,6 +1,7 @@
 """The door for ``twistd chainp2p``: options, the service, exit codes, start lines and signals."""
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -239,10 +241,15 @@ class _Lifeline:
     def doRead(self) -> None:
         if not os.read(self._descriptor, 64):
             self._reactor.removeReader(self)
-            self._reactor.stop()
+            self._stop()
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor has stopped; the descriptor is the process's."""
+        # what epoll says of a pipe whose other end is closed; and of every reader when the reactor stops
+        self._stop()
+
+    def _stop(self) -> None:
+        with contextlib.suppress(ReactorNotRunning):
+            self._reactor.stop()
 
 
 def makeService(options: Options) -> IService:

@@ -25,7 +25,7 @@ DOORS = {
         "-c",
         "import sys; from twisted.application.twist._twist import Twist; sys.exit(Twist.main())",
     ],
-    "python -m twisted": [sys.executable, "-m", "twisted"],
+    "python -m twisted": [sys.executable, "-m", "twisted", "--log-format=text"],
 }
 #: Seconds for a process to come up on a machine that does much else.
 START_LIMIT = 60.0
