@@ -134,7 +134,7 @@ def _add_options() -> None:
         elif option.flag:
             setattr(Options, f"opt_{option.flag.replace('-', '_')}", _taker(option))
         if option.off:
-            setattr(Options, f"opt_{option.off.replace('-', '_')}", _switch(option, (), "do not listen there"))
+            setattr(Options, f"opt_{option.off.replace('-', '_')}", _switch(option, (), f"no {option.flag} port"))
 
 
 _add_options()

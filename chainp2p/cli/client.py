@@ -47,7 +47,8 @@ class NodeClient:
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             detail = error.read(300).decode("utf-8", "replace").strip()
-            raise RpcFailure(f"{self.url}: HTTP {error.code}: {detail or error.reason}") from None
+            hint = " (give --data-dir: its jwt.hex opens the port)" if error.code == 401 and not self._secret else ""
+            raise RpcFailure(f"{self.url}: HTTP {error.code}: {detail or error.reason}{hint}") from None
         except (OSError, ValueError) as error:
             raise RpcFailure(f"{self.url}: {getattr(error, 'reason', error)}") from None
         if "error" in answer:
