@@ -200,6 +200,8 @@ def _end(end: Any) -> dict[str, Any]:
         "detail": end.detail,
         "byUs": end.by_us,
         "inbound": not end.outbound,
+        "ready": end.ready,
+        "penalty": end.penalty.value,
     }
 
 

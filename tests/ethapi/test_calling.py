@@ -1,0 +1,170 @@
+"""Accounts, calls, fees, sending."""
+
+from twisted.internet.defer import succeed
+
+from chainp2p.ethapi.fees import DEFAULT_TIP, MAX_TIP, FeePoint, rewards_of, suggested_tip
+from chainp2p.ledger.genesis import DEV_GENESIS
+from tests.ethapi.common import ACCOUNTS, GWEI, EthHarness, transfer
+from tests.ledger.network import ETHER
+
+NOBODY = "0x" + "77" * 20
+
+
+class Accounts(EthHarness):
+    def test_balances_at_every_kind_of_block(self) -> None:
+        for nonce in range(3):
+            self.mine(transfer(3, nonce, value=ETHER))
+        hash = "0x" + self.get(self.ledger.hash_at(2)).hex()
+        whole = 1_000 * ETHER
+        for block, gained in (
+            ("latest", 3),
+            ("pending", 3),
+            ("earliest", 0),
+            ("finalized", 3),
+            ("safe", 3),
+            ("0x1", 1),
+            (1, 1),
+            (hash, 2),
+            ({"blockHash": hash}, 2),
+            ({"blockHash": hash, "requireCanonical": True}, 2),
+            ({"blockNumber": "0x1"}, 1),
+            (None, 3),
+        ):
+            self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], block), hex(whole + gained * ETHER), block)
+        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9]), hex(whole + 3 * ETHER))
+        self.assertEqual(self.call("eth_getBalance", NOBODY), "0x0")
+
+    def test_blocks_that_do_not_exist(self) -> None:
+        self.assertEqual(self.refused("eth_getBalance", NOBODY, "0x63"), (-32000, "header not found"))
+        unknown = "0x" + "ee" * 32
+        self.assertEqual(self.refused("eth_getBalance", NOBODY, unknown), (-32000, "header for hash not found"))
+        self.assertEqual(self.refused("eth_getBalance", NOBODY, {"blockHash": unknown})[0], -32000)
+        self.assertEqual(self.refused("eth_getBalance", "0x12")[0], -32602)
+        self.assertEqual(self.refused("eth_getBalance"), (-32602, "missing value for required argument 0"))
+
+    def test_a_state_that_is_not_kept(self) -> None:
+        self.mine()
+        self.mine()
+        self.ledger.reader.state = lambda hash: succeed(None)  # type: ignore[method-assign]
+        code, text = self.refused("eth_getBalance", ACCOUNTS[1], "0x1")
+        self.assertEqual(code, -32000)
+        self.assertTrue(text.startswith("missing trie node"))
+        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[1], "0x2"), hex(1_000 * ETHER))
+
+    def test_recent_states_are_kept(self) -> None:
+        self.mine(transfer(3, 0, value=ETHER))
+        for _ in range(127):
+            self.mine()
+        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], "0x0"), hex(1_000 * ETHER))
+        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], "0x1"), hex(1_001 * ETHER))
+
+    def test_nonces(self) -> None:
+        self.mine(transfer(3, 0))
+        self.get(self.ledger.admit(transfer(3, 1), True))
+        self.assertEqual(self.call("eth_getTransactionCount", ACCOUNTS[3], "latest"), "0x1")
+        self.assertEqual(self.call("eth_getTransactionCount", ACCOUNTS[3], "pending"), "0x2")
+        self.assertEqual(self.call("eth_getTransactionCount", ACCOUNTS[3], "earliest"), "0x0")
+        self.assertEqual(self.call("eth_getTransactionCount", NOBODY, "pending"), "0x0")
+
+    def test_code_and_storage(self) -> None:
+        self.assertEqual(self.call("eth_getCode", ACCOUNTS[3], "latest"), "0x")
+        self.assertEqual(self.call("eth_getStorageAt", ACCOUNTS[3], "0x0", "latest"), "0x" + "00" * 32)
+        self.assertEqual(self.call("eth_chainId"), "0x7")
+        self.assertEqual(self.call("eth_accounts"), [])
+
+
+class Calls(EthHarness):
+    def test_calls(self) -> None:
+        self.assertEqual(self.call("eth_call", {"to": NOBODY, "data": "0x12345678"}, "latest"), "0x")
+        self.assertEqual(self.call("eth_call", {"to": NOBODY}), "0x")
+        self.assertEqual(self.call("eth_call", {"to": NOBODY, "extra": 1}, "latest", {}, {}), "0x")
+        code, text = self.refused("eth_call", {"data": "0x00"}, "latest")
+        self.assertEqual(code, -32000)
+        self.assertIn("contract creation", text)
+
+    def test_estimates(self) -> None:
+        plain = {"from": ACCOUNTS[1], "to": NOBODY, "value": "0x1"}
+        self.assertEqual(self.call("eth_estimateGas", plain), hex(21_000))
+        self.assertEqual(self.call("eth_estimateGas", {**plain, "data": "0x0011"}, "latest"), hex(21_020))
+        poor = {"from": NOBODY, "to": ACCOUNTS[1], "value": "0x1"}
+        self.assertEqual(self.refused("eth_estimateGas", poor), (-32000, "insufficient funds for transfer"))
+        self.assertIn("gas required exceeds allowance", self.refused("eth_estimateGas", {**plain, "gas": "0x1"})[1])
+
+
+class Sending(EthHarness):
+    def send(self, raw: bytes) -> tuple[int, str]:
+        return self.refused("eth_sendRawTransaction", "0x" + raw.hex())
+
+    def test_geths_texts(self) -> None:
+        raw = transfer(3, 0)
+        self.assertEqual(len(self.call("eth_sendRawTransaction", "0x" + raw.hex())), 66)
+        self.assertEqual(self.send(raw), (-32000, "already known"))
+        self.assertEqual(self.send(transfer(3, 0, value=2)), (-32000, "replacement transaction underpriced"))
+        self.mine()
+        self.assertEqual(self.send(transfer(3, 0, value=2)), (-32000, "nonce too low: next nonce 1, tx nonce 0"))
+        code, text = self.send(transfer(3, 1, value=10**6 * ETHER))
+        self.assertEqual(code, -32000)
+        self.assertTrue(text.startswith("insufficient funds for gas * price + value"))
+        self.assertTrue(self.send(transfer(3, 1, gas=20_000))[1].startswith("intrinsic gas too low"))
+        self.assertEqual(self.send(b""), (-32000, "typed transaction too short"))
+        self.assertEqual(self.send(b"\x7f")[1], "transaction type not supported")
+        self.assertEqual(self.refused("eth_sendRawTransaction", "0xabc")[0], -32602)
+
+
+class Fees(EthHarness):
+    def test_prices(self) -> None:
+        self.assertEqual(self.call("eth_maxPriorityFeePerGas"), hex(DEFAULT_TIP))
+        self.assertEqual(self.call("eth_gasPrice"), hex(self.ledger.pool.base_fee + DEFAULT_TIP))
+        self.mine(transfer(3, 0, max_priority_fee=5 * 10**8))
+        self.assertEqual(self.call("eth_maxPriorityFeePerGas"), hex(5 * 10**8))
+
+    def test_a_suggestion_is_bounded(self) -> None:
+        header = DEV_GENESIS.header
+        self.assertEqual(suggested_tip([FeePoint(header, ((0, 1),))]), 1)
+        self.assertEqual(suggested_tip([FeePoint(header, ((10**15, 1),))]), MAX_TIP)
+        tips = FeePoint(header, tuple((tip, 1) for tip in range(1, 102)))
+        self.assertEqual(suggested_tip([tips]), 61)
+
+    def test_history(self) -> None:
+        for nonce in range(3):
+            self.mine(transfer(3, nonce, max_priority_fee=(nonce + 1) * 10**8))
+        history = self.call("eth_feeHistory", "0x2", "latest", [0, 50, 100])
+        self.assertEqual(history["oldestBlock"], "0x2")
+        self.assertEqual(history["gasUsedRatio"], [21_000 / 30_000_000] * 2)
+        self.assertEqual(history["reward"], [[hex(2 * 10**8)] * 3, [hex(3 * 10**8)] * 3])
+        base_fees = [int(fee, 16) for fee in history["baseFeePerGas"]]
+        headers = [self.call("eth_getHeaderByNumber", hex(number)) for number in (2, 3)]
+        self.assertEqual(base_fees[:2], [int(header["baseFeePerGas"], 16) for header in headers])
+        self.assertEqual(base_fees[2], self.ledger.pool.base_fee)
+        self.assertNotIn("reward", self.call("eth_feeHistory", 2, "0x1"))
+
+    def test_a_history_that_ends_earlier(self) -> None:
+        for _ in range(4):
+            self.mine()
+        history = self.call("eth_feeHistory", "0x400", "0x2", [10])
+        self.assertEqual((history["oldestBlock"], len(history["baseFeePerGas"])), ("0x0", 4))
+        self.assertEqual(history["reward"], [["0x0"]] * 3)
+        following = self.call("eth_getHeaderByNumber", "0x3")["baseFeePerGas"]
+        self.assertEqual(history["baseFeePerGas"][-1], following)
+        self.assertEqual(self.call("eth_feeHistory", "0x0", "latest"), {"oldestBlock": "0x0", "gasUsedRatio": []})
+        self.assertIn("beyond head", self.refused("eth_feeHistory", "0x1", "0x63")[1])
+
+    def test_rewards_by_share_of_gas(self) -> None:
+        self.mine(*(transfer(key, 0, max_priority_fee=key * 10**8) for key in range(1, 5)))
+        rewards = self.call("eth_feeHistory", 1, "latest", [0, 24, 26, 60, 100])["reward"][0]
+        self.assertEqual([int(reward, 16) // 10**8 for reward in rewards], [1, 1, 2, 3, 4])
+        self.assertEqual(rewards_of(FeePoint(DEV_GENESIS.header, ()), [1.0]), ["0x0"])
+        self.assertEqual(GWEI, DEFAULT_TIP)
+
+
+class Logs(EthHarness):
+    def test_there_are_none(self) -> None:
+        self.mine()
+        head = "0x" + self.ledger.head.hash.hex()
+        for query in ({}, {"fromBlock": "0x0", "toBlock": "latest"}, {"blockHash": head}, {"fromBlock": "earliest"}):
+            self.assertEqual(self.call("eth_getLogs", query), [])
+        self.assertEqual(self.call("eth_getLogs"), [])
+        unknown = {"blockHash": "0x" + "ee" * 32}
+        self.assertEqual(self.refused("eth_getLogs", unknown)[0], -32000)
+        backwards = {"fromBlock": "0x1", "toBlock": "0x0"}
+        self.assertEqual(self.refused("eth_getLogs", backwards), (-32602, "invalid block range params"))

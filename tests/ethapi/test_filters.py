@@ -1,0 +1,144 @@
+"""Filters that are polled, subscriptions that are pushed, and the pool's namespace."""
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from chainp2p.chain.interfaces import HeaderAdded
+from chainp2p.ethapi.filters import MAX_FILTERS, MAX_ITEMS, FilterKind, Filters
+from chainp2p.ethapi.render import checksummed
+from chainp2p.namespaces import RpcError
+from chainp2p.primitives.keccak import keccak256
+from tests.ethapi.common import ACCOUNTS, EthHarness, transfer
+
+
+class Bounds(SynchronousTestCase):
+    def test_memory_is_bounded(self) -> None:
+        filters = Filters(b"x")
+        first = filters.add(FilterKind.BLOCKS)
+        second = filters.add(FilterKind.BLOCKS)
+        filters.changes(first)
+        for _ in range(MAX_FILTERS - 1):
+            filters.add(FilterKind.TRANSACTIONS)
+        self.assertEqual(len(filters), MAX_FILTERS)
+        self.assertRaises(RpcError, filters.changes, second)
+        for index in range(MAX_ITEMS + 5):
+            filters.happened(FilterKind.BLOCKS, str(index))
+        self.assertEqual(filters.changes(first)[0], "5")
+        self.assertNotEqual(Filters(b"y").add(FilterKind.BLOCKS), Filters(b"x").add(FilterKind.BLOCKS))
+
+
+class Polling(EthHarness):
+    def test_each_filter_gets_its_own(self) -> None:
+        blocks, transactions = self.call("eth_newBlockFilter"), self.call("eth_newPendingTransactionFilter")
+        logs = self.call("eth_newFilter", {"fromBlock": "0x0"})
+        raw = transfer(3, 0)
+        self.mine(raw)
+        self.assertEqual(self.call("eth_getFilterChanges", blocks), ["0x" + self.ledger.head.hash.hex()])
+        self.assertEqual(self.call("eth_getFilterChanges", blocks), [])
+        self.assertEqual(self.call("eth_getFilterChanges", transactions), ["0x" + keccak256(raw).hex()])
+        self.assertEqual(self.call("eth_getFilterChanges", logs), [])
+        self.assertEqual(self.call("eth_getFilterLogs", logs), [])
+        self.assertEqual(self.refused("eth_getFilterLogs", blocks), (-32000, "filter not found"))
+        self.assertTrue(self.call("eth_uninstallFilter", blocks))
+        self.assertFalse(self.call("eth_uninstallFilter", blocks))
+        self.assertEqual(self.refused("eth_getFilterChanges", blocks), (-32000, "filter not found"))
+
+
+class Pushing(EthHarness):
+    def test_new_heads(self) -> None:
+        events, close = self.subscribe("newHeads")
+        self.mine(transfer(3, 0))
+        self.mine()
+        self.assertEqual(events, [self.call("eth_getHeaderByNumber", number) for number in ("0x1", "0x2")])
+        close()
+        self.mine()
+        self.assertEqual(len(events), 2)
+
+    def test_heads_stay_in_order_when_reading_takes_long(self) -> None:
+        events, close = self.subscribe("newHeads")
+        reader, waiting = self.ledger.reader.header, []
+
+        def slow(hash: bytes) -> "Deferred[Any]":
+            done: Deferred[Any] = Deferred()
+            waiting.append((done, hash))
+            return done
+
+        self.ledger.reader.header = slow  # type: ignore[method-assign]
+        for _ in range(3):
+            self.mine()
+        self.assertEqual((events, len(waiting)), ([], 1))
+        while waiting:
+            done, hash = waiting.pop()
+            done.callback(self.get(reader(hash)))
+            if len(events) == 2:
+                close()
+        self.assertEqual([one["number"] for one in events], ["0x1", "0x2"])
+
+    def test_a_failure_to_read_is_logged_and_does_not_stop_it(self) -> None:
+        events, close = self.subscribe("newHeads")
+        reader = self.ledger.reader.header
+
+        def fail(hash: bytes) -> Any:
+            raise KeyError("ours")
+
+        self.ledger.reader.header = fail  # type: ignore[method-assign]
+        self.mine()
+        self.ledger.reader.header = reader  # type: ignore[method-assign]
+        self.mine()
+        self.assertEqual([one["number"] for one in events], ["0x2"])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        close()
+
+    def test_pending_transactions(self) -> None:
+        hashes, close_hashes = self.subscribe("newPendingTransactions")
+        also, _ = self.subscribe("newPendingTransactions", False)
+        full, _ = self.subscribe("newPendingTransactions", True)
+        raw = transfer(3, 0)
+        self.get(self.ledger.admit(raw, True))
+        expected = "0x" + keccak256(raw).hex()
+        self.assertEqual((hashes, also, [one["hash"] for one in full]), ([expected], [expected], [expected]))
+        self.assertEqual(full[0]["from"], ACCOUNTS[3])
+        close_hashes()
+        self.get(self.ledger.admit(transfer(3, 1), True))
+        self.assertEqual((len(hashes), len(also)), (1, 2))
+
+    def test_logs_say_nothing(self) -> None:
+        for params in (["logs"], ["logs", {"topics": []}]):
+            events, close = self.subscribe(*params)
+            self.mine()
+            close()
+            self.assertEqual(events, [])
+
+    def test_syncing(self) -> None:
+        events, close = self.subscribe("syncing")
+        self.assertFalse(self.call("eth_syncing"))
+        ahead = evolve(self.ledger.head, height=20)
+        self.ledger.best_header = ahead
+        for _ in range(2):
+            self.ledger.events.publish(HeaderAdded(ahead))
+        self.assertEqual(self.call("eth_syncing")["highestBlock"], "0x14")
+        self.mine()
+        self.assertEqual([event if event is False else event["syncing"] for event in events], [True, False])
+        close()
+
+
+class PoolTests(EthHarness):
+    def test_what_waits(self) -> None:
+        for nonce in (0, 1, 5):
+            self.get(self.ledger.admit(transfer(3, nonce), True))
+        self.get(self.ledger.admit(transfer(4, 7), True))
+        self.assertEqual(self.call("txpool_status"), {"pending": "0x2", "queued": "0x2"})
+        three, four = (checksummed(bytes.fromhex(ACCOUNTS[index][2:])) for index in (3, 4))
+        content = self.call("txpool_content")
+        self.assertEqual({key: list(value) for key, value in content["pending"].items()}, {three: ["0", "1"]})
+        self.assertEqual({key: list(value) for key, value in content["queued"].items()}, {three: ["5"], four: ["7"]})
+        self.assertEqual(content["pending"][three]["0"]["from"], ACCOUNTS[3])
+        self.assertEqual(self.call("txpool_contentFrom", ACCOUNTS[3])["queued"], content["queued"][three])
+        self.assertEqual(self.call("txpool_contentFrom", ACCOUNTS[5]), {"pending": {}, "queued": {}})
+        line = self.call("txpool_inspect")["queued"][four]["7"]
+        nine = checksummed(bytes.fromhex(ACCOUNTS[9][2:]))
+        self.assertEqual(line, f"{nine}: 1 wei + 21000 gas × 2000000000 wei")
+        self.assertEqual(nine, "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720")
