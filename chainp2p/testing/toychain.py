@@ -240,8 +240,8 @@ class ToyChain:
 
     # headers
 
-    def _read(self, raws: Sequence[bytes]) -> list[tuple[HeaderInfo, bytes]]:
-        """Check consecutive headers; HeadersRejected carries the good ones before the first bad one in *read*."""
+    def _read(self, raws: Sequence[bytes]) -> tuple[list[tuple[HeaderInfo, bytes]], HeadersRejected | None]:
+        """Check consecutive headers; return those before the first bad one, and what is wrong with that."""
         read: list[tuple[HeaderInfo, bytes]] = []
         fresh: dict[bytes, HeaderInfo] = {}
         for index, raw in enumerate(raws):
@@ -249,30 +249,27 @@ class ToyChain:
             hash = self.block_hash(raw)
             known = self._tree.get(header.parent)
             parent = fresh.get(header.parent) or (known.info if known is not None else None)
-            problem: HeadersRejected | None = None
             if parent is None:
-                problem = HeadersRejected(index, "parent missing", parent_missing=True)
-            elif header.height != parent.height + 1 or not header.weight or len(raw) != _HEADER.size:
-                problem = HeadersRejected(index, "bad header")
-            elif known is not None and known.bad:
-                problem = HeadersRejected(index, "descends from a bad block", condemned=True)
-            elif header.time > self._now() * 1000:
-                problem = HeadersRejected(index, "too early", when=header.time / 1000)
-            if problem is not None or parent is None:
-                raise _Rejected(problem, read)
+                return read, HeadersRejected(index, "parent missing", parent_missing=True)
+            if header.height != parent.height + 1 or not header.weight or len(raw) != _HEADER.size:
+                return read, HeadersRejected(index, "bad header")
+            if known is not None and known.bad:
+                return read, HeadersRejected(index, "descends from a bad block", condemned=True)
+            if header.time > self._now() * 1000:
+                return read, HeadersRejected(index, "too early", when=header.time / 1000)
             rank = int.from_bytes(parent.rank, "big") + header.weight
             fresh[hash] = HeaderInfo(hash, parent.hash, header.height, rank.to_bytes(32, "big"))
             read.append((fresh[hash], raw))
-        return read
+        return read, None
 
     def check_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
         return Deferred.fromCoroutine(self._attempt(lambda: self._check(raws)))
 
     def _check(self, raws: Sequence[bytes]) -> list[HeaderInfo]:
-        try:
-            infos = [info for info, _ in self._read(raws)]
-        except _Rejected as rejected:
-            raise rejected.problem from None
+        read, problem = self._read(raws)
+        if problem is not None:
+            raise problem
+        infos = [info for info, _ in read]
         first = self._tree.get(infos[0].parent) if infos else None
         if first is not None and not first.live and self.conflict is None and better(infos[-1], self.best_header):
             self.conflict = FinalityConflict(self.finalized, infos[-1], ())
@@ -283,19 +280,14 @@ class ToyChain:
         return Deferred.fromCoroutine(self._attempt(lambda: self._add(raws)))
 
     def _add(self, raws: Sequence[bytes]) -> list[HeaderInfo]:
-        try:
-            read = self._read(raws)
-        except _Rejected as rejected:
-            self._keep(rejected.read)
-            raise rejected.problem from None
-        self._keep(read)
-        return [info for info, _ in read]
-
-    def _keep(self, read: Sequence[tuple[HeaderInfo, bytes]]) -> None:
+        read, problem = self._read(raws)
         for info, raw in read:
             if self._tree.get(info.hash) is None:
                 self._tree.add(info, raw)
                 self.events.publish(HeaderAdded(info))
+        if problem is not None:
+            raise problem
+        return [info for info, _ in read]
 
     # blocks
 
@@ -399,10 +391,3 @@ class ToyChain:
         """Take a transaction out of the pool."""
         del self._pool[hash]
         self.events.publish(TransactionDropped(hash, reason))
-
-
-class _Rejected(Exception):
-    def __init__(self, problem: Any, read: list[tuple[HeaderInfo, bytes]]) -> None:
-        super().__init__()
-        self.problem = problem
-        self.read = read
