@@ -167,10 +167,11 @@ class HeaderTree(Generic[D]):
 
     def descends(self, node: Node[D], ancestor: Node[D]) -> bool:
         """Whether *node* is *ancestor* or descends from it."""
+        height, path = ancestor.info.height, self._path
         step: Node[D] | None = node
-        if self.on_path(node):
-            return self.on_path(ancestor) and ancestor.info.height <= node.info.height
-        while step is not None and step.info.height > ancestor.info.height:
+        while step is not None and step.info.height > height:
+            if path.get(step.info.height) is step:
+                return path.get(height) is ancestor
             step = step.parent
         return step is ancestor
 

@@ -49,11 +49,13 @@ class SealWatch:
         found: list[Evidence] = []
         kept = []
         for tip in tips:
-            if self._tree.descends(node, tip):
+            declared = tip.data.slot <= node.data.base  # it says itself that this one may be no ancestor
+            if not declared and self._tree.descends(node, tip):
                 continue
             if tip.info.height >= self._tree.floor:
                 kept.append(tip)
-            found += self._compare(node, tip)
+            if not declared:
+                found += self._compare(node, tip)
         kept.append(node)
         self._tips[signer] = kept[-TIPS_MAX:]
         return found

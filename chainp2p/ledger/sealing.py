@@ -59,12 +59,19 @@ class SealRecord:
         rows = connection.execute("SELECT hash, slot FROM seals WHERE signer=?", (signer,))
         self._entries: dict[bytes, int] = dict(rows)
         self._gone: set[bytes] = set()
+        self._last: tuple[int, bytes, int] | None = None
 
     def __contains__(self, hash: bytes) -> bool:
         return hash in self._entries
 
     def base(self, is_ancestor: Callable[[bytes], bool]) -> int:
-        """The base of a new block; *is_ancestor* answers for the block it will stand on and everything below."""
+        """The base of a new block; *is_ancestor* answers for the block it will stand on and everything below.
+
+        Where the last seal of this run is an ancestor, all that its own base passes over are ancestors too.
+        """
+        if self._last is not None:
+            slot, hash, base = self._last
+            return max(base, self.floor) if is_ancestor(hash) else slot
         others = (slot for hash, slot in self._entries.items() if slot > self.floor and not is_ancestor(hash))
         return max(others, default=self.floor)
 
@@ -75,11 +82,13 @@ class SealRecord:
     def store(self, slot: int, hash: bytes, base: int) -> None:
         """Note a seal; it is on the disk when this returns."""
         self._write([(slot, hash, base)])
+        self._last = (slot, hash, base)
 
     def join(self, found: Iterable[tuple[int, bytes, int]]) -> bool:
         """Note own seals, (slot, hash, base), that were found on known headers; tell whether any was new."""
         fresh = [entry for entry in found if self.floor < entry[0] <= _SLOT_MAX and entry[1] not in self._entries]
         if fresh:
+            self._last = None  # its base knows nothing of these
             self._write(fresh)
         return bool(fresh)
 

@@ -42,10 +42,46 @@ class RecordTests(SynchronousTestCase):
         for slot in (3, 5, 9):
             record.store(slot, h(slot), 0)
         self.assertEqual(record.base(lambda hash: True), 0)
+        record = self.again()
+        self.assertEqual(record.base(lambda hash: True), 0)
         self.assertEqual(record.base(lambda hash: hash != h(5)), 5)
         self.assertEqual(record.base(lambda hash: False), 9)
         self.assertIn(h(5), record)
         self.assertEqual(self.again().base(lambda hash: hash != h(5)), 5)
+
+    def test_base_is_the_same_as_by_looking_at_all(self) -> None:
+        for seed in range(60):
+            chance = random.Random(seed)
+            record = self.open()
+            parents: dict[bytes, bytes] = {}
+            tips, sealed, floor = [h(0)], [], 0
+
+            def below(tip: bytes, parents: dict[bytes, bytes] = parents) -> list[bytes]:
+                chain = [tip]
+                while chain[-1] in parents:
+                    chain.append(parents[chain[-1]])
+                return chain
+
+            for slot in range(1, 30):
+                parent = tips[-1] if chance.random() < 0.7 else chance.choice(tips)
+                hash = h(slot)
+                if chance.random() < 0.5:
+                    parents[hash] = parent
+                    tips.append(hash)
+                    continue
+                chain = below(parent)
+                expected = max([floor, *(int.from_bytes(one, "big") for one in sealed if one not in chain)])
+                self.assertEqual(record.base(chain.__contains__), expected, f"seed {seed}")
+                parents[hash] = parent
+                tips.append(hash)
+                sealed.append(hash)
+                if chance.random() < 0.2:
+                    record.join([(slot, hash, 0)])
+                else:
+                    record.store(slot, hash, expected)
+                if chance.random() < 0.1:
+                    record.fold_all()
+                    floor = slot
 
     def test_never_twice_in_a_slot_nor_below_the_head_nor_at_its_base(self) -> None:
         record = self.open()
