@@ -124,6 +124,7 @@ class ToyChain:
         self._chain = [self._head]
         self._bodies = {info.hash: GENESIS}
         self._pool: dict[bytes, bytes] = {}
+        self._included: set[bytes] = set()
         self.conflict: FinalityConflict | None = None
 
     def _answer(self, value: T) -> "Deferred[T]":
@@ -348,6 +349,7 @@ class ToyChain:
         change = HeadChanged(self._head.info, tuple(node.info for node in left), tuple(node.info for node in entered))
         included = dict(item for node in entered for item in self.split(self._bodies[node.info.hash])[1])
         back = dict(item for node in left for item in self.split(self._bodies[node.info.hash])[1])
+        self._included = (self._included - set(back)) | set(included)
         dropped = [hash for hash in included if self._pool.pop(hash, None) is not None]
         if self._finality is not None:
             final = self._chain[max(self.finalized.height, len(self._chain) - 1 - self._finality)]
@@ -380,6 +382,8 @@ class ToyChain:
         hash = self.transaction_hash(raw)
         if hash in self._pool:
             return AdmissionResult(Admission.KNOWN, hash)
+        if hash in self._included:
+            return AdmissionResult(Admission.IGNORED, hash, "included")
         for prefix, outcome in ((IGNORED, Admission.IGNORED), (REJECTED, Admission.REJECTED)):
             if raw.startswith(prefix):
                 return AdmissionResult(outcome, hash, outcome.value)

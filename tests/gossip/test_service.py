@@ -270,6 +270,50 @@ class OfTransactions(Base):
         self.assertEqual(len(two.chain.transaction_hashes()), 1)
 
 
+class Schedules(Base):
+    """Links that come, go and stall, blocks and transactions everywhere: in the end one head and one pool."""
+
+    def test_random_schedules(self) -> None:
+        for seed in range(6):
+            for delay in (0.0, 0.03):
+                self.net = Net(latency=(0.0, 0.01, 0.1)[seed % 3])
+                self.clock = self.net.clock
+                self.schedule(random.Random(seed), f"{seed} {delay}", delay)
+        self.nodes.clear()
+
+    def schedule(self, chance: random.Random, name: str, delay: float) -> None:
+        fields: dict[str, Any] = {"reactor": self.clock, "delay": delay} if delay else {}
+        nodes = [self.node(f"{name} {n}", **fields) for n in range(4)]
+        for _ in range(80):
+            one, other = chance.sample(nodes, 2)
+            match chance.randrange(8):
+                case 0 if all(link.other.host is not other for link in one.links):
+                    connect(one, other)
+                case 1 if one.links:
+                    chance.choice(one.links).close()
+                case 2 if one.links:
+                    link = chance.choice(one.links)
+                    link.stalled = not link.stalled
+                case 3 | 4:
+                    one.admit(b"%d" % chance.randrange(10**9))
+                case _:
+                    one.chain.produce(salt=nodes.index(one), weight=chance.randrange(1, 4))
+            self.clock.run_for(chance.random() * 0.6)
+        for node in nodes:
+            for link in tuple(node.links):
+                link.close()
+        for one, other in zip(nodes, nodes[1:], strict=False):
+            connect(one, other)
+        self.clock.run_while(lambda: len({node.chain.head.hash for node in nodes}) > 1, 30.0)
+        self.assertEqual(len({node.chain.head.hash for node in nodes}), 1, name)
+        self.clock.run_for(5.0)
+        self.assertEqual(len({tuple(sorted(node.chain.transaction_hashes())) for node in nodes}), 1, name)
+        self.assertEqual([node.faults for node in nodes], [[]] * 4, name)
+        for node in nodes:
+            node.gossip.stop()
+            node.sync.stop()
+
+
 class OfBlocks(Base):
     def test_pushed_to_a_few_and_announced_to_the_rest(self) -> None:
         nodes = self.full_mesh(12)
