@@ -175,6 +175,19 @@ class HeaderTree(Generic[D]):
             step = step.parent
         return step is ancestor
 
+    def fork(self, one: Node[D], other: Node[D]) -> Node[D] | None:
+        """The highest common ancestor, if it is in memory."""
+        first: Node[D] | None = one
+        second: Node[D] | None = other
+        while first is not second:
+            if first is None or second is None:
+                return None
+            if first.info.height >= second.info.height:
+                first = first.parent
+            else:
+                second = second.parent
+        return first
+
     def route(self, start: Node[D], end: Node[D]) -> tuple[list[Node[D]], list[Node[D]]]:
         """What to undo (newest first) and to connect (oldest first) to get from *start* to *end*.
 

@@ -63,8 +63,9 @@ class SealWatch:
     def _compare(self, node: Node[Entry], tip: Node[Entry]) -> list[Evidence]:
         new = node.data
         found = []
+        fork = self._tree.fork(tip, node)
         step: Node[Entry] | None = tip
-        while step is not None and step.data.slot > new.base and not self._tree.descends(node, step):
+        while step is not None and step is not fork and step.data.slot > new.base:
             old = step.data
             if old.signer == new.signer:
                 if old.slot <= new.slot:

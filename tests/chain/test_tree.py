@@ -112,6 +112,7 @@ class TreeTests(SynchronousTestCase):
             common = next(step for step in one.chain() if step in other.chain())
             up = one.chain()
             down = other.chain()
+            self.assertEqual(tree.fork(first, second).info, common.info)
             self.assertEqual([node.info for node in left], [step.info for step in up[: up.index(common)]])
             self.assertEqual([node.info for node in entered], [step.info for step in down[: down.index(common)]][::-1])
             missing = [node.info for node in tree.missing(first, 3)]
@@ -153,6 +154,7 @@ class TreeTests(SynchronousTestCase):
         self.assertFalse(node.live or child.live or node.ready or child.ready)
         self.assertEqual(tree.best.info, infos[-1])
         self.assertRaises(LookupError, tree.route, tree.best, child)
+        self.assertIsNone(tree.fork(tree.best, child))
         self.assertFalse(tree.descends(child, tree.best))
         self.assertEqual(tree.missing(child, 5), [])
 
