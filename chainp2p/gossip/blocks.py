@@ -41,6 +41,8 @@ PUSHED_LEAST = 3
 LIMITS = FetchLimits(announced=64, in_flight=8, ids=1, bytes=1, seconds=5.0)
 #: Blocks of one peer being checked at a time; more are left to sync.
 CHECKED_PER_PEER = 16
+#: Announcements of one peer being looked up at a time; more are dropped, the newest blocks come again. Messages.
+LOOKED_UP_PER_PEER = 16
 #: Ids remembered of each peer, and of what was judged or relayed here.
 KNOWN_PER_PEER, REMEMBERED = 1_024, 4_096
 #: Blocks relayed at one height: an honest network has one or two, a producer gone wrong can make any number.
@@ -53,6 +55,7 @@ HEAD_DELAY = 0.02
 class _Peer:
     known: RollingSeen = field(factory=lambda: RollingSeen(KNOWN_PER_PEER))
     checking: int = 0
+    looking: int = 0
 
 
 class BlockRelay:
@@ -243,14 +246,15 @@ class BlockRelay:
         peer = self._peers.get(link)
         if peer is not None and message.blocks:
             peer.known.update(hash for hash, _ in message.blocks)
-            self._tasks.spawn(self._look_at(link, message.blocks))
+            if peer.looking < LOOKED_UP_PER_PEER:
+                self._tasks.spawn(self._look_at(link, peer, message.blocks))
 
-    async def _look_at(self, link: Link, blocks: Sequence[tuple[bytes, int]]) -> None:
-        unknown = []
-        for hash, height in blocks:
-            fresh = hash not in self._judged and hash not in self._checking
-            if fresh and height > self._chain.finalized.height and await self._chain.locate(hash) is None:
-                unknown.append((hash, height))
+    async def _look_at(self, link: Link, peer: _Peer, blocks: Sequence[tuple[bytes, int]]) -> None:
+        peer.looking += 1
+        try:
+            unknown = await self._unknown(blocks)
+        finally:
+            peer.looking -= 1
         if not unknown or link not in self._peers:
             return
         hash, height = max(unknown, key=lambda block: block[1])
@@ -259,6 +263,14 @@ class BlockRelay:
         elif hash not in self._checking:
             self._fetches.announced(link, hash, 1)
             self._pump()
+
+    async def _unknown(self, blocks: Sequence[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
+        unknown = []
+        for hash, height in blocks:
+            fresh = hash not in self._judged and hash not in self._checking
+            if fresh and height > self._chain.finalized.height and await self._chain.locate(hash) is None:
+                unknown.append((hash, height))
+        return unknown
 
     def _pump(self) -> None:
         for link, (hash,) in self._fetches.next(self._reactor.seconds()):

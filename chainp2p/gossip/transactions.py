@@ -38,8 +38,12 @@ NO_TRANSACTIONS = 1
 PUSH_BYTES = 4 * 1024
 #: Announcements in one message, and waiting for one peer (wire design, tag 18).
 ANNOUNCED_MAX = 5_000
+#: A transaction is at most 128 KiB (wire design, tag 5).
+TRANSACTION_MAX = 128 * 1024
 #: Ids in one ``Mempool``, and bytes in one ``Transactions`` (wire design, tags 7 and 20).
 MEMPOOL_MAX, SERVED_BYTES = 50_000, 1024 * 1024
+#: An answer longer than this may have been cut for its length: what is not in it is asked for again. Bytes.
+CUT_BYTES = SERVED_BYTES - TRANSACTION_MAX
 #: Fetching: see :class:`FetchTracker`; the numbers are the chain design's ("Gossip").
 LIMITS = FetchLimits(announced=ANNOUNCED_MAX, in_flight=100, ids=256, bytes=128 * 1024, seconds=5.0)
 #: A peer that keeps pushing faster than we check has the rest dropped: they come by announcement. Transactions.
@@ -234,6 +238,7 @@ class TransactionRelay:
 
     async def _fetch(self, link: Link, hashes: Sequence[bytes]) -> None:
         sizes = {hash: self._fetches.size(link, hash) for hash in hashes}
+        received = 0
         try:
             reply = await link.request(GetTransactions(tuple(hashes)), LIMITS.seconds)
             for raw in reply.transactions if isinstance(reply, Transactions) else ():
@@ -243,11 +248,15 @@ class TransactionRelay:
                     return
                 if sizes.pop(hash) not in (len(raw), 0, None):
                     link.fault(Reason.MISBEHAVED, "a transaction of another size than announced", Penalty.USELESS)
+                received += len(raw)
                 await self._admit(link, raw, hash)
         except (PeerGone, RequestTimedOut, RequestRefused):
             pass
         finally:
             self._fetches.failed(link, hashes)
+            if received > CUT_BYTES:
+                for hash in sizes:
+                    self._fetches.announced(link, hash, 0)
             self._pump()
 
     def _new_transaction(self, link: Link, message: NewTransaction) -> None:

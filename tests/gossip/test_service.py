@@ -126,6 +126,16 @@ class OfTransactions(Base):
         self.clock.run_for(0.1)
         self.assertEqual(self.failureResultOf(again, RequestRefused).value.reason, RefusalReason.TOO_OFTEN)
 
+    def test_a_pool_of_large_ones_takes_several_answers(self) -> None:
+        one, two, other = self.node("one"), self.node("two"), self.node("other")
+        connect(one, other)
+        for n in range(35):
+            one.admit(bytes([n]) * 100_000)
+        self.clock.run_for(3.0)
+        connect(two, one)
+        self.clock.run_for(3.0)
+        self.assertEqual(len(two.chain.transaction_hashes()), 35)
+
     def test_what_was_never_announced_is_not_served_but_is_announced_to_who_joins(self) -> None:
         one = self.node("one")
         hash = one.admit(b"secret")
@@ -445,6 +455,15 @@ class OfBlocks(Base):
         self.clock.run_for(0.1)
         self.assertEqual(len(one.heard), 4)
         self.clock.run_for(5.0)
+
+    def test_a_flood_of_announcements_is_looked_up_in_measure(self) -> None:
+        one = self.node("one", reactor=self.clock, delay=0.5)
+        puppet = Puppet(self.net, "p", make_status(), {})
+        far, _ = connect(puppet, one)
+        for n in range(40):
+            far.send(AnnounceBlocks(((bytes([n]) * 32, 50 + n),)))
+        self.clock.run_for(2.0)
+        self.assertEqual(len(one.heard), 16)
 
     def test_splits_heal_to_one_head_and_all_transactions(self) -> None:
         left, right = self.full_mesh(2), [self.node(f"r{n}") for n in range(2)]
