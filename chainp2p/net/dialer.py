@@ -8,7 +8,8 @@ from twisted.internet.interfaces import IDelayedCall
 
 from chainp2p.net.endpoints import client_endpoint
 from chainp2p.net.factory import PeerFactory
-from chainp2p.net.protocol import LinkHost
+from chainp2p.net.host import LinkHost
+from chainp2p.net.protocol import PeerProtocol
 from chainp2p.peer.address import NodeAddress
 from chainp2p.peer.book import AddressBook
 
@@ -27,6 +28,7 @@ class Dialer:
     :param busy: ids that have a link already.
     :param room: how many peers that are not held may be dialled more.
     :param failed: told of an attempt that made no connection, with its reason as text.
+    :param opened: told of each link as soon as its connection stands.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class Dialer:
         busy: Callable[[], set[bytes]],
         room: Callable[[], int],
         failed: Callable[[NodeAddress, str], None],
+        opened: Callable[[PeerProtocol], None],
     ) -> None:
         self._host = host
         self._book = book
         self._busy = busy
         self._room = room
         self._failed = failed
+        self._opened = opened
         self._attempts: dict[bytes, Deferred[Any]] = {}
         self._timer: IDelayedCall | None = None
         self._running = False
@@ -91,7 +95,7 @@ class Dialer:
         self.plan()
 
     def _dial(self, address: NodeAddress) -> None:
-        factory = PeerFactory(self._host, address.peer_id)
+        factory = PeerFactory(self._host, address.peer_id, self._opened)
         endpoint = client_endpoint(self._host.reactor, address.host, address.port)
         attempt = self._attempts[address.peer_id] = endpoint.connect(self._host.security.client(factory))
         attempt.addCallbacks(self._connected, self._not_connected, (address,), errbackArgs=(address,))

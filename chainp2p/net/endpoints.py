@@ -1,8 +1,10 @@
 """Where to listen and whom to call, as Twisted endpoints on any reactor."""
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -14,7 +16,7 @@ from twisted.internet.endpoints import (
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.peer.address import split_host_port
 
-__all__ = ["client_endpoint", "listen", "parse_external", "specific_interface"]
+__all__ = ["Listeners", "client_endpoint", "parse_external", "server_text", "specific_interface"]
 
 #: How long a TCP connection may take to stand (seconds).
 CONNECT_TIMEOUT = 10.0
@@ -36,7 +38,30 @@ def server_text(text: str) -> str:
     return f"{family}:{port}:interface={quoteStringArgument(host)}"  # type: ignore[no-untyped-call]
 
 
-async def listen(reactor: Any, text: str, factory: Any) -> Any:
+class Listeners:
+    """The ports of a node, in the order of the settings."""
+
+    def __init__(self) -> None:
+        self._ports: list[Any] = []
+
+    async def start(self, reactor: Any, texts: Sequence[str], factory: Any) -> tuple[tuple[str, int], ...]:
+        """Listen everywhere or nowhere; returns the bound addresses with their real ports."""
+        try:
+            for text in texts:
+                self._ports.append(await _listen(reactor, text, factory))
+        except BaseException:
+            await self.stop()
+            raise
+        return tuple((port.getHost().host, port.getHost().port) for port in self._ports)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+
+
+async def _listen(reactor: Any, text: str, factory: Any) -> Any:
     """Listen as *text* says and return the port; StartupError names the endpoint that cannot be had."""
     try:
         endpoint = serverFromString(reactor, server_text(text))  # type: ignore[no-untyped-call]

@@ -1,10 +1,12 @@
 """Builds a protocol for each connection, on either side."""
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import Factory
 
-from chainp2p.net.protocol import LinkHost, PeerProtocol
+from chainp2p.net.host import LinkHost
+from chainp2p.net.protocol import PeerProtocol
 
 __all__ = ["PeerFactory"]
 
@@ -13,12 +15,16 @@ class PeerFactory(Factory):
     """Makes the links of one listener, or the one link of one dial.
 
     :param expected: whom we mean to dial; None for a listener.
+    :param opened: told of each link as soon as its connection stands.
     """
 
     noisy = False
 
-    def __init__(self, host: LinkHost, expected: bytes | None = None) -> None:
+    def __init__(
+        self, host: LinkHost, expected: bytes | None = None, opened: Callable[[PeerProtocol], None] | None = None
+    ) -> None:
         self._host = host
+        self._opened = opened
         self._expected = expected
         self.link: PeerProtocol | None = None  #: the newest
 
@@ -26,4 +32,6 @@ class PeerFactory(Factory):
         """Return the protocol of a new connection."""
         link = self.link = PeerProtocol(self._host, self._expected, outbound=self._expected is not None)
         link.factory = self
+        if self._opened is not None:
+            self._opened(link)
         return link

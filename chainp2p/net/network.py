@@ -3,32 +3,31 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.errors import Ours, PeerFault, Penalty, Reason
 from chainp2p.events import EventBus
 from chainp2p.net.dialer import Dialer
-from chainp2p.net.endpoints import listen, server_text
+from chainp2p.net.endpoints import Listeners, server_text
 from chainp2p.net.factory import PeerFactory
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.record import RecordKeeper
 from chainp2p.net.roster import Roster
 from chainp2p.net.serving import bulk_requests
 from chainp2p.net.store import PeerStore, StoredPeers
+from chainp2p.net.view import PeerView, peer_view
 from chainp2p.peer.address import NodeAddress, parse_node
 from chainp2p.peer.book import AddressBook
 from chainp2p.peer.budget import ReceiveBudget
 from chainp2p.peer.ends import EndLedger, LinkEnd
 from chainp2p.peer.enr import Enr, EnrError
-from chainp2p.peer.handshake import VERSION
+from chainp2p.peer.handshake import VERSION, check_settings
 from chainp2p.peer.key import NodeKey
-from chainp2p.peer.libp2p import libp2p_id
 from chainp2p.peer.link import Handler, Link, LinkUser
 from chainp2p.peer.own import OwnRecord
-from chainp2p.primitives.secp256k1 import PublicKey
 from chainp2p.settings import NetworkSettings, Profile
 from chainp2p.wire.codec import CODEC, Codec
 from chainp2p.wire.messages import Hello, PeerRecord, Status
@@ -44,26 +43,6 @@ __all__ = ["Network", "PeerView"]
 OUTBOUND_SLOTS = 16
 #: What goes into ``Status.agent`` at most (bytes).
 AGENT_LIMIT = 64
-
-
-@frozen
-class PeerView:
-    """One ready peer, for RPC; *rank* is 32 bytes, *connected_at* Unix time in seconds."""
-
-    peer_id: bytes
-    libp2p_id: str
-    enr: str
-    agent: str
-    outbound: bool
-    local_address: tuple[str, int]
-    remote_address: tuple[str, int]
-    version: int
-    height: int
-    head: bytes
-    rank: bytes
-    connected_at: float
-    static: bool
-    trusted: bool
 
 
 def _collect(users: Sequence[LinkUser]) -> dict[type[Any], Handler]:
@@ -130,10 +109,11 @@ class Network(Service):
         self._book = AddressBook(profile, random, key.peer_id)
         self._record = RecordKeeper(reactor, profile, external, store, self._announce)
         self._roster = Roster(reactor, key.peer_id, users, events, self.enr_seq)
-        self._dialer = Dialer(self, self._book, self._roster.ids, self._room, self._dial_failed)
-        self._ports: list[Any] = []
+        self._dialer = Dialer(self, self._book, self._roster.ids, self._room, self._dial_failed, self._roster.opened)
+        self._listeners = Listeners()
         self._stopping = False
         self._drained: Deferred[None] | None = None
+        self._unwatch: Callable[[], None] = lambda: None
         self.addresses: tuple[tuple[str, int], ...] = ()
 
     # -- life
@@ -146,17 +126,15 @@ class Network(Service):
         self._stopping = False
         stored = await self._store.load()
         self._removed = set(stored.removed)
-        factory = self.security.server(PeerFactory(self))
+        factory = self.security.server(PeerFactory(self, opened=self._roster.opened))
         try:
-            for text in self._settings.listen_addr:
-                self._ports.append(await listen(self.reactor, text, factory))
+            self.addresses = await self._listeners.start(self.reactor, self._settings.listen_addr, factory)
         except BaseException:
-            await self._stop_listening()
             await self._store.close()
             raise
-        self.addresses = tuple((port.getHost().host, port.getHost().port) for port in self._ports)
         own = OwnRecord(self._key, self._chain.genesis_hash, VERSION, stored.own)
         self._record.start(own, self.addresses)
+        self._unwatch = self._chain.events.subscribe(HeadChanged, self._head_changed)
         self._fill_book(stored)
         self._dialer.start()
 
@@ -176,20 +154,16 @@ class Network(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        self._unwatch()
         self._dialer.stop()
         self._record.stop()
-        await self._stop_listening()
-        for link in self._roster.live():
+        await self._listeners.stop()
+        for link in list(self._roster.open):
             link.close(Reason.SHUTDOWN)
         if self._roster.open:
             self._drained = Deferred()
             await self._drained
         await self._store.close()
-
-    async def _stop_listening(self) -> None:
-        ports, self._ports = self._ports, []
-        for port in ports:
-            await _as_deferred(port.stopListening())
 
     # -- what others ask
 
@@ -200,26 +174,7 @@ class Network(Service):
 
     def peers(self) -> list[PeerView]:
         """Return all ready peers, oldest link first."""
-        return [self._view(link) for link in self._roster.current]
-
-    def _view(self, link: PeerProtocol) -> PeerView:
-        known, status, enr = self._book.get(link.peer_id), link.status, link.enr
-        return PeerView(
-            peer_id=link.peer_id,
-            libp2p_id=libp2p_id(PublicKey(b"\x04" + enr.public).format(compressed=True)) if enr else "",
-            enr=enr.text if enr else "",
-            agent=status.agent,
-            outbound=link.outbound,
-            local_address=link.local_address,
-            remote_address=link.address,
-            version=VERSION,
-            height=status.height,
-            head=status.head,
-            rank=status.rank,
-            connected_at=link.connected_at,
-            static=known is not None and known.held,
-            trusted=known is not None and known.trusted,
-        )
+        return [peer_view(link, self._book.get(link.peer_id)) for link in self._roster.current]
 
     def links(self) -> list[Link]:
         """Return the ready link of each peer."""
@@ -312,7 +267,6 @@ class Network(Service):
     def admit(self, link: PeerProtocol) -> None:
         """Judge a proven id: removed, banned, no room."""
         peer_id = link.peer_id
-        self._roster.open[link] = None
         if self._stopping:
             raise PeerFault(Reason.SHUTDOWN, penalty=Penalty.NONE)
         if peer_id in self._removed:
@@ -406,7 +360,20 @@ class Network(Service):
         """Count a message that is not known here."""
         self.counters["unknown_tags"] += 1
 
+    def heights_heard(self, link: PeerProtocol) -> None:
+        """End the link once both sides have reached the height from which their settings differ."""
+        ours, heads = tuple(self._chain.settings_hashes()), (self._chain.head.height, link.height)
+        try:
+            check_settings(ours, link.status.settings, min(heads))
+        except PeerFault as fault:
+            link.fault(fault.reason, fault.detail, fault.penalty)
+
     # -- inside
+
+    def _head_changed(self, _: HeadChanged) -> None:
+        for link in self._roster.current:
+            if link.warning is not None:
+                self.heights_heard(link)
 
     def _announce(self, enr: bytes) -> None:
         for link in self._roster.current:
@@ -428,11 +395,3 @@ class Network(Service):
         partial = [other for other in self._roster.live() if other.partial_since is not None]
         victim = min(partial, key=lambda other: other.partial_since or 0.0, default=link)
         victim.close(Reason.NOT_READING, "the process holds too much of what peers sent")
-
-
-def _as_deferred(result: Any) -> "Deferred[Any]":
-    if isinstance(result, Deferred):
-        return result
-    done: Deferred[Any] = Deferred()
-    done.callback(result)
-    return done

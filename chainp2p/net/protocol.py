@@ -1,40 +1,39 @@
 """One link to a peer, from the first byte to the recorded end: a shell over the cores of ``wire`` and ``peer``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
-from ipaddress import ip_address
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason, RequestRefused, RequestTimedOut
+from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason
+from chainp2p.net.asking import Asking
+from chainp2p.net.host import LinkHost
+from chainp2p.net.notices import Notices
 from chainp2p.net.outbox import Outbox
-from chainp2p.net.serving import Serving, as_deferred
-from chainp2p.peer.budget import ReceiveBudget
+from chainp2p.net.serving import Serving
 from chainp2p.peer.ends import DETAIL_LIMIT, LinkEnd
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.handshake import Greeting, Proven, Stage
 from chainp2p.peer.liveness import Due, Liveness
-from chainp2p.peer.requests import Asked, OpenRequests
-from chainp2p.wire.codec import Codec, WireError
+from chainp2p.peer.votes import packed_endpoint
+from chainp2p.wire.codec import WireError
 from chainp2p.wire.frames import FrameReader, Incoming, Received
-from chainp2p.wire.messages import Ack, Disconnect, Hello, Message, Ping, Pong, Refused, Status
+from chainp2p.wire.messages import Ack, AnnounceBlocks, Disconnect, Hello, Message, Ping, Pong, Status
 from chainp2p.wire.schema import Channel, Kind
 from chainp2p.wire.sending import Pushed
 
 if TYPE_CHECKING:
-    from chainp2p.net.security import Security
-    from chainp2p.peer.link import Handler
+    pass
 
-__all__ = ["LinkHost", "PeerProtocol", "Phase"]
+__all__ = ["PeerProtocol", "Phase"]
 
 #: Transport security, greeting and both ``Status`` must be done in so many seconds.
 HANDSHAKE_TIMEOUT = 10.0
@@ -56,60 +55,6 @@ class Phase(Enum):
     GONE = "gone"
 
 
-class LinkHost(Protocol):
-    """What a link takes from the network that it belongs to."""
-
-    reactor: Any  #: IReactorTime
-    codec: Codec
-    security: "Security"
-    own_id: bytes
-    handlers: "Mapping[type[Any], Handler]"
-    bulk: frozenset[type[Message]]
-    budget: "ReceiveBudget[PeerProtocol]"
-
-    def now(self) -> float:
-        """Unix time in seconds, for records."""
-        ...
-
-    def hello(self) -> Hello: ...
-
-    def status(self, observed: tuple[bytes, int]) -> Status: ...
-
-    def enr_seq(self) -> int: ...
-
-    def admit(self, link: "PeerProtocol") -> None:
-        """The other end has proven its id; raises PeerFault if it may not stay."""
-        ...
-
-    def link_ready(self, link: "PeerProtocol") -> None: ...
-
-    def link_ended(self, link: "PeerProtocol", end: LinkEnd) -> None: ...
-
-    def link_gone(self, link: "PeerProtocol") -> None:
-        """The connection is closed."""
-        ...
-
-    def useless(self, link: "PeerProtocol", reason: Reason, detail: str) -> None:
-        """A fault that does not end the link."""
-        ...
-
-    def skipped(self, link: "PeerProtocol", tag: int) -> None:
-        """A message of an unknown tag came."""
-        ...
-
-
-class _Waiter:
-    """Who waits for a reply, and how to take the request back while it has not left."""
-
-    __slots__ = ("asked", "deferred", "payload", "take_back")
-
-    def __init__(self, deferred: "Deferred[Any]", payload: bytes) -> None:
-        self.deferred = deferred
-        self.payload = payload
-        self.asked: Asked[_Waiter]
-        self.take_back: Callable[[], bool] | None = None
-
-
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:DETAIL_LIMIT])
 
@@ -127,8 +72,6 @@ class PeerProtocol(TwistedProtocol):
     :param expected: whom we meant to dial; None for a link that the other side opened.
     """
 
-    _log = Logger()
-
     def __init__(self, host: LinkHost, expected: bytes | None = None, outbound: bool = False) -> None:
         self._host = host
         self.expected = expected
@@ -141,13 +84,14 @@ class PeerProtocol(TwistedProtocol):
         self.connected_at = 0.0  #: Unix time of becoming ready
         self.end: LinkEnd | None = None
         self.partial_since: float | None = None
-        self.warning: str | None = None
+        self.warning: str | None = None  #: how the peer's settings will differ from ours
+        self.height = 0  #: of the peer's head, at the handshake; kept up to date where the warning matters
         self.enr: Enr | None = None  #: the peer's newest record
         self._status: Status | None = None
         self._authenticated = False
-        self._requests: OpenRequests[_Waiter] = OpenRequests()
+        self._notices = Notices(self, host.handlers, self._blame, self._unhandled_changed)
+        self._asking = Asking(host.reactor.seconds, self._send_request)
         self._reader = FrameReader(host.codec)
-        self._unhandled = 0
         self._held = 0
         self._unhandled_limit = max(UNHANDLED_LIMIT, max(spec.maximum for spec in host.codec.registry.by_tag.values()))
         self._timer: IDelayedCall | None = None
@@ -192,14 +136,16 @@ class PeerProtocol(TwistedProtocol):
         if self.phase is not Phase.READY:
             end = self.end
             return fail(PeerGone(end.reason, end.detail) if end else PeerGone(Reason.CONNECTION_LOST, "not ready"))
-        deferred: Deferred[Any] = Deferred(lambda _: self._close_request(waiter))
-        waiter = _Waiter(deferred, self._host.codec.encode(message))
         deadline = self._host.reactor.seconds() + timeout
-        waiter.asked = self._requests.add(message, waiter, deadline)
-        if waiter.asked.leaving:
-            self._send_request(waiter)
+        answer = self._asking.ask(message, self._host.codec.encode(message), deadline)
         self._wake_by(deadline)
-        return deferred
+        return answer
+
+    def _send_request(self, request: Message, payload: bytes, on_id: Callable[[int], None]) -> Callable[[], bool]:
+        outcome, take_back = self._outbox.push(payload, Kind.REQUEST, request.spec.channel, 0, on_id)
+        if outcome is Pushed.NOT_READING:
+            self._finish(Reason.NOT_READING, "control messages pile up", penalty=Penalty.USELESS)
+        return take_back
 
     def fault(self, reason: Reason, detail: str, penalty: Penalty = Penalty.MALICIOUS) -> None:
         """The peer is to blame."""
@@ -211,37 +157,6 @@ class PeerProtocol(TwistedProtocol):
     def close(self, reason: Reason, detail: str = "") -> None:
         """End the link for a reason that blames nobody."""
         self._finish(reason, detail)
-
-    # -- requests of ours
-
-    def _send_request(self, waiter: _Waiter) -> None:
-        spec = waiter.asked.request.spec
-        outcome, waiter.take_back = self._outbox.push(
-            waiter.payload, spec.kind, spec.channel, 0, lambda request_id: self._requests.sent(waiter.asked, request_id)
-        )
-        if outcome is Pushed.NOT_READING:
-            self._finish(Reason.NOT_READING, "control messages pile up", penalty=Penalty.USELESS)
-
-    def _send_waiting(self) -> None:
-        for asked in self._requests.admit():
-            self._send_request(asked.waiter)
-
-    def _close_request(self, waiter: _Waiter) -> None:
-        if self._requests.close(waiter.asked, self._host.reactor.seconds()):
-            if waiter.take_back is not None:
-                waiter.take_back()
-            self._send_waiting()
-
-    def _replied(self, request_id: int, reply: Message | None) -> None:
-        waiter = self._requests.replied(request_id, reply)
-        if waiter is None:
-            return
-        if self._requests._waiting:
-            self._send_waiting()
-        if isinstance(reply, Refused):
-            waiter.deferred.errback(RequestRefused(reply.reason, reply.retry_ms))
-        else:
-            waiter.deferred.callback(reply)
 
     # -- transport
 
@@ -277,14 +192,8 @@ class PeerProtocol(TwistedProtocol):
             return
         hello = self._host.hello()
         self._tell(hello)
-        ours = self._host.status(self._observed())
+        ours = self._host.status(packed_endpoint(*self.address))
         self._greeting = Greeting(self.peer_id, hello.genesis, ours.settings, hello.height)
-
-    def _observed(self) -> tuple[bytes, int]:
-        try:
-            return ip_address(self.address[0].partition("%")[0]).packed, self.address[1]
-        except ValueError:
-            return b"", 0
 
     def _tell(self, message: Message) -> None:
         self._push(self._host.codec.encode(message), message.spec.kind, message.spec.channel)
@@ -317,7 +226,7 @@ class PeerProtocol(TwistedProtocol):
             self.partial_since = None
         elif self.partial_since is None:
             self.partial_since = now
-        held = buffered + self._unhandled if self.end is None else 0
+        held = buffered + self._notices.unhandled if self.end is None else 0
         if held != self._held:
             self._host.budget.change(self, held - self._held)
             self._held = held
@@ -349,13 +258,13 @@ class PeerProtocol(TwistedProtocol):
             if self.phase is Phase.READY and received.kind is Kind.REQUEST:
                 self._serving.unsupported(received.id)
             elif self.phase is Phase.READY and received.kind is Kind.REPLY:
-                self._replied(received.id, None)
+                self._asking.replied(received.id, None)
             return
         message = received.message
         if self.phase is not Phase.READY or type(message) is Disconnect:
             self._greeted(message)
         elif received.kind is Kind.REPLY:
-            self._replied(received.id, message)
+            self._asking.replied(received.id, message)
         elif received.kind is Kind.REQUEST:
             if type(message) is Ping:
                 self._reply(received.id, Pong(self._host.enr_seq()))
@@ -377,10 +286,10 @@ class PeerProtocol(TwistedProtocol):
         stage = self._greeting.received(message)
         if isinstance(message, Hello):
             self._tell(Ack(self._host.own_id))
-            self._tell(self._host.status(self._observed()))
+            self._tell(self._host.status(packed_endpoint(*self.address)))
         elif stage is Stage.READY:
             self._status = cast(Status, message)
-            self.warning = self._greeting.warning
+            self.warning, self.height = self._greeting.warning, self._status.height
             self._greeting = None
             self.phase = Phase.READY
             self.connected_at = self._host.now()
@@ -390,43 +299,26 @@ class PeerProtocol(TwistedProtocol):
     def _notified(self, message: Message, size: int) -> None:
         if isinstance(message, (Hello, Ack, Status)):
             raise PeerFault(Reason.OUT_OF_ORDER, f"{type(message).__name__} after the greeting")
-        handler = self._host.handlers.get(type(message))
-        if handler is None:
-            return
-        try:
-            waiting = as_deferred(handler(self, message))
-        except PeerFault:
-            raise
-        except Exception:
-            self._log.failure("handling {message} failed", message=type(message).__name__)
-            return
-        if waiting is not None and not waiting.called:
-            self._unhandled += size
-            if self._unhandled > self._unhandled_limit and self._liveness.reading:
-                self._liveness.stopped_reading()
-                cast(Any, self.transport).pauseProducing()
-            waiting.addBoth(self._handled, type(message).__name__, size)
-        elif waiting is not None:
-            waiting.addErrback(self._handling_failed, type(message).__name__)
-
-    def _handled(self, result: object, name: str, size: int) -> None:
-        self._unhandled -= size
-        if self.end is None:
-            now = self._host.reactor.seconds()
-            if not self._liveness.reading and self._unhandled <= self._unhandled_limit:
-                self._liveness.resumed_reading(now)
-                cast(Any, self.transport).resumeProducing()
-            self._account(now)
-        if isinstance(result, Failure):
-            self._handling_failed(result, name)
-
-    def _handling_failed(self, failure: Failure, name: str) -> None:
-        if isinstance(failure.value, PeerFault):
-            self._blame(failure.value)
-        else:
-            self._log.failure("handling {message} failed", failure=failure, message=name)
+        if self.warning is not None and isinstance(message, AnnounceBlocks):
+            self.height = max([self.height, *(height for _, height in message.blocks)])
+            self._host.heights_heard(self)
+        self._notices.take(message, size)
 
     # -- back-pressure and time
+
+    def _unhandled_changed(self) -> None:
+        if self.end is not None:
+            return
+        now, live = self._host.reactor.seconds(), self._liveness
+        too_much = self._notices.unhandled > self._unhandled_limit
+        if too_much and live.reading:
+            live.stopped_reading()
+            cast(Any, self.transport).pauseProducing()
+        elif not too_much and not live.reading:
+            live.resumed_reading(now)
+            self._wake_by(now)
+            cast(Any, self.transport).resumeProducing()
+        self._account(now)
 
     def _transport_full(self) -> None:
         now = self._host.reactor.seconds()
@@ -460,15 +352,10 @@ class PeerProtocol(TwistedProtocol):
             else:
                 self._wake_by(self.opened_at + HANDSHAKE_TIMEOUT)
             return
-        for asked in self._requests.expire(now):
-            waiter = asked.waiter
-            if waiter.take_back is not None:
-                waiter.take_back()
-            waiter.deferred.errback(RequestTimedOut(f"no answer to {type(asked.request).__name__}"))
+        self._asking.expire(now)
         if self.end is None:
-            self._send_waiting()
             self._keep_alive(now)
-        times = [time for time in (self._requests.next_deadline, self._liveness.next()) if time is not None]
+        times = [time for time in (self._asking.next_deadline, self._liveness.next()) if time is not None]
         if times:
             self._wake_by(min(times))
 
@@ -516,8 +403,7 @@ class PeerProtocol(TwistedProtocol):
                 self._outbox.close()
         self._timer = self._host.reactor.callLater(FLUSH_TIMEOUT, self._cut)
         self._account(self.opened_at)
-        for waiter in self._requests.fail_all():
-            waiter.deferred.errback(PeerGone(reason, detail))
+        self._asking.fail_all(reason, detail)
         self._host.link_ended(self, self.end)
         if not self._liveness.reading:
             transport.resumeProducing()

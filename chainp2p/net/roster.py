@@ -38,7 +38,7 @@ class Roster:
         self._users = users
         self._events = events
         self._enr_seq = enr_seq
-        #: Everything from a proven id to the last byte, in order (a set would iterate differently in each process).
+        #: All connections to the last byte, in order (a set would iterate differently in each process).
         self.open: dict[PeerProtocol, None] = {}
         self._joined: set[PeerProtocol] = set()  #: what the users know
         self._current: dict[bytes, PeerProtocol] = {}
@@ -59,8 +59,12 @@ class Roster:
         return self._current.get(peer_id)
 
     def live(self) -> list[PeerProtocol]:
-        """Links that have not ended, ready or greeting."""
-        return [link for link in self.open if link.end is None]
+        """Links that have not ended and know who is there, ready or greeting."""
+        return [link for link in self.open if link.end is None and link.peer_id]
+
+    def opened(self, link: PeerProtocol) -> None:
+        """The connection of *link* stands."""
+        self.open[link] = None
 
     def ids(self) -> set[bytes]:
         """Ids with a link that has not ended."""

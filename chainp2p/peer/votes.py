@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from attrs import Factory, define
 
-__all__ = ["EndpointVotes", "is_loopback", "is_private"]
+__all__ = ["EndpointVotes", "is_loopback", "is_private", "packed_endpoint"]
 
 
 def is_private(ip: str) -> bool:
@@ -23,6 +23,14 @@ def is_loopback(ip: str) -> bool:
         return ip_address(ip.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def packed_endpoint(host: str, port: int) -> tuple[bytes, int]:
+    """Return the form of ``Status.observed``; nothing and 0 for a host that is no address."""
+    try:
+        return ip_address(host.partition("%")[0]).packed, port
+    except ValueError:
+        return b"", 0
 
 
 @define

@@ -23,6 +23,7 @@ class StubChain:
     def __init__(self, genesis=b"\x01" * 32):
         self.genesis_hash = genesis
         self.head = HeaderInfo(genesis, bytes(32), 0, bytes(32))
+        self.events = EventBus()
 
     def settings_hashes(self):
         return ((0, b"\x02" * 32),)

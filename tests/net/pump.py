@@ -98,6 +98,9 @@ class FakeHost:
     def useless(self, link, reason, detail):
         self.small_faults.append((reason, detail))
 
+    def heights_heard(self, link):
+        self.heard_heights = link.height
+
     def skipped(self, link, tag):
         self.unknown.append(tag)
 

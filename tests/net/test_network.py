@@ -3,9 +3,10 @@
 from random import Random
 
 import attrs
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.chain.interfaces import HeadChanged, HeaderInfo
 from chainp2p.errors import Ours, PeerFault, Penalty, Reason, SettingsError, StartupError
 from chainp2p.events import EventBus
 from chainp2p.net.network import Network
@@ -21,7 +22,7 @@ from chainp2p.testing.databases import MemoryDisk
 from chainp2p.testing.executor import SimExecutor
 from chainp2p.testing.network import MemoryNetwork
 from chainp2p.testing.security import PlainSecurity
-from chainp2p.wire.messages import GetPeers, PeerRecord, Peers
+from chainp2p.wire.messages import AnnounceBlocks, GetPeers, PeerRecord, Peers
 
 GENESIS = b"\x01" * 32
 
@@ -32,7 +33,12 @@ class StubChain:
     def __init__(self, genesis=GENESIS, settings=((0, b"\x02" * 32),)):
         self.genesis_hash = genesis
         self.head = HeaderInfo(genesis, bytes(32), 0, bytes(32))
+        self.events = EventBus()
         self._settings = settings
+
+    def reach(self, height):
+        self.head = HeaderInfo(bytes([height]) * 32, bytes(32), height, bytes(32))
+        self.events.publish(HeadChanged(self.head, (), (self.head,)))
 
     def settings_hashes(self):
         return self._settings
@@ -235,12 +241,37 @@ class MeetTest(SynchronousTestCase):
             self.assertEqual(second.reasons, [reason, reason])
             second.stop()
 
-    def test_later_settings_warn(self):
+    def test_later_settings_end_the_link_when_both_have_reached_them(self):
+        later = StubChain(settings=((0, b"\x02" * 32), (9, b"\x03" * 32)))
+        for first_there, second_there in ((0, 1), (1, 0)):
+            first = self.world.node(chain=StubChain()).start()
+            second = self.world.node(static_nodes=(first.address,), chain=StubChain(settings=later.settings_hashes()))
+            nodes = (first, second.start())
+            self.world.run(2)
+            ahead, behind = nodes[first_there], nodes[second_there]
+            ahead.chain.reach(9)
+            ahead.network.links()[0].send(AnnounceBlocks(((bytes(32), 9),)))
+            self.world.run(2)
+            self.assertEqual(len(ahead.peers), 1)
+            behind.chain.reach(8)
+            self.world.run(1)
+            self.assertEqual(len(behind.peers), 1)
+            behind.chain.reach(9)
+            self.world.run(1)
+            self.assertEqual((first.reasons[-1], second.reasons[-1]), (Reason.WRONG_SETTINGS,) * 2)
+            self.assertIn("03030303", behind.network.ends()[-1].detail)
+            for node in nodes:
+                node.stop()
+
+    def test_stop_with_a_connection_that_says_nothing(self):
         first = self.world.node().start()
-        chain = StubChain(settings=((0, b"\x02" * 32), (9, b"\x03" * 32)))
-        second = self.world.node(static_nodes=(first.address,), chain=chain).start()
-        self.world.run(2)
-        self.assertEqual(len(second.peers), 1)
+        silent = self.world.net.host("silent", "10.0.9.9")
+        silent.connectTCP(first.ip, 30303, _Client(Factory.forProtocol(Protocol)))
+        self.world.run(1)
+        self.assertEqual(first.network._roster.live(), [])
+        self.assertEqual(len(first.network._roster.open), 1)
+        first.stop()
+        self.assertEqual(list(first.host.getDelayedCalls()), [])
 
 
 class SettingsTest(SynchronousTestCase):
@@ -342,7 +373,7 @@ class DuplicateTest(SynchronousTestCase):
         """A second link although there is one, as after a loss that only *node* has noticed."""
         from chainp2p.net.factory import PeerFactory
 
-        factory = PeerFactory(node.network, other.key.peer_id)
+        factory = PeerFactory(node.network, other.key.peer_id, node.network._roster.opened)
         node.host.connectTCP(other.ip, 30303, node.network.security.client(_Client(factory)))
         self.world.run(0.1)
         return factory.link

@@ -1,0 +1,67 @@
+"""What a link takes from the network that it belongs to."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from chainp2p.errors import Reason
+from chainp2p.peer.budget import ReceiveBudget
+from chainp2p.peer.ends import LinkEnd
+from chainp2p.wire.codec import Codec
+from chainp2p.wire.messages import Hello, Message, Status
+
+if TYPE_CHECKING:
+    from chainp2p.net.protocol import PeerProtocol
+    from chainp2p.net.security import Security
+    from chainp2p.peer.link import Handler
+
+__all__ = ["LinkHost"]
+
+
+class LinkHost(Protocol):
+    """The seam between one link and everything above it."""
+
+    reactor: Any  #: IReactorTime
+    codec: Codec
+    security: "Security"
+    own_id: bytes
+    handlers: "Mapping[type[Any], Handler]"
+    bulk: frozenset[type[Message]]  #: requests that a bulk message may answer
+    budget: "ReceiveBudget[PeerProtocol]"
+
+    def now(self) -> float:
+        """Unix time in seconds, for records."""
+        ...
+
+    def hello(self) -> Hello: ...
+
+    def status(self, observed: tuple[bytes, int]) -> Status: ...
+
+    def enr_seq(self) -> int: ...
+
+    def admit(self, link: "PeerProtocol") -> None:
+        """The other end has proven its id; raises PeerFault if it may not stay."""
+        ...
+
+    def link_ready(self, link: "PeerProtocol") -> None:
+        """Both ``Status`` are exchanged; raises PeerFault if the peer's is no good."""
+        ...
+
+    def link_ended(self, link: "PeerProtocol", end: LinkEnd) -> None:
+        """It has ended, for the one reason that is recorded."""
+        ...
+
+    def link_gone(self, link: "PeerProtocol") -> None:
+        """The connection is closed."""
+        ...
+
+    def useless(self, link: "PeerProtocol", reason: Reason, detail: str) -> None:
+        """A fault that does not end the link."""
+        ...
+
+    def skipped(self, link: "PeerProtocol", tag: int) -> None:
+        """A message of an unknown tag came."""
+        ...
+
+    def heights_heard(self, link: "PeerProtocol") -> None:
+        """A peer whose settings will differ from ours some day has announced higher blocks."""
+        ...

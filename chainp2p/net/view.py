@@ -1,0 +1,58 @@
+"""What people see of a peer."""
+
+from attrs import frozen
+
+from chainp2p.net.protocol import PeerProtocol
+from chainp2p.peer.book import Known
+from chainp2p.peer.handshake import VERSION
+from chainp2p.peer.libp2p import libp2p_id
+from chainp2p.primitives.secp256k1 import PublicKey
+
+__all__ = ["PeerView", "peer_view"]
+
+
+@frozen
+class PeerView:
+    """One ready peer, for RPC.
+
+    :param libp2p_id: empty without a record, as is *enr*.
+    :param head: hash of its head at the handshake; *height* and *rank* (32 bytes) likewise.
+    :param connected_at: Unix time in seconds.
+    :param static: the operator named it: bootstrap, static or added.
+    """
+
+    peer_id: bytes
+    libp2p_id: str
+    enr: str
+    agent: str
+    outbound: bool
+    local_address: tuple[str, int]
+    remote_address: tuple[str, int]
+    version: int
+    height: int
+    head: bytes
+    rank: bytes
+    connected_at: float
+    static: bool
+    trusted: bool
+
+
+def peer_view(link: PeerProtocol, known: Known | None) -> PeerView:
+    """Return the view of a ready link."""
+    status, enr = link.status, link.enr
+    return PeerView(
+        peer_id=link.peer_id,
+        libp2p_id=libp2p_id(PublicKey(b"\x04" + enr.public).format(compressed=True)) if enr else "",
+        enr=enr.text if enr else "",
+        agent=status.agent,
+        outbound=link.outbound,
+        local_address=link.local_address,
+        remote_address=link.address,
+        version=VERSION,
+        height=status.height,
+        head=status.head,
+        rank=status.rank,
+        connected_at=link.connected_at,
+        static=known is not None and known.held,
+        trusted=known is not None and known.trusted,
+    )
