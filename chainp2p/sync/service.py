@@ -206,8 +206,8 @@ class SyncService:
         before: bytes = self._chain.best_header.hash
         try:
             outcome = await chase(self._chain, ask, claim.hash)
-            if isinstance(outcome, Parted) and self._may_probe(link, claim):
-                await probe(self._chain, ask)
+            if isinstance(outcome, Parted) and self._may_probe(link) and await probe(self._chain, ask):
+                self._probed[link.peer_id] = self._reactor.seconds()
         except HeadersRejected as error:
             self._rejected(link, claim, error)
             return self._moved(before)
@@ -229,16 +229,13 @@ class SyncService:
     def _moved(self, before: bytes) -> bool:
         return bool(self._chain.best_header.hash != before)
 
-    def _may_probe(self, link: Link, claim: Claim) -> bool:
-        """Whether to look for a proof of conflicting finality: not at peers that are merely behind, and seldom."""
-        now = self._reactor.seconds()
-        if claim.rank is None and claim.height <= self._chain.finalized.height:
+    def _may_probe(self, link: Link) -> bool:
+        """Whether to look for a proof of conflicting finality; a peer that is merely behind costs a few questions."""
+        if self._reactor.seconds() - self._probed.get(link.peer_id, float("-inf")) < PROBE_INTERVAL:
             return False
-        if now - self._probed.get(link.peer_id, float("-inf")) < PROBE_INTERVAL:
-            return False
-        if len(self._probed) >= PROBES_REMEMBERED:
+        self._probed.pop(link.peer_id, None)
+        while len(self._probed) >= PROBES_REMEMBERED:
             del self._probed[next(iter(self._probed))]
-        self._probed[link.peer_id] = now
         return True
 
     def _rejected(self, link: Link, claim: Claim, error: HeadersRejected) -> None:
