@@ -196,7 +196,7 @@ class Branches:
             raise HeadersRejected(index, str(error)) from None
         if self._slots.is_early(header, now):
             raise HeadersRejected(index, "it comes from the future", when=self._slots.not_before(header))
-        own = HeaderInfo(header.hash, header.parent, height, rank_of(entry, height))
+        own = HeaderInfo(header.hash, info.hash, height, rank_of(entry, height))
         return Candidate(own, entry, header, None, live, parent)
 
     def _deep(self, index: int, hash: bytes) -> tuple[HeaderInfo, Entry, bool]:

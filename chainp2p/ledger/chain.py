@@ -71,7 +71,7 @@ class Ledger:
     :param random: chance, as every chain is given it; this one leaves nothing to chance.
     :param open_database: opens a file of the data directory in the calling thread.
     :param signer: private key of 32 bytes to seal with.
-    :param verify: which state roots are checked while syncing; every one is, for both values so far.
+    :param verify: ``all`` state roots, or once per ``batch`` where headers finalize the blocks (design: "Sync").
     """
 
     log = Logger()
@@ -109,6 +109,7 @@ class Ledger:
         self._now = now
         self._open_database = open_database
         self._signer = signer
+        self._verify_all = verify == "all"
         self._pool_limits = PoolLimits() if pool_limits is None else pool_limits
         self._sole_start = sole_start
         self._recovery = SenderRecovery(executor)
@@ -133,6 +134,7 @@ class Ledger:
             self.slots,
             self.execution,
             self._signer,
+            self._verify_all,
             self._open_database,
             self._now(),
         )

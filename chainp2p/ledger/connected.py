@@ -104,22 +104,32 @@ class ConnectedChain:
         return decode_block(raw)
 
     def move(
-        self, left: list[Node[Entry]], entered: list[Node[Entry]], blocks: Mapping[bytes, Block], senders: Senders
+        self,
+        left: list[Node[Entry]],
+        entered: list[Node[Entry]],
+        blocks: Mapping[bytes, Block],
+        senders: Senders,
+        trusted_slot: int = -1,
     ) -> Moved:
         """Undo *left* (newest first), connect *entered* (oldest first); raises :exc:`BlockFailed`, nothing done.
 
         :param blocks: those that are decoded already.
         :param senders: those that are recovered already, by transaction.
+        :param trusted_slot: blocks up to this slot are final by their headers: of their state roots only that of the
+            last one is looked at, unless something is wrong; then all are, and the first bad block is named.
         """
         written: dict[bytes, bytes | None] = {}
         state = self.state
         for node in left:
             state = self._undo(node, state, written)
-        steps: list[_Step] = []
-        for node in entered:
-            step = self._connect(node, state, blocks.get(node.info.hash), senders)
+        try:
+            steps = self._run(entered, state, blocks, senders, trusted_slot)
+        except BlockFailed:
+            if trusted_slot < 0:
+                raise
+            steps = self._run(entered, state, blocks, senders, -1)
+        for step in steps:
             written.update((change.key, change.new) for change in step.result.changes)
-            steps.append(step)
             state = step.state
         returned = tuple(pair for node in reversed(left) for pair in self._transactions(node))
         parent = left[-1].parent if left else None
@@ -138,7 +148,25 @@ class ConnectedChain:
         written.update((change.key, change.old) for change in undo[1])
         return state.reverted(undo[1])
 
-    def _connect(self, node: Node[Entry], state: State, block: Block | None, senders: Senders) -> _Step:
+    def _run(
+        self,
+        entered: list[Node[Entry]],
+        state: State,
+        blocks: Mapping[bytes, Block],
+        senders: Senders,
+        trusted_slot: int,
+    ) -> list[_Step]:
+        steps: list[_Step] = []
+        for node in entered:
+            check_root = node.data.slot > trusted_slot or node is entered[-1]
+            step = self._connect(node, state, blocks.get(node.info.hash), senders, check_root)
+            steps.append(step)
+            state = step.state
+        return steps
+
+    def _connect(
+        self, node: Node[Entry], state: State, block: Block | None, senders: Senders, check_root: bool
+    ) -> _Step:
         hash = node.info.hash
         if block is None:
             block = self.block(hash)
@@ -155,7 +183,7 @@ class ConnectedChain:
             state = state.updated(result.changes)
         else:
             result = _NOTHING
-        reason = mismatch(header, result, state.root)
+        reason = mismatch(header, result, state.root if check_root else None)
         if reason is not None:
             raise BlockFailed(node, reason)
         return _Step(node, header, result, state)

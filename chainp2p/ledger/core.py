@@ -52,6 +52,7 @@ class LedgerCore:
     """See the module.
 
     :param record: what this node sealed, if it is a signer.
+    :param verify_all: look at every state root, below what headers finalize too.
     """
 
     genesis: Genesis
@@ -60,6 +61,7 @@ class LedgerCore:
     store: ChainStore
     rows: LedgerRows
     record: SealRecord | None
+    verify_all: bool
     branches: Branches = field(init=False)
     chain: ConnectedChain = field(init=False)
     _failed: list[FailedBlock] = field(factory=list, init=False)
@@ -235,8 +237,9 @@ class LedgerCore:
             if stands and not better(target.info, chain.head.info):
                 return None
             left, entered = tree.route(chain.head, target)
+            by_seals = -1 if self.verify_all or not tree.on_path(target) else tree.best.data.tally.finalized.slot
             try:
-                moved = chain.move(left, entered, blocks, senders)
+                moved = chain.move(left, entered, blocks, senders, by_seals)
             except BlockFailed as failure:
                 self._condemn(failure.node, failure.reason)
                 continue

@@ -51,6 +51,7 @@ def open_ledger(
     slots: Slots,
     execution: Execution,
     signer: bytes | None,
+    verify_all: bool,
     open_database: Callable[[str], sqlite3.Connection],
     now: float,
 ) -> Opened:
@@ -62,7 +63,7 @@ def open_ledger(
             address = address_of(public_key(signer))
             record = SealRecord(open_database(SEAL_FILE), address, genesis.hash, slots.slot_at(now))
         store, rows = ChainStore(connection, TABLES), LedgerRows(connection)
-        core = LedgerCore(genesis, slots, execution, store, rows, record)
+        core = LedgerCore(genesis, slots, execution, store, rows, record, verify_all)
         news = core.load()
         pooled, evidence = rows.pooled(), rows.evidence()
     except BaseException:

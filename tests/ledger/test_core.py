@@ -2,6 +2,8 @@
 
 import random
 
+from attrs import evolve
+
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
     Connected,
@@ -200,6 +202,53 @@ class ForkChoice(Harness):
         orphan = forge.grow(bad, 5)
         rejected = self.failureResultOf(ledger.add_headers([orphan.header.raw]), HeadersRejected).value
         self.assertTrue(rejected.parent_missing)
+
+
+class Roots(Harness):
+    """State roots of blocks that are final by their headers."""
+
+    def line(self, *lies: int) -> tuple[Forge, list[Made]]:
+        """Eight blocks with a transfer each, by one signer; those in *lies* claim another root."""
+        self.clock.now += FUTURE
+        forge = Forge(genesis_of(1))
+        made = [forge.root]
+        for slot in range(1, 9):
+            raws = [transfer(5, slot - 1)]
+            good = forge.grow(made[-1], slot, transactions=raws)
+            if slot in lies:
+                header = good.header
+                roots = {"state_root": b"\7" * 32, "receipts_root": header.receipts_root, "gas_used": header.gas_used}
+                lie = forge.grow(made[-1], slot, transactions=raws, **roots)
+                good = evolve(lie, state=good.state)
+            made.append(good)
+        return forge, made[1:]
+
+    def submit(self, verify: str, *lies: int) -> tuple[Ledger, list[Made], list[str]]:
+        forge, line = self.line(*lies)
+        ledger = self.started(forge.genesis, verify=verify)
+        self.get(ledger.add_headers([made.header.raw for made in line]))
+        verdicts = self.get(ledger.submit_blocks([made.raw for made in line], line[-1].hash))
+        return ledger, line, [type(verdict).__name__ for verdict in verdicts]
+
+    def test_once_per_batch(self) -> None:
+        ledger, line, kinds = self.submit("batch", 3)
+        self.assertEqual(kinds, ["Connected"] * 8)  # on the signers' word
+        self.assertEqual(self.get(ledger.reader.state(line[-1].hash)).root, line[-1].state.root)
+
+    def test_a_mismatch_names_the_first_bad_block(self) -> None:
+        ledger, line, kinds = self.submit("batch", 3, 8)
+        self.assertEqual(kinds, ["Connected"] * 2 + ["Invalid"] * 6)
+        self.assertEqual(ledger.head.hash, line[1].hash)
+
+    def test_all_of_them(self) -> None:
+        _, _, kinds = self.submit("all", 3)
+        self.assertEqual(kinds, ["Connected"] * 2 + ["Invalid"] * 6)
+
+    def test_one_by_one_each_is_looked_at(self) -> None:
+        forge, line = self.line(3)
+        ledger = self.started(forge.genesis)
+        kinds = [type(self.feed(ledger, made.raw)).__name__ for made in line[:3]]
+        self.assertEqual(kinds, ["Connected", "Connected", "Invalid"])
 
 
 class Restarts(Harness):
