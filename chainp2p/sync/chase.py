@@ -95,10 +95,10 @@ async def _forward(chain: Any, ask: Ask, claimed: bytes, after: HeaderInfo, raws
         after, raws = tip, following
 
 
-async def probe(chain: Any, ask: Ask) -> int:
+async def probe(chain: Any, ask: Ask) -> list[bytes]:
     """Check headers of a branch that parts from ours below the finalized block, storing none.
 
-    The chain publishes a ``FinalityConflict`` if they prove one; nothing else comes of it. Returns how many they were.
+    The chain publishes a ``FinalityConflict`` if they prove one. Returns the headers, none if they are not good.
     """
     search = AncestorSearch(chain.finalized.height, 0)
     raws: list[bytes] = []
@@ -115,9 +115,10 @@ async def probe(chain: Any, ask: Ask) -> int:
         if not found:
             break
         raws.extend(found)
-    if raws:
-        try:
-            await chain.check_headers(raws[:PROBE_HEADERS])
-        except HeadersRejected:
-            return 0  # not a proof, and no offence: such a branch is never followed
-    return min(len(raws), PROBE_HEADERS)
+    del raws[PROBE_HEADERS:]
+    try:
+        if raws:
+            await chain.check_headers(raws)
+    except HeadersRejected:
+        return []  # not a proof, and no offence: such a branch is never followed
+    return raws

@@ -8,14 +8,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import HeadersRejected
+from chainp2p.chain.interfaces import FinalityConflict, HeadersRejected
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Tasks
 from chainp2p.sync.asking import UNANSWERED, Asking
 from chainp2p.sync.blocks import EARLY_REST_MAX, BlockFetch
-from chainp2p.sync.chase import Chased, Parted, chase, probe
+from chainp2p.sync.chase import Ask, Chased, Parted, chase, probe
 from chainp2p.sync.claims import Claim, Claims
 from chainp2p.sync.serving import serve_blocks, serve_headers
 from chainp2p.sync.state import Phase, SyncState, short
@@ -68,6 +68,7 @@ class SyncService:
         self._chain = chain
         self._reactor = reactor
         self._now = now
+        self._events = chain.events
         self._claims: Claims[Link] = Claims()
         self._asking = Asking(chain, reactor, self._claims)
         self._blocks = BlockFetch(chain, reactor, now, self._claims, self._asking, self.log)
@@ -77,6 +78,8 @@ class SyncService:
         self._woken = False
         self._polled = 0.0
         self._probed: dict[bytes, float] = {}
+        self._conflict = False
+        self._unsubscribe: list[Callable[[], None]] = []
 
     # life
 
@@ -84,11 +87,17 @@ class SyncService:
         """Begin; the chain has been started."""
         self._tasks.start()
         self._polled = self._reactor.seconds()
+        self._unsubscribe = [self._events.subscribe(FinalityConflict, self._conflict_found)]
         self._tasks.spawn(self._run())
 
     def stop(self) -> None:
         """Cancel the loop and whatever it waits for."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
         self._tasks.stop()
+
+    def _conflict_found(self, event: FinalityConflict) -> None:
+        self._conflict = True
 
     def handlers(self) -> Mapping[type[Any], Handler]:
         return {
@@ -206,8 +215,8 @@ class SyncService:
         before: bytes = self._chain.best_header.hash
         try:
             outcome = await chase(self._chain, ask, claim.hash)
-            if isinstance(outcome, Parted) and self._may_probe(link) and await probe(self._chain, ask):
-                self._probed[link.peer_id] = self._reactor.seconds()
+            if isinstance(outcome, Parted) and self._may_probe(link):
+                await self._probe(link, ask)
         except HeadersRejected as error:
             self._rejected(link, claim, error)
             return self._moved(before)
@@ -229,8 +238,19 @@ class SyncService:
     def _moved(self, before: bytes) -> bool:
         return bool(self._chain.best_header.hash != before)
 
+    async def _probe(self, link: Link, ask: Ask) -> None:
+        """Look for a proof of conflicting finality; where there is one, keep the other branch's headers.
+
+        Only an operator can decide between the two, and can only name a block that is known here.
+        """
+        raws = await probe(self._chain, ask)
+        if raws:
+            self._probed[link.peer_id] = self._reactor.seconds()
+        if raws and self._conflict:
+            await self._chain.add_headers(raws)
+
     def _may_probe(self, link: Link) -> bool:
-        """Whether to look for a proof of conflicting finality; a peer that is merely behind costs a few questions."""
+        """Whether it was not done lately; a peer that is merely behind does not count, and costs a few questions."""
         if self._reactor.seconds() - self._probed.get(link.peer_id, float("-inf")) < PROBE_INTERVAL:
             return False
         self._probed.pop(link.peer_id, None)
