@@ -7,7 +7,7 @@ Tags 0 to 11 never change. A number is never reused and a message never gains a 
 from attrs import frozen
 
 from chainp2p.wire.schema import (
-    MESSAGE_LIMIT,
+    BLOCK_LIMIT,
     Blob,
     Channel,
     Integer,
@@ -52,7 +52,7 @@ __all__ = [
 U8, U16, U32, U64 = Integer(1), Integer(2), Integer(4), Integer(8)
 HASH = Raw(32)
 ENR = Blob(300)  #: EIP-778: at most 300 bytes
-BLOCK = Blob(MESSAGE_LIMIT - 64)
+BLOCK = Blob(BLOCK_LIMIT)
 HEADER = Blob(1024)
 TRANSACTION = Blob(128 * 1024)
 

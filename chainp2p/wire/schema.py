@@ -12,6 +12,7 @@ import attrs
 from attrs import field, frozen
 
 __all__ = [
+    "BLOCK_LIMIT",
     "Blob",
     "Channel",
     "Field",
@@ -26,11 +27,14 @@ __all__ = [
     "Spec",
     "Text",
     "TupleOf",
+    "excess_memory",
     "on_wire",
 ]
 
 #: A message is at most 4 MiB (wire design, "Frames").
 MESSAGE_LIMIT = 4 * 1024 * 1024
+#: A block leaves room for tag, length and frames.
+BLOCK_LIMIT = MESSAGE_LIMIT - 64
 #: To which a chain with larger blocks may raise it.
 MESSAGE_CEILING = 16 * 1024 * 1024
 
@@ -145,8 +149,32 @@ class ListOf:
         return 8 + self.limit * self.item.maximum
 
 
+#: Decoding takes at most six times the bytes received plus 64 KiB, a quarter of which is for the layouts of the codec.
+MEMORY_FACTOR = 6
+MEMORY_SLACK = 48 * 1024
+#: Sizes of CPython objects in bytes, rounded up: integer (one-byte ones are shared), byte string, text, tuple, slots.
+_INT, _BYTES, _TEXT, _TUPLE, _SLOT, _ITEM = 36, 33, 60, 56, 8, 18
+
 Field: TypeAlias = Integer | Raw | Blob | Text | TupleOf | ListOf
 _FIELDS = (Integer, Raw, Blob, Text, TupleOf, ListOf)
+
+
+def excess_memory(kind: Field) -> int:
+    """Bytes that the decoded value can take beyond :data:`MEMORY_FACTOR` times its encoding; negative: it is never so.
+
+    Longer byte strings only help, so they count as empty; an item of a list that takes less than its share is left out.
+    """
+    if isinstance(kind, Integer):
+        return (_INT if kind.size > 1 else 0) - MEMORY_FACTOR * kind.size
+    if isinstance(kind, Raw):
+        return _BYTES + kind.size - MEMORY_FACTOR * kind.size
+    if isinstance(kind, Blob):
+        return _BYTES - MEMORY_FACTOR * 8
+    if isinstance(kind, Text):
+        return _TEXT - MEMORY_FACTOR * 8
+    if isinstance(kind, TupleOf):
+        return _TUPLE + sum(_SLOT + excess_memory(item) for item in kind.items)
+    return _TUPLE + kind.limit * max(0, _ITEM + excess_memory(kind.item))
 
 
 def on_wire(kind: Field) -> Any:
@@ -205,9 +233,14 @@ class Registry:
         replies: tuple[str, ...] = (),
         maximum: int = MESSAGE_LIMIT,
     ) -> Callable[[M], M]:
-        """Class decorator that registers a message; raises TypeError for a field without a maximum."""
+        """Class decorator that registers a message.
+
+        :raise TypeError: a field without a maximum, or one whose decoding could take too much memory; a tag in use.
+        """
 
         def register(cls: M) -> M:
+            if maximum > MESSAGE_CEILING:
+                raise TypeError(f"{cls.__name__}: a message has at most {MESSAGE_CEILING} bytes")
             if tag in self.by_tag:
                 raise TypeError(f"{cls.__name__}: tag {tag} belongs to {self.by_tag[tag].name}")
             if (kind is Kind.REQUEST) != bool(replies):
@@ -218,6 +251,9 @@ class Registry:
                 if not isinstance(wire, _FIELDS):
                     raise TypeError(f"{cls.__name__}.{attribute.name}: no field kind, so no maximum")
                 fields.append((attribute.name, wire))
+            excess = sum(max(0, excess_memory(wire)) for _, wire in fields)
+            if excess > MEMORY_SLACK:
+                raise TypeError(f"{cls.__name__}: small items could decode to {excess} bytes above the memory bound")
             largest = 4 + sum(wire.maximum for _, wire in fields)
             spec = Spec(tag, cls.__name__, kind, channel, cls, tuple(fields), min(largest, maximum), replies)
             self.by_tag[tag] = spec
@@ -225,3 +261,23 @@ class Registry:
             return cls
 
         return register
+
+    def raised(self, limit: int) -> "Registry":
+        """Return the same messages for a chain with larger blocks: what may fill 4 MiB may fill *limit* bytes."""
+        if not MESSAGE_LIMIT <= limit <= MESSAGE_CEILING:
+            raise ValueError(f"a message limit is between {MESSAGE_LIMIT} and {MESSAGE_CEILING} bytes, not {limit}")
+        registry = Registry(self)
+        for tag, spec in self.by_tag.items():
+            fields = tuple((name, _raised(kind, limit)) for name, kind in spec.fields)
+            if fields != spec.fields:
+                largest = 4 + sum(kind.maximum for _, kind in fields)
+                registry.by_tag[tag] = attrs.evolve(spec, fields=fields, maximum=min(largest, limit))
+        return registry
+
+
+def _raised(kind: Field, limit: int) -> Field:
+    if kind == Blob(BLOCK_LIMIT):
+        return Blob(limit - (MESSAGE_LIMIT - BLOCK_LIMIT))
+    if isinstance(kind, ListOf):
+        return ListOf(_raised(kind.item, limit), kind.limit)
+    return kind
