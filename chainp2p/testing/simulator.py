@@ -273,7 +273,9 @@ class Simulation:
     def included(self, hashes: Sequence[bytes] | None = None) -> bool:
         """Whether all these transactions (all submitted ones) are on each running node's best chain."""
         wanted = self.submitted if hashes is None else hashes
-        return all(self._has(machine, hash) for hash in wanted for machine in self.running)
+        # nodes with one head have one chain
+        by_head = {machine.head.hash: machine for machine in self.running}
+        return all(self._has(machine, hash) for machine in by_head.values() for hash in wanted)
 
     def _has(self, machine: Machine, hash: bytes) -> bool:
         found: list[Any] = []
@@ -292,7 +294,7 @@ class Simulation:
             if other.hash != finalized.hash:
                 return False
         top = max(self.running, key=lambda machine: machine.chain.finalized.height)
-        return all(self.wait(top.chain.hash_at(header.height)) == header.hash for header in sorted_headers(by_height))
+        return all(self.wait(top.chain.hash_at(height)) == header.hash for height, header in sorted(by_height.items()))
 
     # -- transactions of the reference chain
 
@@ -321,8 +323,3 @@ class Simulation:
             raise RuntimeError(f"{machine.name} does not run")
         result: AdmissionResult = self.wait(machine.node.submit_transaction(raw))
         return result
-
-
-def sorted_headers(by_height: dict[int, HeaderInfo]) -> list[HeaderInfo]:
-    """Lowest first."""
-    return [by_height[height] for height in sorted(by_height)]
