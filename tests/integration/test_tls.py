@@ -1,26 +1,33 @@
-"""Real TLS on loopback: two networks find each other, certificates are refused with their reasons."""
+"""Real TLS on loopback: two networks in one process find each other, exchange 100 MB, refuse strangers by name."""
 
-import os
 import random
+import socket
 import sqlite3
-import time
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet import ssl
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.errors import Reason, StartupError
 from chainp2p.events import EventBus
 from chainp2p.net.network import Network
 from chainp2p.net.security import TlsSecurity
 from chainp2p.net.store import PeerStore
+from chainp2p.peer.address import parse_node
 from chainp2p.peer.key import NodeKey
 from chainp2p.settings import PRIVATE, NetworkSettings
+from chainp2p.wire.messages import Blocks, GetBlocks
+
+GENESIS = b"\x01" * 32
 
 
 class StubChain:
     """A chain that never moves."""
 
-    def __init__(self, genesis=b"\x01" * 32):
+    def __init__(self, genesis):
         self.genesis_hash = genesis
         self.head = HeaderInfo(genesis, bytes(32), 0, bytes(32))
         self.events = EventBus()
@@ -39,59 +46,152 @@ class Lane:
         return self
 
 
-def make_network(reactor, users=(), genesis=b"\x01" * 32, events=None, **settings):
-    key = NodeKey.generate(os.urandom)
-    return Network(
-        reactor=reactor,
-        now=time.time,
-        random=random.Random(1),
-        key=key,
-        security=TlsSecurity(key, time.time, 1, reactor),
-        chain=StubChain(genesis),
-        users=users,
-        settings=NetworkSettings(listen_addr=("tcp:0:interface=127.0.0.1",), **settings),
-        profile=PRIVATE,
-        external=None,
-        store=PeerStore(lambda name: sqlite3.connect(":memory:"), Lane()),
-        events=events or EventBus(),
-        agent="test/1",
-    )
+class BlockServer:
+    """Answers GetBlocks with 2 MB."""
+
+    ANSWER = Blocks(tuple(bytes(500_000) for _ in range(4)))
+
+    def handlers(self):
+        return {GetBlocks: lambda link, message: self.ANSWER}
+
+    def joined(self, link):
+        pass
+
+    def left(self, link, reason):
+        pass
 
 
-def sleep(reactor, seconds):
-    done = Deferred()
-    reactor.callLater(seconds, done.callback, None)
-    return done
+class TlsTest(TestCase):
+    """Sockets, threads of nobody, and the reactor of the test runner."""
 
+    timeout = 60
 
-async def until(reactor, condition, seconds=5.0):
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        await sleep(reactor, 0.02)
-    raise AssertionError("condition not met")
-
-
-class TwoNodesTest(TestCase):
-    """Two networks in one process."""
-
-    def network(self, **options):
+    def network(self, number, genesis=GENESIS, listen="tcp:0:interface=127.0.0.1", **settings):
         from twisted.internet import reactor  # noqa: TID251
 
         self.reactor = reactor
-        network = make_network(reactor, **options)
+        key = NodeKey(bytes([number]) * 32)
+        network = Network(
+            reactor=reactor,
+            now=reactor.seconds,
+            random=random.Random(number),
+            key=key,
+            security=TlsSecurity(key, reactor.seconds, number, reactor),
+            chain=StubChain(genesis),
+            users=[BlockServer()],
+            settings=NetworkSettings(listen_addr=(listen,), **settings),
+            profile=PRIVATE,
+            external=None,
+            store=PeerStore(lambda name: sqlite3.connect(":memory:"), Lane()),
+            events=EventBus(),
+            agent="test/1",
+        )
+        return network
+
+    async def started(self, *args, **options):
+        network = self.network(*args, **options)
+        await network.start()
         self.addCleanup(network.stop)
         return network
 
-    def test_meet(self):
-        async def run():
-            first = self.network()
-            await first.start()
-            second = self.network(bootstrap_nodes=(first.enr.text,))
-            await second.start()
-            await until(self.reactor, lambda: first.peers() and second.peers())
-            self.assertEqual(first.peers()[0].peer_id, second.own_id)
-            self.assertEqual(second.peers()[0].agent, "test/1")
-            self.assertTrue(second.peers()[0].outbound)
+    def sleep(self, seconds):
+        done = Deferred()
+        self.reactor.callLater(seconds, done.callback, None)
+        return done
 
-        return Deferred.fromCoroutine(run())
+    async def until(self, condition, seconds=10.0):
+        for _ in range(int(seconds / 0.02)):
+            if condition():
+                return
+            await self.sleep(0.02)
+        self.fail("it did not come about in time")
+
+    async def pair(self):
+        first = await self.started(1)
+        second = await self.started(2, bootstrap_nodes=(first.enr.text,))
+        await self.until(lambda: first.peers() and second.peers())
+        return first, second
+
+    async def test_meet_and_part(self):
+        first, second = await self.pair()
+        self.assertEqual(first.peers()[0].peer_id, second.own_id)
+        self.assertEqual(second.peers()[0].enr, first.enr.text)
+        self.assertTrue(second.peers()[0].outbound)
+        self.assertEqual(second.peers()[0].remote_address, first.addresses[0])
+        await second.stop()
+        await self.until(lambda: not first.peers())
+        self.assertEqual(first.ends()[-1].reason, Reason.SHUTDOWN)
+
+    async def test_100_megabytes_each_way_at_once(self):
+        first, second = await self.pair()
+        ends = [(network.links()[0]) for network in (first, second)]
+        answers = [link.request(GetBlocks(GENESIS, 4), timeout=60) for link in ends for _ in range(50)]
+        replies = await gatherResults(answers)
+        self.assertEqual(sum(sum(map(len, reply.blocks)) for reply in replies), 200_000_000)
+        self.assertEqual(first.ends() + second.ends(), [])
+
+    async def test_wrong_genesis(self):
+        first = await self.started(1)
+        second = await self.started(2, genesis=b"\x09" * 32, static_nodes=(self.address(first),))
+        await self.until(lambda: first.ends() and second.ends())
+        self.assertEqual(first.ends()[0].reason, Reason.WRONG_GENESIS)
+        self.assertEqual(second.ends()[0].reason, Reason.WRONG_GENESIS)
+
+    def address(self, network, key=None):
+        host, port = network.addresses[0]
+        return f"{(key or network.own_id).hex()}@{host}:{port}"
+
+    async def test_wrong_peer_id(self):
+        first = await self.started(1)
+        second = await self.started(2)
+        second.add_peer(parse_node(self.address(first, b"\x07" * 32)))
+        await self.until(lambda: first.ends() and second.ends())
+        self.assertEqual(first.ends()[0].reason, Reason.WRONG_PEER_ID)
+        self.assertEqual(second.ends()[0].reason, Reason.WRONG_PEER_ID)
+
+    async def test_garbage_and_a_browser(self):
+        first = await self.started(1)
+        host, port = first.addresses[0]
+        plain = await TCP4ClientEndpoint(self.reactor, host, port).connect(Factory.forProtocol(Protocol))
+        plain.transport.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        await self.until(lambda: len(first.ends()) == 1)
+        self.assertEqual(first.ends()[0].reason, Reason.MALFORMED_FRAME)
+        self.reactor.connectSSL(host, port, Client(), ssl.ClientContextFactory())
+        await self.until(lambda: len(first.ends()) == 2)
+        self.assertIn(first.ends()[0].reason, (Reason.BAD_CERTIFICATE, Reason.WRONG_VERSION, Reason.MALFORMED_FRAME))
+        self.assertEqual(first.peers(), [])
+
+    async def test_busy_port(self):
+        first = await self.started(1)
+        text = f"tcp:{first.addresses[0][1]}:interface=127.0.0.1"
+        with self.assertRaises(StartupError) as caught:
+            await self.network(2, listen=text).start()
+        self.assertIn(text, str(caught.exception))
+
+    async def test_stop_and_start_again_on_the_same_port(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        first = self.network(1, listen=f"tcp:{port}:interface=127.0.0.1")
+        second = await self.started(2, bootstrap_nodes=(f"{first.own_id.hex()}@127.0.0.1:{port}",))
+        for _ in range(2):
+            await first.start()
+            await self.until(lambda: second.peers())
+            await first.stop()
+            await self.until(lambda: not second.peers())
+
+
+class Client(Factory):
+    """A protocol that says nothing, for ``connectSSL``."""
+
+    noisy = False
+    protocol = Protocol
+
+    def startedConnecting(self, connector):
+        pass
+
+    def clientConnectionFailed(self, connector, reason):
+        pass
+
+    def clientConnectionLost(self, connector, reason):
+        pass
