@@ -177,6 +177,7 @@ class Forks(Base):
         self.clock.run_for(120.0)
         self.assertEqual((one.chain.head, two.chain.head), heads)
         self.assertIsNotNone(one.chain.conflict)
+        self.assertEqual(self.successResultOf(one.chain.locate(two.chain.head.hash)), two.chain.head)
         self.assertEqual((one.faults, two.faults), ([], []))
         asked = [m for m in one.links[0].sent if isinstance(m, GetHeaders)]
         self.assertLess(len(asked), 120)
