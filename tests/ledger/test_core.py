@@ -21,8 +21,9 @@ from chainp2p.errors import StartupError
 from chainp2p.ledger.block import assemble, transactions_root
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.poa import rank_of
+from chainp2p.ledger.transaction import Transaction, TransactionError, sign_transaction
 from tests.ledger.forge import Forge, Made
-from tests.ledger.network import ADDRESSES, Disk, Harness, genesis_of, transfer
+from tests.ledger.network import ADDRESSES, KEYS, Disk, Harness, genesis_of, transfer
 from tests.ledger.test_poa import planned
 
 FUTURE = 10**7
@@ -30,6 +31,11 @@ FUTURE = 10**7
 
 def rank(made: Made) -> tuple[bytes, bytes]:
     return rank_of(made.entry, made.header.number), bytes(255 - byte for byte in made.hash)
+
+
+def header_root(forge: Forge) -> bytes:
+    """Nothing but empty blocks came after genesis."""
+    return forge.root.header.state_root
 
 
 class ForkChoice(Harness):
@@ -184,6 +190,41 @@ class ForkChoice(Harness):
         self.assertEqual((type(verdict), verdict.fault), (Invalid, Fault.SIGNER))
         self.assertIn("transaction", verdict.reason)
 
+    def test_many_transactions_with_a_bad_signature_among_them(self) -> None:
+        forge = Forge(genesis_of(2))
+        ledger = self.started(forge.genesis)
+        raws = [transfer(5, nonce) for nonce in range(20)]
+        item = bytearray(raws[7])
+        # an r that is the x of no point: no key recovers from it
+        for value in range(256):
+            item[-33 - 10] = value
+            try:
+                Transaction.decode(bytes(item)).sender()
+            except TransactionError:
+                break
+        raws[7] = bytes(item)
+        header = forge.root.header
+        roots = {"state_root": header.state_root, "receipts_root": header.receipts_root}
+        made = forge.grow(forge.root, 1, transactions=raws, **roots)
+        verdict = self.feed(ledger, made.raw)
+        self.assertEqual((type(verdict), verdict.fault), (Invalid, Fault.SIGNER))
+        self.assertIn("invalid sender", verdict.reason)
+
+    def test_accounts_that_a_reorganisation_takes_back_are_gone(self) -> None:
+        forge = Forge(genesis_of(2))
+        disk = Disk()
+        ledger = self.started(forge.genesis, disk=disk)
+        raw = sign_transaction(KEYS[5], chain_id=7, nonce=0, to=b"\x77" * 20, value=5, max_fee=2 * 10**9)
+        self.feed(ledger, forge.grow(forge.root, 1, transactions=[raw]).raw)
+        self.assertEqual(self.get(ledger.reader.account(b"\x77" * 20, ledger.head.hash)).balance, 5)
+        for made in forge.line(forge.root, (2, 3)):
+            self.feed(ledger, made.raw)
+        again = self.started(forge.genesis, disk=disk.copy())
+        for one in (ledger, again):
+            self.assertEqual(one.head.height, 2)
+            self.assertEqual(self.get(one.reader.account(b"\x77" * 20, one.head.hash)).balance, 0)
+            self.assertEqual(self.get(one.reader.state(one.head.hash)).root, header_root(forge))
+
     def test_headers_are_stored_up_to_the_bad_one(self) -> None:
         forge = Forge(genesis_of(2))
         line = forge.line(forge.root, (1, 2, 3))
@@ -197,6 +238,7 @@ class ForkChoice(Harness):
         rejected = self.failureResultOf(ledger.add_headers(raws), HeadersRejected).value
         self.assertEqual((rejected.index, ledger.best_header.height), (3, 3))
         self.assertEqual(len(self.get(ledger.add_headers(raws[:3]))), 3)
+        self.assertEqual(len(self.get(ledger.check_headers(raws[:3]))), 3)
         rejected = self.failureResultOf(ledger.add_headers([b"\xc0"]), HeadersRejected).value
         self.assertIn("fields", rejected.reason)
         orphan = forge.grow(bad, 5)
@@ -336,6 +378,10 @@ class Restarts(Harness):
             self.assertIsNone(self.get(one.reader.account(ADDRESSES[0], line[100].hash)))
             self.assertIsNotNone(self.get(one.reader.account(ADDRESSES[0], line[1300].hash)))
         # a fork from far below: counted from the nearest stored tally on, stored, never connected
+        again._core().store.mark_bad([line[200].hash])
+        failed = forge.grow(line[200], 5000)
+        rejected = self.failureResultOf(again.add_headers([failed.header.raw]), HeadersRejected).value
+        self.assertTrue(rejected.condemned)
         fork = forge.grow(line[100], 5000)
         self.assertEqual(self.feed(again, fork.raw), Stored(self.get(again.locate(fork.hash))))
         self.assertEqual(self.get(again.locate(fork.hash)).rank, rank_of(fork.entry, fork.header.number))
@@ -365,6 +411,12 @@ class Restarts(Harness):
         failure = self.failureResultOf(self.make(genesis_of(2), disk=newer.copy()).start(), StartupError)
         self.assertIn("schema 99", str(failure.value))
         damaged = disk.copy()
+        headless = disk.copy()
+        lost = headless("chain.sqlite")
+        lost.execute("UPDATE meta SET value=zeroblob(32) WHERE key='head'")
+        lost.commit()
+        failure = self.failureResultOf(self.make(genesis_of(2), 0, disk=headless.copy()).start(), StartupError)
+        self.assertIn("head", str(failure.value))
         broken = damaged("chain.sqlite")
         broken.execute("DELETE FROM accounts")
         broken.commit()

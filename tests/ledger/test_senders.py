@@ -1,5 +1,6 @@
 """Recovering senders: alone, gathered, in chunks, and what fails."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -37,6 +38,16 @@ class NoPool:
         return None
 
 
+class FullPool:
+    """Knows the even ones."""
+
+    def __init__(self, hashes: list[bytes]) -> None:
+        self._known = set(hashes[::2])
+
+    def entry(self, hash: bytes) -> Any:
+        return SimpleNamespace(sender=ADDRESSES[5]) if hash in self._known else None
+
+
 class SenderTests(SynchronousTestCase):
     def test_single_ones_gather_while_a_chunk_is_away(self) -> None:
         later = Later()
@@ -68,5 +79,10 @@ class SenderTests(SynchronousTestCase):
         odd = assemble(block.header.raw, [*raws[:20], b"\x02\xc0"])
         known, unknown = recovery.look([block.raw, odd, forge.root.raw, b"\xc3" + bytes(5000)], NoPool())
         self.assertEqual((known, unknown), ({}, [block.raw, odd]))
-        senders = self.successResultOf(recovery.blocks(unknown))
+        hashes = [hash for hash, _ in split(block.raw)[1]]
+        known, unknown = recovery.look([block.raw], FullPool(hashes))
+        self.assertEqual((known, unknown), (dict.fromkeys(hashes[::2], ADDRESSES[5]), [block.raw]))
+        known, unknown = recovery.look([block.raw], FullPool(hashes + hashes[1:]))
+        self.assertEqual((len(known), unknown), (40, []))
+        senders = self.successResultOf(recovery.blocks([block.raw, odd]))
         self.assertEqual(senders, {hash: ADDRESSES[5] for hash, _ in split(block.raw)[1]})
