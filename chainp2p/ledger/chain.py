@@ -7,9 +7,10 @@ then events published, here, on the reactor thread. The pool lives on this side.
 import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -151,7 +152,8 @@ class Ledger:
 
     async def _open_reader(self, opened: Opened) -> Reader:
         def at(hash: bytes) -> Any:
-            return self._lane.run(opened.core.chain.state_at, hash)
+            state = opened.core.chain.recent(hash)
+            return self._lane.run(opened.core.chain.state_at, hash) if state is None else succeed(state)
 
         if opened.private:
             return Reader(self._lane, Reads(opened.core.store), at, owned=False)
@@ -250,10 +252,7 @@ class Ledger:
         return infos
 
     def submit_block(self, raw: bytes) -> "Deferred[Verdict]":
-        return Deferred.fromCoroutine(self._submit_one(raw))
-
-    async def _submit_one(self, raw: bytes) -> Verdict:
-        return (await self._submit([raw]))[0]
+        return Deferred.fromCoroutine(self._submit([raw])).addCallback(itemgetter(0))
 
     def submit_blocks(self, raws: Sequence[bytes], header_tip: bytes) -> "Deferred[list[Verdict]]":
         return Deferred.fromCoroutine(self._submit(raws))

@@ -231,6 +231,10 @@ class ConnectedChain:
         """Whether the block at *height* of the connected chain could be undone."""
         return self._rows.undo(height) is not None
 
+    def recent(self, hash: bytes) -> State | None:
+        """The state after a block of the connected chain if it is in memory; may be asked from any thread."""
+        return self._states.get(hash)
+
     def state_at(self, hash: bytes) -> State | None:
         """The state after a recent block of the connected chain; None: not kept."""
         state = self._states.get(hash)
