@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import FinalityConflict, HeadersRejected
+from chainp2p.chain.interfaces import HeadersRejected
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
@@ -18,7 +18,7 @@ from chainp2p.sync.blocks import EARLY_REST_MAX, BlockFetch
 from chainp2p.sync.chase import Ask, Chased, Parted, chase, probe
 from chainp2p.sync.claims import Claim, Claims
 from chainp2p.sync.serving import serve_blocks, serve_headers
-from chainp2p.sync.state import Phase, SyncState, short
+from chainp2p.sync.state import Phase, SyncChanged, SyncState, short
 from chainp2p.wire.messages import GetBlocks, GetHeaders, NotFound
 
 __all__ = ["SyncService"]
@@ -27,7 +27,8 @@ __all__ = ["SyncService"]
 WINDOW = 1_024
 #: Nothing waits longer than this before the loop looks again at what it could do. Seconds.
 TICK = 1.0
-#: A peer that announced nothing is asked now and then whether it has something: an announcement may be lost. Seconds.
+#: A peer that announced nothing is asked now and then whether it has something: an announcement may be lost.
+#: Seconds, on average.
 POLL_INTERVAL = 10.0
 #: A peer on a branch that left ours below the finalized block, or far behind it, is left alone this long. Seconds.
 PARTED_REST = 5.0
@@ -68,7 +69,8 @@ class SyncService:
         self._chain = chain
         self._reactor = reactor
         self._now = now
-        self._events = chain.events
+        self._random = random
+        self._events = events
         self._claims: Claims[Link] = Claims()
         self._asking = Asking(chain, reactor, self._claims)
         self._blocks = BlockFetch(chain, reactor, now, self._claims, self._asking, self.log)
@@ -76,28 +78,21 @@ class SyncService:
         self._sleeping: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
         self._woken = False
-        self._polled = 0.0
+        self._poll_at = 0.0
         self._probed: dict[bytes, float] = {}
-        self._conflict = False
-        self._unsubscribe: list[Callable[[], None]] = []
+        self._behind = False
 
     # life
 
     def start(self) -> None:
         """Begin; the chain has been started."""
         self._tasks.start()
-        self._polled = self._reactor.seconds()
-        self._unsubscribe = [self._events.subscribe(FinalityConflict, self._conflict_found)]
+        self._poll_at = self._next_poll()
         self._tasks.spawn(self._run())
 
     def stop(self) -> None:
         """Cancel the loop and whatever it waits for."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
         self._tasks.stop()
-
-    def _conflict_found(self, event: FinalityConflict) -> None:
-        self._conflict = True
 
     def handlers(self) -> Mapping[type[Any], Handler]:
         return {
@@ -171,6 +166,7 @@ class SyncService:
         """Do what there is to do; answer whether anything came of it."""
         now = self._reactor.seconds()
         progress = False
+        self._report()
         self._claims.drop_losing(self._chain.best_header)
         link = self._claims.for_headers(now)
         if link is not None:
@@ -178,9 +174,10 @@ class SyncService:
         missing = await self._chain.missing(WINDOW)
         if missing:
             return await self._blocks.step(missing) or progress
-        if not progress and self._reactor.seconds() - self._polled >= POLL_INTERVAL:
-            self._polled = self._reactor.seconds()
-            link = self._claims.for_poll(self._polled)
+        now = self._reactor.seconds()
+        if not progress and now >= self._poll_at:
+            self._poll_at = self._next_poll()
+            link = self._claims.for_poll(now)
             if link is not None:
                 claim = self._claims[link].claim
                 progress = await self._chase(link, Claim(claim.hash, claim.height))
@@ -190,6 +187,19 @@ class SyncService:
             else:
                 self._asking.doing(Phase.IDLE, "no peers")
         return progress
+
+    def _next_poll(self) -> float:
+        """When to poll: not all nodes at once."""
+        return self._reactor.seconds() + POLL_INTERVAL * (0.75 + 0.5 * self._random.random())
+
+    def _report(self) -> None:
+        """Tell when this node falls behind, and when it has caught up."""
+        state = self.explain()
+        if state.behind != self._behind:
+            self._behind = state.behind
+            words = "catching up from block {current} to {highest}" if state.behind else "caught up at block {current}"
+            self.log.info(words, current=state.current, highest=state.highest)
+            self._events.publish(SyncChanged(state))
 
     # headers
 
@@ -246,7 +256,7 @@ class SyncService:
         raws = await probe(self._chain, ask)
         if raws:
             self._probed[link.peer_id] = self._reactor.seconds()
-        if raws and self._conflict:
+        if raws and getattr(self._chain, "conflict", None) is not None:
             await self._chain.add_headers(raws)
 
     def _may_probe(self, link: Link) -> bool:

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from chainp2p.chain.interfaces import HeaderInfo
 
-__all__ = ["Activity", "Phase", "SyncState", "short", "wins"]
+__all__ = ["Activity", "Phase", "SyncChanged", "SyncState", "short", "wins"]
 
 #: Further behind than this many blocks a node says that it is syncing: less is the ordinary life of a live chain.
 BEHIND = 8
@@ -41,6 +41,13 @@ class SyncState:
     def behind(self) -> bool:
         """Whether wallets should be told that this node is not up to date."""
         return self.phase in (Phase.HEADERS, Phase.BLOCKS) and self.highest - self.current > BEHIND
+
+
+@frozen
+class SyncChanged:
+    """Event: this node fell behind, or caught up (``state.behind`` tells which)."""
+
+    state: SyncState
 
 
 @frozen

@@ -13,7 +13,7 @@ import chainp2p.sync.service
 from chainp2p.chain.interfaces import HeadChanged, NotYet, ParentMissing
 from chainp2p.errors import Penalty, Reason
 from chainp2p.sync.service import SyncService
-from chainp2p.sync.state import Phase
+from chainp2p.sync.state import Phase, SyncChanged
 from chainp2p.testing.toychain import FAILS, ToyChain, ToyHeader
 from chainp2p.wire.messages import Blocks, GetBlocks, GetHeaders, Headers, NotFound, Refused, Status
 from tests.links import Host, Net, Puppet, connect, make_status, not_found
@@ -98,6 +98,8 @@ class Base(SynchronousTestCase):
 class Initial(Base):
     def test_five_thousand_blocks(self) -> None:
         old, new = self.host("old", 5_000), self.host("new")
+        changes: list[SyncChanged] = []
+        new.chain.events.subscribe(SyncChanged, changes.append)
         connect(new, old)
         self.clock.run_for(0.2)
         state = new.sync.explain()
@@ -111,6 +113,7 @@ class Initial(Base):
         self.assertFalse(new.sync.syncing)
         headers = [message for message in new.links[0].sent if isinstance(message, GetHeaders)]
         self.assertEqual(len(headers), 3)
+        self.assertEqual([change.state.behind for change in changes], [True, False])
 
     def test_who_is_ahead_asks_nothing(self) -> None:
         old, new = self.host("old", 10), self.host("new")
