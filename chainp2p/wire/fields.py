@@ -256,9 +256,12 @@ def _fixed_tuple_list(formats: str, kinds: tuple[Field, ...], limit: int, name: 
     packs = [Struct("<" + formats * count).pack for count in range(min(limit, _SHORT_LIST) + 1)]
 
     def read(data: bytes, at: int, end: int) -> tuple[tuple[Any, ...], int]:
+        count = count_of(data, at, end)
         at += 8
-        stop = at + count_of(data, at - 8, end) * width
-        return tuple(layout.iter_unpack(data[at:stop])), stop
+        stop = at + count * width
+        # a copy is quicker made than a view, but a long list should not be twice in memory
+        items = data[at:stop] if count <= _SHORT_LIST else memoryview(data)[at:stop]
+        return tuple(layout.iter_unpack(items)), stop
 
     def write(values: Any, out: list[bytes]) -> None:
         count = len(values)

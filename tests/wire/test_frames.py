@@ -1,5 +1,7 @@
 """Frames: every cut of the stream, interleaving, refusals before anything is kept."""
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -7,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chainp2p import wire
 from chainp2p.errors import Reason
 from chainp2p.testing.strategies import messages
-from chainp2p.wire.frames import BODY_LIMIT, HEADER, FrameReader, Incoming, Skipped, encode_frames
+from chainp2p.wire.frames import BODY_LIMIT, HEADER, FrameReader, Incoming, Received, Skipped, encode_frames
 
 H = bytes(32)
 
@@ -18,6 +20,39 @@ def frame(message_id: int, kind: int, flags: int, body: bytes) -> bytes:
 
 def stream_of(*sent: wire.Message) -> bytes:
     return b"".join(b"".join(encode_frames(m.spec.kind, n, wire.encode(m))) for n, m in enumerate(sent, 1))
+
+
+def told(received: list[Received]) -> list[object]:
+    """What a reader gave, comparable: a fault by its reason."""
+    return [item.reason if isinstance(item, wire.WireError) else item for item in received]
+
+
+def cut_up(data: bytes, cuts: list[int]) -> list[bytes]:
+    """Cut *data* into pieces of the sizes in *cuts*, again and again."""
+    pieces, at, turn = [], 0, 0
+    while at < len(data):
+        size = cuts[turn % len(cuts)]
+        pieces.append(data[at : at + size])
+        at, turn = at + size, turn + 1
+    return pieces
+
+
+#: Frames that are right, nearly right, and anything at all.
+PIECES = st.one_of(
+    messages().map(stream_of),
+    st.builds(
+        frame,
+        st.integers(0, 3),
+        st.integers(0, 3),
+        st.integers(0, 2),
+        st.one_of(
+            st.binary(max_size=20),
+            st.builds(lambda tag, body: tag.to_bytes(4, "little") + body, st.integers(0, 30), st.binary(max_size=60)),
+            st.builds(lambda tag: tag.to_bytes(4, "little") * 16_384, st.sampled_from([2, 4, 7, 9, 18, 20, 99])),
+        ),
+    ),
+    st.binary(max_size=12),
+)
 
 
 class Reading(SynchronousTestCase):
@@ -37,12 +72,35 @@ class Reading(SynchronousTestCase):
     @settings(deadline=None, derandomize=True, max_examples=100)
     @given(st.lists(messages(), max_size=6), st.lists(st.integers(1, 90), min_size=1))
     def test_any_cuts(self, sent: list[wire.Message], cuts: list[int]) -> None:
-        data, reader, received, at, turn = stream_of(*sent), FrameReader(), [], 0, 0
-        while at < len(data):
-            size = cuts[turn % len(cuts)]
-            received += reader.feed(data[at : at + size])
-            at, turn = at + size, turn + 1
+        reader = FrameReader()
+        received = [item for data in cut_up(stream_of(*sent), cuts) for item in reader.feed(data)]
         self.assertEqual([(item.id, item.message) for item in received], list(enumerate(sent, 1)))
+
+    @settings(deadline=None, derandomize=True, max_examples=400)
+    @given(st.lists(PIECES, max_size=6), st.lists(st.integers(1, 70_000), min_size=1, max_size=3))
+    def test_the_cut_never_changes_what_is_told(self, pieces: list[bytes], cuts: list[int]) -> None:
+        data = b"".join(pieces)
+        whole, cut = FrameReader(), FrameReader()
+        expected = whole.feed(data)
+        received = [item for piece in cut_up(data, cuts) for item in cut.feed(piece)]
+        self.assertEqual(told(received), told(expected))
+        self.assertEqual(cut.buffered, whole.buffered)
+        self.assertLessEqual(whole.buffered, len(data))
+
+    def test_large_messages_in_any_reads(self) -> None:
+        sent = [
+            wire.NewBlock(bytes(range(256)) * 700),
+            wire.Blocks((b"x" * 150_000, b"", b"y" * 3)),
+            wire.NewBlock(b""),
+            wire.NewTransaction(bytes(range(256)) * 400),
+            wire.Mempool((H,) * 6_000),
+        ]
+        data = stream_of(*sent)
+        for size in (1_448, 13, 16_384, 65_536, 65_546, 65_557, 1 << 20):
+            reader = FrameReader()
+            received = [item for piece in cut_up(data, [size]) for item in reader.feed(piece)]
+            self.assertEqual([item.message for item in received], sent, size)
+            self.assertEqual(reader.buffered, 0)
 
     @settings(deadline=None, derandomize=True, max_examples=300)
     @given(st.lists(st.binary(max_size=60), max_size=8))
@@ -71,6 +129,54 @@ class Reading(SynchronousTestCase):
         self.assertEqual(reader.buffered, BODY_LIMIT)
         reader.feed(b"\1\2\3")
         self.assertEqual(reader.buffered, BODY_LIMIT + 3)
+
+    def test_nothing_of_an_unknown_tag_is_kept_when_its_frame_is_cut(self) -> None:
+        reader = FrameReader()
+        body = (99).to_bytes(4, "little") + bytes(1_000)
+        for piece in cut_up(frame(1, 2, 0, body), [14, 300]):
+            received = reader.feed(piece)
+            self.assertEqual(reader.buffered, 0)
+        self.assertEqual(received, [Skipped(wire.Kind.REPLY, 1, 99, 1_004)])
+
+    def test_what_came_before_a_fault_is_told(self) -> None:
+        received = FrameReader().feed(stream_of(wire.Ping(1), wire.GetMempool()) + frame(0, 0, 0, b"abcd"))
+        self.assertEqual([type(item) for item in received], [Incoming, Incoming, wire.WireError])
+
+    def test_a_whole_message_passes_a_partial_one_of_its_class(self) -> None:
+        reader = FrameReader()
+        first, second = encode_frames(0, 1, wire.encode(wire.NewBlock(bytes(70_000))))
+        received = reader.feed(first + frame(2, 0, 0, wire.encode(wire.NewBlock(b"b"))) + second)
+        self.assertEqual([item.message.block for item in received], [b"b", bytes(70_000)])
+
+    def test_larger_messages_of_a_chain(self) -> None:
+        codec = wire.Codec(wire.CORE.raised(16 << 20))
+        block = wire.NewBlock(bytes(9 << 20))
+        data = b"".join(encode_frames(0, 1, codec.encode(block)))
+        (item,) = FrameReader(codec).feed(data)
+        self.assertEqual(item.message, block)
+        (fault,) = FrameReader().feed(data)
+        self.assertEqual(fault.reason, Reason.OVERSIZE)
+        unknown = (99).to_bytes(4, "little") + bytes(BODY_LIMIT - 4)
+        self.assertEqual(FrameReader(codec).feed(frame(1, 0, 1, unknown) * 256), [])
+
+    def test_reading_takes_at_most_six_times_the_bytes(self) -> None:
+        for message in (
+            wire.Mempool(tuple(n.to_bytes(32, "big") for n in range(50_000))),
+            wire.AnnounceTransactions(tuple((n.to_bytes(32, "big"), 2**32 - 1 - n) for n in range(5_000))),
+            wire.Headers(tuple(bytes(1 + n % 3) for n in range(2_000))),
+            wire.NewBlock(bytes(3 << 20)),
+        ):
+            for size in (1_448, 65_536):
+                data = cut_up(stream_of(message), [size])
+                total = sum(map(len, data))
+                tracemalloc.start()
+                reader = FrameReader()
+                for piece in data:
+                    received = reader.feed(piece)
+                peak = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+                self.assertEqual(received[0].message, message)
+                self.assertLessEqual(peak, 6 * total + 64 * 1024, type(message).__name__)
 
     def test_unknown_tags_are_skipped_unstored(self) -> None:
         reader = FrameReader()
