@@ -156,12 +156,9 @@ def _weather(where: str, table: Mapping[str, Any]) -> Weather:
         delay = [delay, delay]
     if not isinstance(delay, list) or len(delay) != 2:
         raise SettingsError(f"{where}.delay: seconds, or the least and the most of them, are expected")
-    try:
-        return Weather(
-            low=float(delay[0]), high=float(delay[1]), loss=table.get("loss", 0.0), bandwidth=table.get("bandwidth")
-        )
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"{where}: {error.args[0]}") from None
+    low, high = (_number(where, {"delay": one}, "delay", 0) for one in delay)
+    bandwidth = _number(where, table, "bandwidth", 0, low=1) if "bandwidth" in table else None
+    return Weather(low=low, high=high, loss=_number(where, table, "loss", 0, high=0.99), bandwidth=bandwidth)
 
 
 def _step(where: str, step: Any) -> Step:
