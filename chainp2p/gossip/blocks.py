@@ -210,6 +210,8 @@ class BlockRelay:
             case Connected(header=header) | Stored(header=header):
                 self._judged.add(hash)
                 self._relay(header, raw)
+                if header.rank > self._chain.head.rank:  # bodies below it are missing: wake sync
+                    self._heard(link, hash, header.height)
             case AlreadyKnown():
                 self._judged.add(hash)
             case ParentMissing():

@@ -383,6 +383,19 @@ class OfBlocks(Base):
         self.clock.run_for(1.0)
         self.assertEqual(two.chain.head, one.chain.head)
 
+    def test_a_block_above_missing_bodies_wakes_sync(self) -> None:
+        one, two = self.full_mesh(2)
+        one.gossip.stop()
+        for _ in range(5):
+            one.chain.produce()
+        two.chain.add_headers(self.successResultOf(one.chain.headers_after(one.chain.genesis_hash, 9)))
+        raw = one.chain.make()
+        one.chain.submit_block(raw)
+        self.clock.run_for(0.0)
+        one.links[0].send(NewBlock(raw))
+        self.clock.run_for(0.2)
+        self.assertEqual(two.chain.head, one.chain.head)
+
     def test_early_blocks_wait(self) -> None:
         one = self.node("one")
         early = [one.chain.make(time=3_000), one.chain.make(time=2_000)]
