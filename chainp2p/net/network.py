@@ -296,6 +296,7 @@ class Network(Service):
             if enr.peer_id != link.peer_id:
                 raise PeerFault(Reason.MALFORMED_MESSAGE, "the record in Status is of another key")
             self._own_record_of(link, enr)
+        self._book.met(link.peer_id)
         if link.outbound:
             self._reached(link)
         self._record.observed(link.peer_id, link.address[0], status.observed[0], len(self._roster) + 1)

@@ -67,8 +67,8 @@ class Roster:
         self.open[link] = None
 
     def ids(self) -> set[bytes]:
-        """Ids with a link that has not ended."""
-        return {link.peer_id for link in self.live()}
+        """Ids with a link that has not ended, or one that is on its way to them."""
+        return {link.peer_id or link.expected or b"" for link in self.open if link.end is None}
 
     def ready(self, link: PeerProtocol) -> None:
         """*link* became ready."""

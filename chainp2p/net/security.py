@@ -140,6 +140,7 @@ class TlsSecurity:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_3_VERSION)
         context.set_max_proto_version(SSL.TLS1_3_VERSION)
+        # pyOpenSSL cannot ask for no tickets at all: what still leaves are two numbers of sessions that nobody keeps.
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         certificate, private = self._identity

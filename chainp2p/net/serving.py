@@ -85,9 +85,11 @@ class Serving:
             self.unsupported(request_id)
         elif len(self._waiting) + self._running >= OPEN_LIMIT:
             self._reply(request_id, Refused(RefusalReason.BUSY, BUSY_RETRY_MS))
-        else:
+        elif self._waiting or self._running or self._turning or self._full():
             self._waiting.append((request_id, request))
             self.turn()
+        else:  # the common case, without a detour through the queue
+            self._serve(request_id, request)
 
     def unsupported(self, request_id: int) -> None:
         """Refuse what is not known here."""

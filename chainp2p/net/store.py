@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from twisted.logger import Logger
 
+from chainp2p.errors import StartupError
+
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
@@ -49,10 +51,16 @@ class PeerStore:
         self._database: sqlite3.Connection | None = None
 
     def load(self) -> "Deferred[StoredPeers]":
-        """Open the database and read all of it."""
+        """Open the database and read all of it; fails with StartupError if it cannot be read."""
         return self._lane.run(self._load)
 
     def _load(self) -> StoredPeers:
+        try:
+            return self._read()
+        except sqlite3.Error as error:
+            raise StartupError(f"node.sqlite: {error}") from error
+
+    def _read(self) -> StoredPeers:
         database = self._database = self._open_database("node.sqlite")
         database.executescript(_SCHEMA)
         own = database.execute("SELECT enr FROM own").fetchone()

@@ -134,11 +134,16 @@ class AddressBook:
         del self._known[min(spare)[2]]
         return True
 
+    def met(self, peer_id: bytes) -> None:
+        """A link to *peer_id* became ready, whoever opened it: earlier failures are forgiven."""
+        known = self._known.get(peer_id)
+        if known is not None:
+            known.failures = 0
+
     def reached(self, peer_id: bytes, now: float) -> None:
         """A link to *peer_id* became ready at the address that the book holds."""
         known = self._known.get(peer_id)
         if known is not None:
-            known.failures = 0
             known.reached_at = now
 
     def ban_until(self, peer_id: bytes, now: float) -> float | None:

@@ -192,6 +192,14 @@ class MeetTest(SynchronousTestCase):
             self.assertEqual(len(first.peers), 1)
             second.stop()
 
+    def test_slow_security_is_not_dialled_twice(self):
+        first = self.world.node().build()
+        first.host.listenTCP(30303, _Client(Factory.forProtocol(Protocol)))
+        second = self.world.node(static_nodes=(first.address,)).start()
+        self.world.run(5)
+        self.assertEqual(len(second.network._roster.open), 1)
+        second.stop()
+
     def test_nobody_there(self):
         lonely = self.world.node(bootstrap_nodes=(NodeKey(b"\x63" * 32).peer_id.hex() + "@10.0.0.99:1",)).start()
         self.world.run(60)
@@ -689,6 +697,16 @@ class RecordTest(SynchronousTestCase):
         node.network.remove_peer(b"\x01" * 32)
         self.world.run(1)
         self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_store_that_cannot_be_read(self):
+        node = self.world.node().build()
+        connection = node.disk.open("node.sqlite")
+        connection.execute("CREATE TABLE own (x)")
+        connection.execute("CREATE VIEW record AS SELECT 1")
+        connection.commit()
+        result = node.network.start()
+        self.world.run(1)
+        self.assertIn("node.sqlite", str(self.failureResultOf(result, StartupError).value))
 
 
 class StopTest(SynchronousTestCase):

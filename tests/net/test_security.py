@@ -91,6 +91,31 @@ class AgreementTest(SynchronousTestCase):
         pair = TlsPair().pump(1)
         self.assertTrue(pair.host_a.ready and pair.host_b.ready)
 
+    def test_a_session_is_never_resumed(self):
+        """A dialler that offers the session of its last link has to show its certificate again."""
+        sessions = []
+        security = Evil(KEY_A, Clock())
+        security._client._context.set_session_cache_mode(SSL.SESS_CACHE_CLIENT)
+
+        def connection(protocol):
+            made = SSL.Connection(security._client._context, None)
+            if sessions:
+                made.set_session(sessions[0])
+            return made
+
+        security._client.clientConnectionForTLS = connection
+        server = TlsSecurity(KEY_B, lambda: NOW, 1, Clock())
+        for _ in range(2):
+            pair = TlsPair(lambda key, clock: security, lambda key, clock: server)
+            for _ in range(20):  # their TLS transports run on the clocks of the two securities
+                pair.pump()
+                security._clock.advance(0)
+                server._clock.advance(0)
+            self.assertTrue(pair.host_b.ready)
+            self.assertIsNotNone(pair.tb.protocol.host_key)
+            self.assertEqual(pair.b.peer_id, KEY_A.peer_id)
+            sessions.append(pair.ta.protocol.getHandle().get_session())
+
     def test_each_certificate_is_checked_once(self):
         from chainp2p.net import security
 

@@ -156,6 +156,9 @@ class BackOffTest(SynchronousTestCase):
         for _ in range(FAILURES_MAX + 1):
             shelf.ended(KEYS[0].peer_id, ended(None), 0.0)
         self.assertIn(KEYS[0].peer_id, shelf)
+        shelf.met(KEYS[0].peer_id)
+        shelf.met(US)
+        self.assertEqual(shelf.get(KEYS[0].peer_id).failures, 0)
 
     def test_kinds(self):
         self.assertEqual(self.delay(Reason.DUPLICATE), 0.0)
