@@ -286,7 +286,7 @@ class Network(Service):
     def link_ready(self, link: PeerProtocol) -> None:
         """Both ``Status`` are exchanged."""
         if link.warning:
-            self._log.warn("peer {peer}: {warning}", peer=link.peer_id.hex()[:8], warning=link.warning)
+            self._log.warn("peer {peer}: {difference}", peer=link.peer_id.hex()[:8], difference=link.warning)
         status = link.status
         if status.enr:
             try:
