@@ -250,18 +250,23 @@ def _raw_list(item: Raw, limit: int, name: str) -> tuple[Reader, Writer]:
 def _fixed_tuple_list(formats: str, kinds: tuple[Field, ...], limit: int, name: str) -> tuple[Reader, Writer]:
     layout = Struct("<" + formats)
     width = layout.size
-    count_of = _length_reader(limit, width, name)
+    unpack, iter_unpack, pack = _U64.unpack_from, layout.iter_unpack, layout.pack
     raws = [(index, kind.size) for index, kind in enumerate(kinds) if isinstance(kind, Raw)]
     #: Short lists are packed by one call.
-    packs = [Struct("<" + formats * count).pack for count in range(min(limit, _SHORT_LIST) + 1)]
+    packs = [Struct("<Q" + formats * count).pack for count in range(min(limit, _SHORT_LIST) + 1)]
+    few = len(packs)
 
     def read(data: bytes, at: int, end: int) -> tuple[tuple[Any, ...], int]:
-        count = count_of(data, at, end)
         at += 8
+        if at > end:
+            raise short(name)
+        (count,) = unpack(data, at - 8)
+        if count > limit or count * width > end - at:
+            raise _count_error(name, count, limit, end - at)
         stop = at + count * width
         # a copy is quicker made than a view, but a long list should not be twice in memory
-        items = data[at:stop] if count <= _SHORT_LIST else memoryview(data)[at:stop]
-        return tuple(layout.iter_unpack(items)), stop
+        items = data[at:stop] if count < few else memoryview(data)[at:stop]
+        return tuple(iter_unpack(items)), stop
 
     def write(values: Any, out: list[bytes]) -> None:
         count = len(values)
@@ -271,11 +276,10 @@ def _fixed_tuple_list(formats: str, kinds: tuple[Field, ...], limit: int, name: 
             for value in values:
                 if len(value[index]) != size:
                     raise _raw_error(name, size)
-        out.append(_prefix(count))
-        if count < len(packs):
-            out.append(packs[count](*chain.from_iterable(values)))
+        if count < few:
+            out.append(packs[count](count, *chain.from_iterable(values)))
         else:
-            pack = layout.pack
+            out.append(_prefix(count))
             out += [pack(*value) for value in values]
 
     return read, write
