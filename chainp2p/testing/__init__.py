@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from chainp2p.testing.clock import HeapClock
     from chainp2p.testing.databases import MemoryDisk
     from chainp2p.testing.executor import SimExecutor
+    from chainp2p.testing.hosts import MemoryHost
     from chainp2p.testing.machines import ChainParts, Machine
-    from chainp2p.testing.network import MemoryHost, MemoryNetwork, Weather
+    from chainp2p.testing.network import MemoryNetwork, Weather
     from chainp2p.testing.playing import Outcome, play
     from chainp2p.testing.scenario import Scenario, find_scenario, parse_scenario, shipped
     from chainp2p.testing.security import PlainSecurity
@@ -49,7 +50,8 @@ _HOMES = {
     "databases": ("MemoryDisk",),
     "executor": ("SimExecutor",),
     "machines": ("ChainParts", "Machine"),
-    "network": ("MemoryHost", "MemoryNetwork", "Weather"),
+    "hosts": ("MemoryHost",),
+    "network": ("MemoryNetwork", "Weather"),
     "playing": ("Outcome", "play"),
     "scenario": ("Scenario", "find_scenario", "parse_scenario", "shipped"),
     "security": ("PlainSecurity",),

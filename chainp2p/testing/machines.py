@@ -26,7 +26,7 @@ from chainp2p.peer.link import PeerJoined, PeerLeft
 from chainp2p.settings import Settings
 from chainp2p.testing.databases import MemoryDisk
 from chainp2p.testing.executor import SimExecutor
-from chainp2p.testing.network import MemoryHost
+from chainp2p.testing.hosts import MemoryHost
 from chainp2p.testing.security import PlainSecurity
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class Machine:
         """Start a node on what the disk holds; fires once it is ready."""
         if self.node is not None:
             raise RuntimeError(f"{self.name} runs already")
-        self.host.boot()
+        if not self.host.up:
+            self.host = self.host.boot()
         self._runs += 1
         # chance of its own for each run: what a dead run would have drawn must not matter to the next
         random = Random(f"{self.simulation.seed}/{self.name}/{self._runs}")

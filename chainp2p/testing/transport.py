@@ -11,10 +11,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-if TYPE_CHECKING:
-    from chainp2p.testing.network import MemoryHost, MemoryNetwork
+from chainp2p.testing.pipe import Mark, Pipe
 
-__all__ = ["Address", "MemoryTransport", "Pipe"]
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Address", "MemoryTransport", "tcp_address"]
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -22,85 +24,11 @@ Address: TypeAlias = IPv4Address | IPv6Address
 WINDOW = 256 * 1024
 #: Above so many unsent bytes the producer is paused (``twisted.internet.abstract.FileDescriptor.bufferSize``).
 BUFFER = 64 * 1024
-#: A segment is not extended beyond that.
-SEGMENT = 64 * 1024
-
-#: What travels beside bytes, in order with them: ends of the stream, and "I have read".
-_FIN, _HALF, _RESET, _TAKEN = object(), object(), object(), object()
 
 
-class Pipe:
-    """One direction of a connection: segments travel in order, each with its delay; a cut holds them back."""
-
-    __slots__ = (
-        "_last",
-        "_network",
-        "_segment",
-        "_sent_at",
-        "_waiting",
-        "free_at",
-        "reader",
-        "source",
-        "target",
-        "travelling",
-    )
-
-    def __init__(self, network: "MemoryNetwork", source: "MemoryHost", target: "MemoryHost") -> None:
-        self._network = network
-        self.source = source
-        self.target = target
-        self.reader: MemoryTransport | None = None
-        #: Bytes that the reader has not taken yet.
-        self.travelling = 0
-        #: When the line has sent all that it was given (kept by the network).
-        self.free_at = 0.0
-        self._last = 0.0
-        self._segment: bytearray = bytearray()
-        self._sent_at = -1.0
-        self._waiting: deque[Any] = deque()
-
-    def send(self, item: Any) -> None:
-        """Send a bytes object or a mark."""
-        if type(item) is not bytes:
-            self._pass(item)
-            return
-        self.travelling += len(item)
-        segment, now = self._segment, self._network.clock.seconds()
-        if self._sent_at == now and segment and len(segment) + len(item) <= SEGMENT and not self._network.metered:
-            # the kernel too sends in one segment what is written in one go
-            segment += item
-            return
-        for start in range(0, len(item), SEGMENT):
-            self._segment = bytearray(item[start : start + SEGMENT])
-            self._sent_at = now
-            self._pass(self._segment)
-
-    def release(self) -> None:
-        """The way is free again."""
-        items, self._waiting = self._waiting, deque()
-        for item in items:
-            self._pass(item)
-
-    def _pass(self, item: Any) -> None:
-        arrival = None
-        if not self._waiting:
-            arrival = self._network.depart(self, len(item) if type(item) is bytearray else 0)
-        if arrival is None:
-            self._waiting.append(item)
-            return
-        # in order, however the delay changes
-        self._last = arrival = max(arrival, self._last)
-        clock = self._network.clock
-        clock.callLater(max(0.0, arrival - clock.seconds()), self._arrive, item)
-
-    def _arrive(self, item: Any) -> None:
-        if type(item) is bytearray:
-            data = bytes(item)
-            # whoever would extend the segment sees that it has gone
-            item.clear()
-            item = data
-        if self.reader is not None:
-            self.reader.received(item)
+def tcp_address(host: str, port: int) -> Address:
+    """Twisted's address of an IP address and port."""
+    return IPv6Address("TCP", host, port) if ":" in host else IPv4Address("TCP", host, port)
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -210,7 +138,7 @@ class MemoryTransport:
             self._finish()
         elif self._write_closing:
             self._write_closed = True
-            self._outgoing.send(_HALF)
+            self._outgoing.send(Mark.HALF)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if self.producer is not None:
@@ -249,14 +177,14 @@ class MemoryTransport:
     def received(self, item: Any) -> None:
         """Something arrived."""
         if self.disconnected:
-            if self._vanished and self.host.up and item is not _RESET:
+            if self._vanished and item is not Mark.RESET and self.host.network.runs(self.host.name):
                 # the machine runs again and knows nothing of this connection
-                self._outgoing.send(_RESET)
+                self._outgoing.send(Mark.RESET)
             return
-        if item is _TAKEN:
+        if item is Mark.TAKEN:
             self._taken()
             return
-        if item is _RESET:
+        if item is Mark.RESET:
             # a reset overtakes what was not read
             self._lost(ConnectionLost())
             return
@@ -267,9 +195,9 @@ class MemoryTransport:
     def _read(self) -> None:
         while self._unread and self.connected and not self._paused:
             item = self._unread.popleft()
-            if item is _FIN:
+            if item is Mark.END:
                 self._lost(ConnectionDone())
-            elif item is _HALF:
+            elif item is Mark.HALF:
                 half = IHalfCloseableProtocol(self.protocol, None)
                 if half is None:
                     self.loseConnection()
@@ -280,7 +208,7 @@ class MemoryTransport:
                 before = incoming.travelling
                 incoming.travelling = before - len(item)
                 if before >= WINDOW:
-                    self._outgoing.send(_TAKEN)
+                    self._outgoing.send(Mark.TAKEN)
                 if not self.disconnecting:
                     self._guard(self.protocol.dataReceived, item)
 
@@ -290,7 +218,7 @@ class MemoryTransport:
             f(*args)
         except Exception as error:
             self.log.failure("a protocol on a simulated connection failed")
-            self._outgoing.send(_RESET)
+            self._outgoing.send(Mark.RESET)
             self._lost(error)
 
     # -- ends
@@ -313,12 +241,12 @@ class MemoryTransport:
             self._buffered = 0
             self.producer = None
             self._write_closed = True
-            self._outgoing.send(_RESET)
+            self._outgoing.send(Mark.RESET)
             self.host.callLater(0, self._lost, ConnectionAborted())
 
     def _finish(self) -> None:
         if not self.disconnected:
-            self._outgoing.send(_FIN)
+            self._outgoing.send(Mark.END)
             self._lost(ConnectionDone())
 
     def drop(self) -> None:
@@ -333,7 +261,7 @@ class MemoryTransport:
 
     def reset_other(self) -> None:
         """The operating system tells the other end that nobody is here."""
-        self._outgoing.send(_RESET)
+        self._outgoing.send(Mark.RESET)
 
     def _lost(self, error: Exception) -> None:
         if self.disconnected:

@@ -12,8 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from chainp2p.testing.clock import HeapClock
-from chainp2p.testing.network import MemoryHost, MemoryNetwork, Weather
-from chainp2p.testing.transport import SEGMENT, WINDOW
+from chainp2p.testing.hosts import MemoryHost
+from chainp2p.testing.network import MemoryNetwork, Weather
+from chainp2p.testing.pipe import SEGMENT
+from chainp2p.testing.transport import WINDOW
 
 
 class Recorder(Protocol):
@@ -491,11 +493,13 @@ class CutTests(NetworkCase):
         self.assertIsNone(server.lost)
         self.assertIs(client.lost, error.ConnectionLost)
         self.assertFalse(self.two.up)
-        self.two.boot()
-        self.two.boot()
-        self.assertTrue(self.two.up)
-        self.two.callFromThread(ran.append, 2)
-        self.two.callWhenRunning(ran.append, 3)
+        again = self.two.boot()
+        self.assertEqual((again.up, self.two.up, self.network.find("two")), (True, False, again))
+        self.assertRaises(RuntimeError, again.boot)
+        # what is left of the dead program cannot do anything any more
+        self.two.callLater(0, ran.append, 1)
+        again.callFromThread(ran.append, 2)
+        again.callWhenRunning(ran.append, 3)
         self.clock.run_for(0)
         self.assertEqual(ran, [3, 2])
 
