@@ -8,14 +8,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from chainp2p.chain.interfaces import (
-    Admission,
     AdmissionResult,
     BlockProduced,
     Executor,
@@ -45,10 +44,9 @@ from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import CHAIN_FILE, Opened, open_ledger
 from chainp2p.ledger.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of
 from chainp2p.ledger.pool import Pool, PoolChange, PoolLimits
-from chainp2p.ledger.pooled import Journaled
 from chainp2p.ledger.reports import report
 from chainp2p.ledger.senders import SenderRecovery
-from chainp2p.ledger.transaction import Transaction, transaction_hash
+from chainp2p.ledger.transaction import transaction_hash
 from chainp2p.ledger.views import Reader, Reads
 from chainp2p.primitives.secp256k1 import public_key
 
@@ -61,6 +59,9 @@ __all__ = ["Ledger"]
 EXPIRY_INTERVAL = 60.0
 #: Gas of the cheapest transaction: no block holds more than its gas limit divided by this.
 _CHEAPEST_GAS = 21_000
+
+
+_HeaderCall: TypeAlias = "Callable[[Sequence[bytes], float], tuple[list[HeaderInfo] | HeadersRejected, News]]"
 
 
 @implementer(IChain, ITransactionPool, IBlockProducer)
@@ -115,6 +116,7 @@ class Ledger:
         self._sole_start = sole_start
         self._recovery = SenderRecovery(executor)
         self._opened: Opened | None = None
+        self._submitted: Deferred[None] = succeed(None)
         self._head_slot = 0
         self._sealed_at = float("-inf")
         self._highest_slot = 0
@@ -147,7 +149,7 @@ class Ledger:
         self._set(news)
         floor = base_fee_floor(self.genesis.base_fee)
         self.pool = Pool(self.chain_id, news.state, news.next_base_fee, news.gas_limit, floor, self._pool_limits)
-        await self._restore_pool(self._journal, opened.pooled)
+        await self._journal.restore(self.pool, self._recovery, opened.pooled)
         report(news)
 
     async def _open_reader(self, opened: Opened) -> Reader:
@@ -165,16 +167,6 @@ class Ledger:
             return Reads(ChainStore(connection))
 
         return Reader(lane, await lane.run(connect), at, owned=True)
-
-    async def _restore_pool(self, journal: PoolJournal, pooled: list[Journaled]) -> None:
-        for one in pooled:
-            result = self.pool.precheck(one.raw)
-            if isinstance(result, Transaction):
-                sender = await self._recovery.sender(result)
-                result, change = self.pool.add(result, sender, one.added, one.local)
-                journal.forget(dropped.hash for dropped in change.dropped)
-            if result.outcome is not Admission.ADMITTED:
-                journal.forget([result.hash])
 
     def stop(self) -> "Deferred[None]":
         """Finish what is queued, commit and close."""
@@ -243,13 +235,14 @@ class Ledger:
     def add_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
         return Deferred.fromCoroutine(self._headers(self._core().add_headers, raws))
 
-    async def _headers(self, f: Callable[..., Any], raws: Sequence[bytes]) -> list[HeaderInfo]:
+    async def _headers(
+        self, f: Callable[..., tuple[list[HeaderInfo] | HeadersRejected, News]], raws: Sequence[bytes]
+    ) -> list[HeaderInfo]:
         outcome, news = await self._lane.run(f, raws, self._now())
         self._apply(news)
         if isinstance(outcome, HeadersRejected):
             raise outcome
-        infos: list[HeaderInfo] = outcome
-        return infos
+        return outcome
 
     def submit_block(self, raw: bytes) -> "Deferred[Verdict]":
         return Deferred.fromCoroutine(self._submit([raw])).addCallback(itemgetter(0))
@@ -259,15 +252,19 @@ class Ledger:
 
     async def _submit(self, raws: Sequence[bytes]) -> list[Verdict]:
         core = self._core()
-        known, unknown = self._recovery.look(raws, self.pool)
-        if unknown:
-            headers = [blocks.split(raw)[0] for raw in unknown]
-            wanted = await self._lane.run(core.acceptable, headers, self._now())
-            known.update(await self._recovery.blocks([raw for raw, good in zip(unknown, wanted, strict=True) if good]))
-        verdicts, news = await self._lane.run(core.submit, raws, self._now(), known)
+        before, queued = self._submitted, Deferred[None]()
+        self._submitted = queued
+        try:
+            senders = await self._recovery.blocks(
+                raws, self.pool, lambda headers: self._lane.run(core.acceptable, headers, self._now())
+            )
+            await before  # blocks reach the lane in the order they came, whosever senders took longer
+            job = self._lane.run(core.submit, raws, self._now(), senders)
+        finally:
+            queued.callback(None)
+        verdicts, news = await job
         self._apply(news)
-        result: list[Verdict] = verdicts
-        return result
+        return verdicts
 
     def set_finalized(self, hash: bytes) -> "Deferred[str]":
         """Put finality at block *hash* by hand; fires with the reason why that cannot be, or with an empty text."""
@@ -276,8 +273,7 @@ class Ledger:
     async def _set_finalized(self, hash: bytes) -> str:
         reason, news = await self._lane.run(self._core().set_finalized, hash)
         self._apply(news)
-        text: str = reason
-        return text
+        return reason
 
     # -- what happened
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.interfaces import Admission, Executor
 from chainp2p.ledger.core import LedgerCore
-from chainp2p.ledger.pool import Journaled, PoolChange
+from chainp2p.ledger.pool import Journaled, Pool, PoolChange
+from chainp2p.ledger.senders import SenderRecovery
+from chainp2p.ledger.transaction import Transaction
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -32,6 +34,17 @@ class PoolJournal:
         self._added: dict[bytes, Journaled] = {}
         self._dropped: set[bytes] = set()
         self._busy = False
+
+    async def restore(self, pool: Pool, recovery: SenderRecovery, pooled: Iterable[Journaled]) -> None:
+        """Fill *pool* with what it held before; what does not fit any more is forgotten."""
+        for one in pooled:
+            result = pool.precheck(one.raw)
+            if isinstance(result, Transaction):
+                sender = await recovery.sender(result)
+                result, change = pool.add(result, sender, one.added, one.local)
+                self.forget(dropped.hash for dropped in change.dropped)
+            if result.outcome is not Admission.ADMITTED:
+                self.forget([result.hash])
 
     def note(self, change: PoolChange) -> None:
         """Store a change of the pool soon."""

@@ -4,7 +4,7 @@ Single transactions gather while a chunk is away. Blocks with few unknown sender
 them: a job and its way back cost more than the recovery.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -100,7 +100,20 @@ class SenderRecovery:
                 unknown.append(raw)
         return known, unknown
 
-    def blocks(self, raws: Sequence[bytes]) -> "Deferred[Senders]":
+    async def blocks(
+        self, raws: Sequence[bytes], pool: KnownSenders, acceptable: "Callable[[list[bytes]], Deferred[list[bool]]]"
+    ) -> Senders:
+        """The senders in these blocks, as far as it is worth it.
+
+        :param acceptable: answers which raw headers are good, so that nobody makes us work for nothing.
+        """
+        known, unknown = self.look(raws, pool)
+        if unknown:
+            wanted = await acceptable([blocks.split(raw)[0] for raw in unknown])
+            known.update(await self.recover([raw for raw, good in zip(unknown, wanted, strict=True) if good]))
+        return known
+
+    def recover(self, raws: Sequence[bytes]) -> "Deferred[Senders]":
         """Recover all senders of these blocks in chunks, on all threads."""
         pairs = [pair for raw in raws for pair in blocks.split(raw)[1]]
         chunks = [pairs[at : at + CHUNK] for at in range(0, len(pairs), CHUNK)]

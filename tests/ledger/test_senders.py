@@ -84,5 +84,5 @@ class SenderTests(SynchronousTestCase):
         self.assertEqual((known, unknown), (dict.fromkeys(hashes[::2], ADDRESSES[5]), [block.raw]))
         known, unknown = recovery.look([block.raw], FullPool(hashes + hashes[1:]))
         self.assertEqual((len(known), unknown), (40, []))
-        senders = self.successResultOf(recovery.blocks([block.raw, odd]))
+        senders = self.successResultOf(recovery.recover([block.raw, odd]))
         self.assertEqual(senders, {hash: ADDRESSES[5] for hash, _ in split(block.raw)[1]})
