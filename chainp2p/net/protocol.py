@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
@@ -22,16 +22,13 @@ from chainp2p.net.serving import Serving
 from chainp2p.peer.ends import DETAIL_LIMIT, LinkEnd
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.handshake import Greeting, Proven, Stage
-from chainp2p.peer.liveness import Due, Liveness
+from chainp2p.peer.liveness import DEAD_AFTER, STALLED_AFTER, Due, Liveness
 from chainp2p.peer.votes import packed_endpoint
 from chainp2p.wire.codec import WireError
 from chainp2p.wire.frames import FrameReader, Incoming, Received
 from chainp2p.wire.messages import Ack, AnnounceBlocks, Disconnect, Hello, Message, Ping, Pong, Status
 from chainp2p.wire.schema import Channel, Kind
 from chainp2p.wire.sending import Pushed
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["PeerProtocol", "Phase"]
 
@@ -302,7 +299,8 @@ class PeerProtocol(TwistedProtocol):
         if self.warning is not None and isinstance(message, AnnounceBlocks):
             self.height = max([self.height, *(height for _, height in message.blocks)])
             self._host.heights_heard(self)
-        self._notices.take(message, size)
+        if self.end is None:
+            self._notices.take(message, size)
 
     # -- back-pressure and time
 
@@ -323,7 +321,7 @@ class PeerProtocol(TwistedProtocol):
     def _transport_full(self) -> None:
         now = self._host.reactor.seconds()
         self._liveness.stalled(now)
-        self._wake_by(now + 60.0)
+        self._wake_by(now + STALLED_AFTER)
 
     def _transport_drained(self) -> None:
         self._liveness.moved()
@@ -362,11 +360,11 @@ class PeerProtocol(TwistedProtocol):
     def _keep_alive(self, now: float) -> None:
         match self._liveness.due(now):
             case Due.PING:
-                self.request(Ping(self._host.enr_seq()), timeout=60.0).addBoth(lambda _: None)
+                self.request(Ping(self._host.enr_seq()), timeout=DEAD_AFTER).addBoth(lambda _: None)
             case Due.DEAD:
-                self._finish(Reason.PING_TIMEOUT, "silent for 90 s")
+                self._finish(Reason.PING_TIMEOUT, f"silent for {DEAD_AFTER:g} s")
             case Due.STALLED:
-                self._finish(Reason.NOT_READING, "no byte has left for 60 s", penalty=Penalty.USELESS)
+                self._finish(Reason.NOT_READING, f"no byte has left for {STALLED_AFTER:g} s", penalty=Penalty.USELESS)
             case Due.NOTHING:
                 pass
 

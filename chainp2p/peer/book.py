@@ -116,7 +116,7 @@ class AddressBook:
             keep = known.held and (older is None or known.address.host != older.ip)
             known.address = evolve(known.address, enr=enr) if keep else NodeAddress(enr.peer_id, *endpoint, enr)
             if moved and not keep:
-                known.failures, known.not_before, known.reached_at = 0, 0.0, None
+                known.failures, known.not_before, known.reached_at, known.own = 0, 0.0, None, False
             return True
         if not is_private(ip) and sum(entry.address.host == ip for entry in self._known.values()) >= IDS_PER_IP:
             return False

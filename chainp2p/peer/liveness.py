@@ -4,7 +4,7 @@ from enum import Enum
 
 from attrs import define
 
-__all__ = ["Due", "Liveness"]
+__all__ = ["DEAD_AFTER", "STALLED_AFTER", "Due", "Liveness"]
 
 #: Silence after which we ask (wire design, "Handshake and lifecycle"; seconds).
 PING_AFTER = 30.0
