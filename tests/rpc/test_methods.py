@@ -1,6 +1,7 @@
 """``net``, ``web3``, ``chain`` and ``admin`` over stand-ins."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import frozen
@@ -215,6 +216,15 @@ class AdminMethods(Methods):
         protocol = info["protocols"]["chainp2p"]
         self.assertEqual((protocol["network"], protocol["safe"]["height"]), (7, 1))
         self.assertEqual(protocol["finalityConflict"]["signers"], ["0x" + "01" * 20])
+        self.assertEqual(protocol["contradictions"], [])
+
+    def test_node_info_shows_signers_that_contradict_themselves(self) -> None:
+        evidence = SimpleNamespace(signer=b"\1" * 20, first=b"\2" * 32, first_slot=7, second=b"\3" * 32, second_slot=9)
+        self.chain.evidence = [evidence] * 20
+        shown = self.call(self.admin, "nodeInfo")["protocols"]["chainp2p"]["contradictions"]
+        self.assertEqual(len(shown), 16)
+        seals = [{"slot": 7, "hash": "0x" + "02" * 32}, {"slot": 9, "hash": "0x" + "03" * 32}]
+        self.assertEqual(shown[0], {"signer": "0x" + "01" * 20, "seals": seals})
 
     def test_node_info_of_a_bare_node(self) -> None:
         self.network.addresses = ()

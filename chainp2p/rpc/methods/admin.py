@@ -23,6 +23,8 @@ __all__ = ["NetworkView", "admin_namespace"]
 
 #: Reorganisations that are remembered: enough to see a pattern.
 REORGS = 64
+#: Newest pairs of seals by which signers contradict themselves that are shown.
+EVIDENCE = 16
 
 #: Ends of links in one answer; the ledger of ends itself is longer.
 ENDS = 256
@@ -117,6 +119,7 @@ class _AdminMethods:
             "finalized": point(chain.finalized),
             "safe": None if safe is None else point(safe),
             "finalityConflict": None if conflict is None else _conflict(conflict),
+            "contradictions": [_contradiction(one) for one in list(getattr(chain, "evidence", ()))[-EVIDENCE:]],
         }
         if self._network_id is not None:
             protocol["network"] = self._network_id
@@ -188,6 +191,16 @@ def _conflict(conflict: Any) -> dict[str, Any]:
         "ours": point(conflict.ours),
         "theirs": point(conflict.theirs),
         "signers": [hex_bytes(signer) for signer in conflict.signers],
+    }
+
+
+def _contradiction(evidence: Any) -> dict[str, Any]:
+    return {
+        "signer": hex_bytes(evidence.signer),
+        "seals": [
+            {"slot": evidence.first_slot, "hash": hex_bytes(evidence.first)},
+            {"slot": evidence.second_slot, "hash": hex_bytes(evidence.second)},
+        ],
     }
 
 
