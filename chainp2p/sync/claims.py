@@ -43,6 +43,7 @@ class PeerRecord:
     :param claim: the last thing it said.
     :param open: the claim has not been looked into.
     :param tip: the last header of its chain that it served.
+    :param parted: it has nothing of our chain down to the finalized block.
     :param not_before: it asked to wait.
     :param headers_after: its next header is from the future until then; its blocks are not.
     """
@@ -51,6 +52,7 @@ class PeerRecord:
     claim: Claim
     open: bool = True
     tip: HeaderInfo | None = None
+    parted: bool = False
     not_before: float = 0.0
     headers_after: float = 0.0
     asked_last_until: float = 0.0
@@ -94,6 +96,19 @@ class Claims(Generic[K]):
     def get(self, key: K) -> PeerRecord | None:
         """The record of a peer that is still here."""
         return self._peers.get(key)
+
+    def standing(self) -> str:
+        """Say how the peers stand to us when there is nothing to do."""
+        if not self._peers:
+            return "no peers"
+        parted = sum(peer.parted for peer in self._peers.values())
+        waiting = sum(peer.open for peer in self._peers.values())
+        words = [] if parted or waiting else ["in step with all peers"]
+        if parted:
+            words.append(f"{parted} of {len(self._peers)} peers have nothing of our chain from the finalized block on")
+        if waiting:
+            words.append(f"{waiting} asked to wait, or have headers from the future")
+        return ", ".join(words)
 
     @property
     def highest(self) -> int:
@@ -142,9 +157,18 @@ class Claims(Generic[K]):
         if peer is None:
             return
         peer.tip = tip
+        peer.parted = False
         self.settle(key, claim)
         if claim.rank is not None and tip.rank < claim.rank:
             peer.asked_last_until = now + ASKED_LAST
+
+    def parted(self, key: K, claim: Claim, until: float) -> None:
+        """It has nothing of our chain down to the finalized block: leave it alone *until* then, it may change."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.parted = True
+            self.settle(key, claim)
+            self.rest(key, until)
 
     def answered(self, key: K, seconds: float) -> None:
         """It answered after so many seconds."""

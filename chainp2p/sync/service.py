@@ -182,10 +182,7 @@ class SyncService:
                 claim = self._claims[link].claim
                 progress = await self._chase(link, Claim(claim.hash, claim.height))
         if not progress:
-            if len(self._claims):
-                self._asking.doing(Phase.FOLLOWING, "in step with all peers")
-            else:
-                self._asking.doing(Phase.IDLE, "no peers")
+            self._asking.doing(Phase.FOLLOWING if len(self._claims) else Phase.IDLE, self._claims.standing())
         return progress
 
     def _next_poll(self) -> float:
@@ -238,8 +235,7 @@ class SyncService:
             case Chased(tip=tip):
                 self._claims.served(link, claim, tip, now)
             case Parted():
-                self._claims.settle(link, claim)
-                self._claims.rest(link, now + PARTED_REST)
+                self._claims.parted(link, claim, now + PARTED_REST)
             case _:
                 self._claims.failed(link, now)
                 return False

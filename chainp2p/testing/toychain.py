@@ -246,8 +246,10 @@ class ToyChain:
         read: list[tuple[HeaderInfo, bytes]] = []
         fresh: dict[bytes, HeaderInfo] = {}
         for index, raw in enumerate(raws):
-            header = ToyHeader.decode(raw)
-            hash = self.block_hash(raw)
+            try:
+                header, hash = ToyHeader.decode(raw), self.block_hash(raw)
+            except ValueError as malformed:
+                return read, HeadersRejected(index, str(malformed))
             known = self._tree.get(header.parent)
             parent = fresh.get(header.parent) or (known.info if known is not None else None)
             if parent is None:

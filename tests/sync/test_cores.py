@@ -129,6 +129,21 @@ class Choosing(SynchronousTestCase):
             self.claims.served(name, self.claims[name].claim, info(weight), 0.0)
         self.assertEqual(self.claims.for_fallback(info(3), 0.0), ["b", "a"])
 
+    def test_how_they_stand(self) -> None:
+        self.assertEqual(Claims[str]().standing(), "no peers")
+        for name in "abc":
+            self.claims.settle(name, self.claims[name].claim)
+        self.assertEqual(self.claims.standing(), "in step with all peers")
+        self.claims.parted("a", self.claims["a"].claim, 5.0)
+        self.claims.heard("b", b"n" * 32, 10)
+        self.assertEqual(
+            self.claims.standing(),
+            "1 of 3 peers have nothing of our chain from the finalized block on, "
+            "1 asked to wait, or have headers from the future",
+        )
+        self.claims.served("a", self.claims["a"].claim, info(5), 0.0)
+        self.assertNotIn("nothing", self.claims.standing())
+
     def test_who_left_is_nobody(self) -> None:
         claim = self.claims["a"].claim
         self.claims.left("a")
@@ -143,6 +158,7 @@ class Choosing(SynchronousTestCase):
             lambda: self.claims.lacks("a", b"", 0.0),
             lambda: self.claims.known("a", claim, info(1)),
             lambda: self.claims.settle("a", claim),
+            lambda: self.claims.parted("a", claim, 0.0),
         ):
             act()
         self.assertIsNone(self.claims.get("a"))

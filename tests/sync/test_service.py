@@ -185,6 +185,7 @@ class Forks(Base):
         asked = [m for m in one.links[0].sent if isinstance(m, GetHeaders)]
         self.assertLess(len(asked), 120)
         self.assertTrue(one.links)
+        self.assertIn("1 of 1 peers have nothing of our chain", one.sync.explain().text)
 
     def test_a_conflict_is_looked_for_over_several_messages(self) -> None:
         self.patch(chainp2p.sync.chase, "HEADERS_MAX", 7)
@@ -442,7 +443,8 @@ class Liars(Base):
         old, new = self.host("old", 20), self.host("new")
         head = old.chain.head
         bad = ToyHeader(old.chain.genesis_hash, 1, 0, 0, bytes(32), bytes(8)).raw
-        for name, headers in (("invalid", (bad,)), ("short", (b"x",))):
+        good = self.successResultOf(old.chain.headers_after(old.chain.genesis_hash, 1))[0]
+        for name, headers in (("invalid", (bad,)), ("short", (b"x",)), ("within", (b"x", good))):
             liar = Puppet(
                 self.net,
                 name,
@@ -453,7 +455,9 @@ class Liars(Base):
         connect(new, old)
         self.clock.run_for(5.0)
         self.assertEqual(new.chain.head, head)
-        self.assertEqual([fault[1] for fault in new.faults], [Reason.MISBEHAVED, Reason.MALFORMED_MESSAGE])
+        self.assertEqual(
+            [fault[1] for fault in new.faults], [Reason.MISBEHAVED, Reason.MALFORMED_MESSAGE, Reason.MISBEHAVED]
+        )
         self.assertEqual({fault[3] for fault in new.faults}, {Penalty.MALICIOUS})
 
     def test_headers_in_a_circle(self) -> None:
