@@ -1,7 +1,6 @@
 """One link to a peer, from the first byte to the recorded end: a shell over the cores of ``wire`` and ``peer``."""
 
 from collections.abc import Callable
-from enum import Enum
 from math import inf
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from zope.interface import implementer
 from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason
 from chainp2p.net.asking import Asking
 from chainp2p.net.host import LinkHost
+from chainp2p.net.life import Living, Phase, link_life
 from chainp2p.net.notices import Notices
 from chainp2p.net.outbox import Outbox
 from chainp2p.net.serving import Serving
@@ -30,7 +30,7 @@ from chainp2p.wire.messages import Ack, AnnounceBlocks, Disconnect, Hello, Messa
 from chainp2p.wire.schema import Channel, Kind
 from chainp2p.wire.sending import Pushed
 
-__all__ = ["PeerProtocol", "Phase"]
+__all__ = ["PeerProtocol"]
 
 #: Transport security, greeting and both ``Status`` must be done in so many seconds.
 HANDSHAKE_TIMEOUT = 10.0
@@ -42,29 +42,19 @@ UNHANDLED_LIMIT = 5_000_000
 _NOTHING: tuple[str, int] = ("", 0)
 
 
-class Phase(Enum):
-    """Where a link is in its life; dialling is the dialer's."""
-
-    SECURING = "securing"
-    GREETING = "greeting"
-    READY = "ready"
-    CLOSING = "closing"
-    GONE = "gone"
-
-
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:DETAIL_LIMIT])
 
 
 @implementer(IHandshakeListener)
-class PeerProtocol(TwistedProtocol):
+class PeerProtocol(TwistedProtocol, Living):
     """A connection to a peer; a :class:`chainp2p.peer.link.Link` once it is ready.
 
     1. Nothing is sent before ``handshakeCompleted``; the greeting is a table (:class:`Greeting`).
     2. It ends once, with one reason: whoever comes first says it to the host and, where it may still hear, to the peer.
        From then on nothing that arrives is looked at.
     3. Reading never waits for sending. Only bytes whose handlers have not finished pause it.
-    4. One timer serves all deadlines: greeting, requests, keep-alive, stalls, the last second.
+    4. One timer serves all deadlines: greeting, requests, keep-alive, stalls.
 
     :param expected: whom we meant to dial; None for a link that the other side opened.
     """
@@ -73,7 +63,7 @@ class PeerProtocol(TwistedProtocol):
         self._host = host
         self.expected = expected
         self.outbound = outbound
-        self.phase = Phase.SECURING
+        self._life = link_life(self)
         self.peer_id = b""
         self.address: tuple[str, int] = _NOTHING
         self.local_address: tuple[str, int] = _NOTHING
@@ -176,7 +166,7 @@ class PeerProtocol(TwistedProtocol):
         except PeerFault as fault:
             self._finish(fault.reason, fault.detail, penalty=fault.penalty)
             return
-        self.phase = Phase.GREETING
+        self._life.secured()
         self._outbox = Outbox(self.transport, self._transport_full, self._transport_drained)
         self._serving = Serving(
             self, self._host.handlers, self._host.bulk, self._reply, lambda: self._outbox.queue.full, self._blame
@@ -240,8 +230,7 @@ class PeerProtocol(TwistedProtocol):
         else:
             detail = "" if isinstance(error, ConnectionDone) else reason.getErrorMessage()
             self._finish(Reason.CONNECTION_LOST, detail, by_us=False)
-        self.phase = Phase.GONE
-        self._stop_timer()
+        self._life.lost()
         self._host.link_gone(self)
 
     # -- messages
@@ -288,7 +277,7 @@ class PeerProtocol(TwistedProtocol):
             self._status = cast(Status, message)
             self.warning, self.height = self._greeting.warning, self._status.height
             self._greeting = None
-            self.phase = Phase.READY
+            self._life.greeted()
             self.connected_at = self._host.now()
             self._wake_by(self._host.reactor.seconds())
             self._host.link_ready(self)
@@ -380,9 +369,9 @@ class PeerProtocol(TwistedProtocol):
 
     def _finish(self, reason: Reason, detail: str, by_us: bool = True, penalty: Penalty = Penalty.NONE) -> None:
         """End the link; only the first call counts."""
-        if self.end is not None:
-            return
         before = self.phase
+        if not self._life.ended():
+            return
         self._stop_timer()
         detail = _printable(detail)
         peer_id = self.peer_id or None
@@ -390,7 +379,6 @@ class PeerProtocol(TwistedProtocol):
         self.end = LinkEnd(
             self._host.now(), peer_id, self.address, reason, detail, by_us, self.outbound, ready, penalty
         )
-        self.phase = Phase.CLOSING
         transport = cast(Any, self.transport)
         if before is not Phase.SECURING:
             self._serving.close()
@@ -399,7 +387,6 @@ class PeerProtocol(TwistedProtocol):
                 self._outbox.last_word(self._host.codec.encode(Disconnect(reason, text)))
             else:
                 self._outbox.close()
-        self._timer = self._host.reactor.callLater(FLUSH_TIMEOUT, self._cut)
         self._account(self.opened_at)
         self._asking.fail_all(reason, detail)
         self._host.link_ended(self, self.end)
@@ -407,6 +394,7 @@ class PeerProtocol(TwistedProtocol):
             transport.resumeProducing()
         transport.loseConnection()
 
-    def _cut(self) -> None:
-        self._timer = None
-        cast(Any, self.transport).abortConnection()
+    def plan_cut(self) -> IDelayedCall:
+        """Cut the connection when the last words have had time to leave."""
+        cut: IDelayedCall = self._host.reactor.callLater(FLUSH_TIMEOUT, cast(Any, self.transport).abortConnection)
+        return cut

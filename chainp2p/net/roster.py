@@ -8,7 +8,8 @@ from twisted.logger import Logger
 
 from chainp2p.errors import Reason
 from chainp2p.events import EventBus
-from chainp2p.net.protocol import PeerProtocol, Phase
+from chainp2p.net.life import Phase
+from chainp2p.net.protocol import PeerProtocol
 from chainp2p.peer.duplicates import ASK_TIMEOUT, GRACE, LinkFacts, Replacements, Survivor, survivor
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.link import LinkUser, PeerJoined, PeerLeft

@@ -7,7 +7,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason
-from chainp2p.net.protocol import Phase
+from chainp2p.net.life import Phase
 from chainp2p.wire.codec import encode
 from chainp2p.wire.frames import encode_frames
 from chainp2p.wire.messages import (
