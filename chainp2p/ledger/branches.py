@@ -233,12 +233,13 @@ class Branches:
         """Put finality at *node* by hand, which settles the conflict: the other branches are not reported again."""
         self.tree.finalize(node)
         self._store.set_meta("finalized", node.info.hash)
-        if self.conflict is not None:
+        if self.conflict is not None and self.tree.get(self.conflict.theirs.hash) is None:
             self._dismissed.add(self.conflict.theirs.hash)
         for other in self.tree.nodes():
             root = other.parent is None or self.tree.on_path(other.parent)
             if root and not other.live and not self.tree.on_path(other):
                 self._dismissed.add(other.info.hash)
+        self._dismissed.difference_update(info.hash for info, _ in _walk(node))
         self._store.set_meta("dismissed", b"".join(sorted(self._dismissed)))
         self.conflict = None
         self._store.set_meta("conflict", None)

@@ -525,6 +525,31 @@ class Conflicts(Harness):
         self.assertEqual((ledger.head.hash, ledger.finalized.hash), (self.theirs[0].hash,) * 2)
         self.assertEqual(len(self.get(ledger.missing(99))), len(self.theirs) - 1)
 
+    def test_a_second_conflict_is_seen_after_the_first_was_settled(self) -> None:
+        disk = Disk()
+        ledger = self.ready(disk)
+        for made in self.theirs:
+            self.feed(ledger, made.raw)
+        first = ledger.conflict
+        self.get(ledger.set_finalized(self.theirs[4].hash))
+        for made in self.theirs:
+            self.feed(ledger, made.raw)
+        self.assertIsNone(ledger.conflict)
+        third = self.forge.line(self.theirs[6], range(101, 130))
+        for one in (ledger, self.started(self.forge.genesis, disk=disk.copy())):
+            self.get(one.add_headers([made.header.raw for made in third]))
+            self.assertNotEqual(one.conflict, first)
+            self.assertIn(one.conflict.theirs.hash, [made.hash for made in third])
+
+    def test_a_branch_that_was_only_checked_is_not_reported_again_either(self) -> None:
+        ledger = self.ready()
+        headers = [made.header.raw for made in self.theirs]
+        self.get(ledger.check_headers(headers))
+        self.assertIsNotNone(ledger.conflict)
+        self.get(ledger.set_finalized(ledger.finalized.hash))
+        self.get(ledger.check_headers(headers))
+        self.assertIsNone(ledger.conflict)
+
     def test_a_branch_from_too_far_below_cannot_be_taken(self) -> None:
         forge = Forge(genesis_of(1))
         line = forge.line(forge.root, range(1, 1200))
