@@ -96,6 +96,7 @@ class RpcSettings:
     hosts: tuple[str, ...] = ("localhost",)
     origins: tuple[str, ...] = ()
     min_peers: int | None = None  #: None: 1, on the dev network 0
+    limits: tuple[tuple[str, float], ...] = ()  #: name and value of those that differ from ``rpc/limits.py``
 
 
 @frozen(kw_only=True)

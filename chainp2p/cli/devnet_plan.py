@@ -1,7 +1,6 @@
 """What a devnet is to look like: ports, keys, genesis file and the arguments of each node."""
 
 import json
-import os
 import shutil
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -215,14 +214,3 @@ class Folder:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by one rename; the keys in it are for its owner."""
     write_private(path, text.encode())
-
-
-def process_exists(pid: int) -> bool:
-    """Tell whether a process of that id runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

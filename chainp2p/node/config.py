@@ -12,6 +12,7 @@ from attrs import asdict, evolve
 from chainp2p.errors import SettingsError
 from chainp2p.node.allowlist import read_allow_list
 from chainp2p.node.endpoints import is_loopback_endpoint, on_loopback, peer_endpoint, rpc_endpoint
+from chainp2p.node.limits import limits_of, read_limits, render_limits
 from chainp2p.node.options import OPTIONS, TABLES, Kind, Option
 from chainp2p.peer.address import parse_node
 from chainp2p.peer.key import read_key
@@ -40,6 +41,8 @@ _CLASSES: dict[str, Any] = {
     "sync": SyncSettings,
     "chain": ChainSettings,
 }
+#: The one table inside a table.
+_LIMITS = ("rpc", "limits")
 #: Above a minute (seconds) a network's announcements would look like a stall.
 _GOSSIP_INTERVAL_MAX = 60
 #: Web pages served from this machine may use the node of a network that lives on this machine.
@@ -95,9 +98,12 @@ def read_toml(path: Path) -> Values:
             raise SettingsError(f"{path}: {table} must be a table, [{table}]")
         options = {option.key: option for option in OPTIONS if option.table == table}
         for key, value in content.items():
-            if key not in options:
+            if key not in options and (table, key) != _LIMITS:
                 raise _unknown(f"{path}: unknown key in [{table}]:", key, tuple(options))
             try:
+                if (table, key) == _LIMITS:
+                    values[_LIMITS] = read_limits(value)
+                    continue
                 values[table, key] = _checked(options[key], value, path.absolute().parent)
             except SettingsError as error:
                 raise SettingsError(f"{path}: {error}") from None
@@ -160,6 +166,7 @@ def prepared(settings: Settings, own_chain: bool = False) -> Settings:
         raise SettingsError(f"admin.auth: {settings.admin.auth!r} is neither jwt nor none")
     if settings.sync.verify not in ("batch", "all"):
         raise SettingsError(f"sync.verify: {settings.sync.verify!r} is neither batch nor all")
+    limits_of(read_limits(dict(settings.rpc.limits)))
     if seal.keyfile is not None:
         read_key(seal.keyfile)
     settings = evolve(
@@ -220,6 +227,8 @@ def render_toml(settings: Settings) -> str:
             if option.table == table:
                 value = values[table][option.key]
                 lines.append(f"# {option.key}: {option.text}" if value is None else f"{option.key} = {_toml(value)}")
+        if table == "rpc":
+            lines += ["", *render_limits(settings.rpc.limits)]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from attrs import asdict
 
+from chainp2p.node.limits import render_limits
 from chainp2p.node.options import OPTIONS, TABLES, Kind, Option
 from chainp2p.settings import Settings
 
@@ -36,6 +37,8 @@ def render_settings() -> str:
                 default = defaults[table][option.key]
                 shown = "" if default is None or default == () else f"``{_shown(default)}``"
                 lines += _row([f"``{option.key}``", _flags(option), _kind(option.kind), shown, option.text])
+    lines += ["", "``[rpc.limits]``", "-" * 16, "", "TOML only; bytes, seconds and counts, with their defaults::", ""]
+    lines += [f"   {line}" for line in render_limits(())]
     return "\n".join(lines)
 
 

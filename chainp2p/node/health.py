@@ -16,8 +16,6 @@ GRACE = 10.0
 LATENESS_LIMIT = 1.0
 #: readyz: bytes that must be free on the disk.
 FREE_LIMIT = 1 << 30
-#: readyz: how far behind the best known header the head may be: blocks, or seconds' worth of them.
-BEHIND_BLOCKS, BEHIND_SECONDS = 8, 30.0
 #: Seconds between two looks; and looks between two questions about the disk.
 INTERVAL, DISK_EVERY = 1.0, 10
 

@@ -53,12 +53,6 @@ class Production:
             self._warm_up.left(link, self._now())
             self._wake()
 
-    @property
-    def active(self) -> bool:
-        """Whether this node produces blocks: it has a key, and the warm-up is over."""
-        warm = self._warm_up is not None and self._warm_up.is_over(self._chain.head.rank, self._now())
-        return warm and bool(self._chain.can_produce())
-
     def start(self) -> None:
         now = self._now()
         self._warm_up = WarmUp(

@@ -3,14 +3,30 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from chainp2p.node.health import BEHIND_BLOCKS
+from attrs import define
 
 if TYPE_CHECKING:
     from chainp2p.node.running import Running
 
-__all__ = ["Check", "readiness_checks"]
+__all__ = ["Check", "Lag", "readiness_checks"]
 
 Check = Callable[[], "tuple[str, str] | None"]
+
+#: The head may be so many blocks behind the best known header, or, where blocks are quick, for so many seconds.
+BEHIND_BLOCKS, BEHIND_SECONDS = 8, 30.0
+
+
+@define
+class Lag:
+    """How long the head has been more than :data:`BEHIND_BLOCKS` behind; at the start: for ever."""
+
+    close_at: float = float("-inf")
+
+    def exceeded(self, blocks: int, now: float) -> bool:
+        """Tell whether being *blocks* behind at *now* (seconds) is too much."""
+        if blocks <= BEHIND_BLOCKS:
+            self.close_at = now
+        return now - self.close_at > BEHIND_SECONDS
 
 
 def readiness_checks(running: "Running") -> Sequence[Check]:
@@ -26,9 +42,12 @@ def readiness_checks(running: "Running") -> Sequence[Check]:
     def phase() -> tuple[str, str] | None:
         return ("phase", f"phase: {sync.explain().text}") if sync.syncing else None
 
+    lag = Lag()
+
     def behind() -> tuple[str, str] | None:
         blocks = chain.best_header.height - chain.head.height
-        return ("behind", f"behind: {blocks} blocks below the best known header") if blocks > BEHIND_BLOCKS else None
+        exceeded = lag.exceeded(blocks, running.now())
+        return ("behind", f"behind: {blocks} blocks below the best known header") if exceeded else None
 
     def conflict() -> tuple[str, str] | None:
         found = getattr(chain, "conflict", None)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import TimeoutError, maybeDeferred
 from twisted.logger import Logger
 
 from chainp2p import __version__
@@ -55,7 +55,7 @@ _FORWARDED = (
     TransactionDropped,
 )
 #: How long (seconds) each part may take to close; together less than the five that SIGTERM may take.
-_RPC, _SEALING, _SERVICE, _PEERS, _CHAIN, _STORE, _THREADS = 0.8, 0.5, 0.1, 1.5, 1.2, 0.3, 0.3
+_RPC, _SEALING, _SERVICE, _PEERS, _CHAIN, _STORE, _THREADS = 1.2, 0.4, 0.1, 1.3, 1.0, 0.2, 0.3
 
 
 @frozen(kw_only=True)
@@ -272,6 +272,8 @@ class Running:
             done.addTimeout(seconds, self._platform.reactor)
             try:
                 await done
+            except TimeoutError:
+                self.log.warn("closing {part} takes longer than {seconds} s", part=name, seconds=seconds)
             except Exception:
                 self.log.failure("closing {part} failed", part=name)
 

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.namespaces import Namespace
 from chainp2p.node.assembly import check_chain, find_plugin
 from chainp2p.node.config import prepared
 from chainp2p.node.endpoints import is_loopback
+from chainp2p.node.limits import limits_of
+from chainp2p.rpc.limits import ADMIN_CONNECTIONS
 from chainp2p.rpc.methods.admin import admin_namespace
 from chainp2p.rpc.methods.chain import chain_namespace
 from chainp2p.rpc.methods.net import net_namespace
@@ -110,6 +114,7 @@ class Servers:
         self, setting: str, endpoint: str, namespaces: Sequence[Namespace], *, admin: bool, token: bytes | None
     ) -> list[str]:
         running = self._running
+        limits = limits_of(running.settings.rpc.limits)
         server = RpcServer(
             reactor=self._reactor,
             endpoint=endpoint,
@@ -122,6 +127,7 @@ class Servers:
             version=self._agent,
             admin=admin,
             now=running.now,
+            limits=evolve(limits, connections=ADMIN_CONNECTIONS) if admin else limits,
         )
         try:
             bound = await server.start()

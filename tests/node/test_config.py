@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from attrs import evolve
+from attrs import evolve, fields
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -12,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from chainp2p.errors import SettingsError
 from chainp2p.node.config import build_settings, prepared, read_toml, render_toml
 from chainp2p.node.endpoints import is_loopback_endpoint, peer_endpoint, rpc_endpoint
+from chainp2p.node.limits import limits_of, read_limits
 from chainp2p.node.options import OPTIONS
+from chainp2p.rpc.limits import Limits
 from chainp2p.settings import AdminSettings, NetworkSettings, NodeSettings, Settings, SyncSettings
 
 PEER = "ab" * 32 + "@10.0.0.1:30303"
@@ -72,6 +74,19 @@ class TomlTests(SynchronousTestCase):
         self.assertIn("node.toml", self.refused("[node\n"))
         self.assertIn("No such file", str(self.assertRaises(SettingsError, read_toml, Path("/none/such.toml"))))
 
+    def test_limits_of_the_rpc_port(self) -> None:
+        values = self.read("[rpc.limits]\nbody = 1000\nping = 2.5\n")
+        limits = limits_of(build_settings(values).rpc.limits)
+        self.assertEqual((limits.body, limits.ping, limits.batch), (1000, 2.5, Limits().batch))
+        for text, expected in (
+            ("[rpc.limits]\nbodi = 1\n", "did you mean body?"),
+            ("[rpc.limits]\nzzz = 1\n", "known: body"),
+            ("[rpc.limits]\nbody = 1.5\n", "an integer above 0"),
+            ("[rpc.limits]\nping = 0\n", "a number above 0"),
+            ("[rpc]\nlimits = 3\n", "a table is expected"),
+        ):
+            self.assertIn(expected, self.refused(text))
+
     def test_rendered_settings_read_back_as_the_same(self) -> None:
         settings = build_settings(
             {
@@ -81,6 +96,7 @@ class TomlTests(SynchronousTestCase):
                 ("network", "gossip_interval"): 0.25,
                 ("rpc", "listen"): (),
                 ("chain", "max_reorg_depth"): 7,
+                ("rpc", "limits"): read_limits({**{f.name: f.default for f in fields(Limits)}, "body": 9}),
             }
         )
         self.assertEqual(build_settings(self.read(render_toml(settings))), settings)

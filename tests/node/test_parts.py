@@ -18,7 +18,7 @@ from chainp2p.node.allowlist import read_allow_list
 from chainp2p.node.config import prepared
 from chainp2p.node.document import render_rpc, render_settings
 from chainp2p.node.options import OPTIONS
-from chainp2p.node.readiness import readiness_checks
+from chainp2p.node.readiness import Lag, readiness_checks
 from chainp2p.node.slow import RETRANSMISSION, SlowSecurity, slow
 from chainp2p.settings import Settings
 
@@ -132,6 +132,7 @@ class CheckTests(SynchronousTestCase):
     def reasons(self, chain, links: int, syncing: bool = False, min_peers=None) -> dict[str, str]:
         running = SimpleNamespace(
             chain=chain,
+            now=lambda: 100.0,
             network=SimpleNamespace(links=lambda: [None] * links),
             sync=SimpleNamespace(syncing=syncing, explain=lambda: SimpleNamespace(text="headers of abcd")),
             settings=SimpleNamespace(rpc=SimpleNamespace(min_peers=min_peers)),
@@ -151,6 +152,14 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("headers of abcd", reasons["phase"])
         self.assertIn("9 blocks", reasons["behind"])
         self.assertIn("0x" + "02" * 20, reasons["finality_conflict"])
+
+    def test_quick_blocks_are_measured_in_seconds(self) -> None:
+        lag = Lag()
+        self.assertTrue(lag.exceeded(9, 100.0))
+        self.assertFalse(lag.exceeded(8, 101.0))
+        self.assertFalse(lag.exceeded(200, 131.0))
+        self.assertTrue(lag.exceeded(9, 131.1))
+        self.assertFalse(lag.exceeded(0, 140.0))
 
 
 class DocumentTests(SynchronousTestCase):
