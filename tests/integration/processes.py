@@ -1,19 +1,34 @@
 """Real processes on loopback for the integration tests: ports, daemons, devnets, RPC calls."""
 
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["DOORS", "Daemon", "Devnet", "call", "eventually", "free_port", "process_exists", "run_door", "scratch"]
+__all__ = [
+    "DOORS",
+    "Daemon",
+    "Devnet",
+    "Prompt",
+    "call",
+    "eventually",
+    "free_port",
+    "process_exists",
+    "run_door",
+    "scratch",
+]
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -137,21 +152,21 @@ class Daemon:
 class Devnet:
     """``chainp2p devnet`` as a process, with its verbs; ended with its test."""
 
-    def __init__(self, test: Any, *words: object) -> None:
-        self.data = scratch(test) / "devnet"
+    def __init__(self, test: Any, *words: object, data: Path | None = None) -> None:
+        self.data = data or scratch(test) / "devnet"
         self.out = self.data.parent / "devnet.out"
         self._command = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", "devnet"]
         command = [*self._command, "--data-dir", str(self.data), "--base-port", str(_free_range()), *map(str, words)]
         with self.out.open("wb") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         test.addCleanup(self._cleanup)
-        self.begun = time.monotonic()
         eventually(self._is_up, 90.0, "devnet.json")
 
     def _is_up(self) -> bool:
         if self.process.poll() is not None:
             raise RuntimeError(f"devnet ended with {self.process.returncode}: {self.out.read_text()}")
-        return (self.data / "devnet.json").exists() and (self.data / "devnet.control").exists()
+        # the file of commands is written last, after devnet.json
+        return (self.data / "devnet.control").exists()
 
     def _cleanup(self) -> None:
         if self.process.poll() is None:
@@ -199,6 +214,42 @@ class Devnet:
 
     def peers(self, number: int) -> int:
         return len(call(self.nodes[number - 1]["admin"], "admin_peers"))
+
+
+class Prompt:
+    """A devnet whose terminal is the test."""
+
+    def __init__(self, test: Any, *words: object) -> None:
+        self.data = scratch(test) / "devnet"
+        self._ours, theirs = pty.openpty()
+        test.addCleanup(os.close, self._ours)
+        command = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", "devnet"]
+        self.process = subprocess.Popen(
+            [*command, "--data-dir", str(self.data), "--base-port", str(_free_range()), *map(str, words)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            # Ctrl-C reaches whoever has the terminal
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        test.addCleanup(self.process.wait)
+        test.addCleanup(self.process.kill)
+        self._read = ""
+
+    def say(self, line: str, end: str = "\n") -> None:
+        os.write(self._ours, (line + end).encode())
+
+    def expect(self, text: str, seconds: float = 15.0) -> str:
+        """What is printed up to and with *text*."""
+        deadline = time.monotonic() + seconds
+        while text not in self._read:
+            if not select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise AssertionError(f"not within {seconds:g} s: {text!r}; read: {self._read!r}")
+            self._read += os.read(self._ours, 65_536).decode("utf-8", "replace")
+        found, _, self._read = self._read.partition(text)
+        return found + text
 
 
 def _free_range() -> int:

@@ -1,5 +1,6 @@
 """The daemon as its users meet it: three doors, exit codes, signals."""
 
+import http.client
 import json
 import os
 import signal
@@ -108,6 +109,27 @@ class LifeTests(unittest.TestCase):
             self.assertIn(node.process.returncode, (0, -signal.SIGTERM, -signal.SIGINT))
             self.assertFalse({"node.json", "lock"} & set(os.listdir(node.data)))
             self.assertNotIn("Traceback", node.log())
+
+    def test_open_connections_do_not_hold_it_up(self) -> None:
+        node = Daemon(self, *QUIET)
+        facts = node.facts()
+        port = int(facts["rpc"].rpartition(":")[2])
+        idle = socket.create_connection(("127.0.0.1", port))
+        self.addCleanup(idle.close)
+        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.addCleanup(kept.close)
+        kept.request("GET", "/livez")
+        self.assertEqual(kept.getresponse().read(), b'{"status": "ok"}\n')
+        upgraded = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.addCleanup(upgraded.close)
+        upgraded.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        self.assertIn(b"101 ", upgraded.recv(64))
+        self.assertLess(node.stop(), 5.0)
+        self.assertFalse((node.data / "lock").exists())
+        self.assertNotIn("Traceback", node.log())
 
     def test_killed_and_started_again(self) -> None:
         node = Daemon(self, *QUIET)

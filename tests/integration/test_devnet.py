@@ -7,7 +7,7 @@ import time
 import unittest
 from typing import Any
 
-from tests.integration.processes import Devnet, call, eventually, process_exists
+from tests.integration.processes import Devnet, Prompt, call, eventually, process_exists
 from tests.integration.traffic import Traffic
 
 
@@ -53,7 +53,7 @@ class DevnetTests(unittest.TestCase):
         self.assertEqual(call(node["admin"], "admin_nodeInfo")["id"], node["peerId"])
 
     def test_a_killed_node_and_the_killed_bootstrap_come_back(self) -> None:
-        devnet = Devnet(self, "--period", "0.4")
+        devnet = Devnet(self, "--period", "0.3")
         urls = [node["rpc"] for node in devnet.nodes]
         eventually(lambda: all(devnet.peers(n) >= 2 for n in (1, 2, 3, 4)), 20, "peers")
         with Traffic(0, lambda: urls[1:3]) as traffic:
@@ -97,6 +97,33 @@ class DevnetTests(unittest.TestCase):
                 20,
                 "every transfer of both sides is in a block",
             )
+
+    def test_kept_it_goes_on_where_it_stopped(self) -> None:
+        devnet = Devnet(self, "-n", "2", "--signers", "1", "--period", "0.25")
+        height, head = eventually(lambda: (at := devnet.head(2))[0] >= 3 and at, 20, "three blocks")
+        accounts, peer_id = devnet.document["accounts"], devnet.nodes[1]["peerId"]
+        devnet.process.terminate()
+        self.assertEqual(devnet.process.wait(15), 0)
+        again = Devnet(self, "-n", "2", "--period", "0.25", "--keep", data=devnet.data)
+        self.assertEqual((again.document["accounts"], again.nodes[1]["peerId"]), (accounts, peer_id))
+        eventually(lambda: again.height(2) > height, 30, "more blocks")
+        self.assertEqual(again.hash_at(2, height), head)
+
+    def test_at_its_prompt(self) -> None:
+        prompt = Prompt(self, "-n", "1")
+        prompt.expect("devnet> ", 60)
+        prompt.say("status")
+        self.assertIn("node1", prompt.expect("devnet> "))
+        prompt.say("explode")
+        self.assertIn("verbs: kill N", prompt.expect("devnet> "))
+        prompt.say("kill 1")
+        self.assertIn("node1 killed", prompt.expect("devnet> "))
+        prompt.say("start 1")
+        self.assertIn("node1 started", prompt.expect("devnet> ", 30))
+        prompt.say("\x03", end="")
+        self.assertIn("stopped", prompt.expect("stopped", 15))
+        self.assertEqual(prompt.process.wait(10), 0)
+        self.assertEqual(sorted(file.name for file in prompt.data.glob("*lock")), [])
 
     def test_the_nodes_end_with_a_killed_supervisor(self) -> None:
         devnet = Devnet(self, "-n", "2", "--latency", "20", "--loss", "1")
