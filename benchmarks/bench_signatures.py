@@ -1,4 +1,4 @@
-"""Senders of transactions: one core against eth-account, and the pool of threads against one after the other.
+"""Senders of transactions: what surrounds the recovery itself, and the pool of threads against one after the other.
 
 The rows of the pool are wall-clock time, for threads are there to overlap: on a busy machine they say little.
 """
@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 from coincurve import PublicKey
-from eth_account import Account
 from measure import Aim, Measured, compare, show
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
@@ -27,19 +26,16 @@ RAWS = [
 
 def one_core() -> list[Measured]:
     raws = RAWS[:16]
-    signed = [Transaction.decode(raw) for raw in raws]
-    pairs = [(one.signature, one.signing_hash) for one in signed]
-    assert "0x" + signed[0].sender().hex() == Account.recover_transaction(raws[0]).lower()
+    pairs = [(one.signature, one.signing_hash) for one in map(Transaction.decode, raws)]
     return compare(
         "sender of a raw transaction, one core",
         lambda: [Transaction.decode(raw).sender() for raw in raws],
         [
-            Aim("eth-account", lambda: [Account.recover_transaction(raw) for raw in raws], 3.0),
             Aim(
                 "coincurve recovery alone",
                 lambda: [PublicKey.from_signature_and_message(*pair, hasher=None) for pair in pairs],
                 None,
-            ),
+            )
         ],
         operations=len(raws),
     )
@@ -76,7 +72,7 @@ def main() -> None:
     lines = one_core()
 
     def finish() -> None:
-        show(lines, ["coincurve", "eth-account", "safe-pysha3"])
+        show(lines, ["coincurve", "safe-pysha3"])
 
     async def run(reactor: Any) -> None:
         await pool(reactor, lines)
