@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -59,9 +59,6 @@ __all__ = ["Ledger"]
 EXPIRY_INTERVAL = 60.0
 #: Gas of the cheapest transaction: no block holds more than its gas limit divided by this.
 _CHEAPEST_GAS = 21_000
-
-
-_HeaderCall: TypeAlias = "Callable[[Sequence[bytes], float], tuple[list[HeaderInfo] | HeadersRejected, News]]"
 
 
 @implementer(IChain, ITransactionPool, IBlockProducer)
