@@ -117,7 +117,7 @@ def bind(declared: Sequence[Param], given: "Sequence[Any] | Mapping[str, Any] | 
             continue
         try:
             arguments.append(param.parse(value))
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise RpcError(INVALID_PARAMS, f"invalid argument {index + first}: {error}") from None
     return arguments
 

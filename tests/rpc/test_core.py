@@ -1,6 +1,7 @@
 """JSON-RPC as values: the specification's examples, and what hostile bytes do (nothing)."""
 
 import json
+import sys
 from typing import Any
 
 from hypothesis import given, settings
@@ -78,6 +79,25 @@ class Parsing(SynchronousTestCase):
             "{}".encode("utf-16"),
         ):
             self.assertEqual(parse(text), Invalid("null", -32700, "Parse error"), text[:20])
+
+    def test_nesting(self) -> None:
+        """The limit is ours: the C stack of the decoder does not know the interpreter's, which libraries raise."""
+        limit = sys.getrecursionlimit()
+        self.addCleanup(sys.setrecursionlimit, limit)
+        sys.setrecursionlimit(1_000_000)
+        start = b'{"jsonrpc":"2.0","method":"m","id":1,"params":'
+        for depth, good in ((99, True), (100, False), (1_000_000, False)):
+            found = parse(start + b"[" * depth + b"]" * depth + b"}")
+            self.assertIs(isinstance(found, Request), good, depth)
+        strings = b'["' + b"[" * 500 + b'\\"{{", "\\\\", {}]'
+        self.assertIsInstance(parse(start + strings + b"}"), Request)
+        self.assertIsInstance(parse(start + b"[" + b",".join([b"[{}]"] * 5_000) + b"]}"), Request)
+        self.assertIsInstance(parse(b'["' + b"[" * 500), Invalid)
+        self.assertIsInstance(parse(b"[" * 101 + b'"\\' * 1_000_000), Invalid)
+
+    def test_a_message_of_very_many_values(self) -> None:
+        for text in (b"[" + b"1," * 200_000 + b"1]", b"[]" * 200_001, b"{" * 200_001):
+            self.assertEqual(parse(text), Invalid("null", -32600, "too many values"))
 
     def test_ids_are_echoed_as_they_were_written(self) -> None:
         for id in (
