@@ -43,35 +43,74 @@ class ForkChoice(Harness):
         super().setUp()
         self.clock.now += FUTURE
 
-    def test_bodies_in_any_order_lead_to_the_best_connected_branch(self) -> None:
-        for seed in range(25):
-            chance = random.Random(seed)
-            forge = Forge(genesis_of(3))
-            made = [forge.root]
-            for _ in range(18):
-                parent = made[-1] if chance.random() < 0.6 else chance.choice(made)
-                one = forge.grow(parent, parent.entry.slot + chance.randint(1, 4))
-                if one.hash not in [other.hash for other in made]:
-                    made.append(one)
-            rest = made[1:]
-            chance.shuffle(rest)
-            ledger = self.started(forge.genesis)
-            self.get(ledger.add_headers([one.header.raw for one in made[1:]]))
-            given_ = {forge.root.hash}
-            final = forge.root
-            for one in rest:
+    def tree_of(self, forge: Forge, chance: random.Random) -> list[Made]:
+        """A random tree of headers, some with bases that only a liar would claim."""
+        liars = chance.random() < 0.4
+        made = [forge.root]
+        while len(made) < 20:
+            parent = made[-1] if chance.random() < 0.65 else chance.choice(made)
+            slot = parent.entry.slot + chance.randint(1, 4)
+            base = chance.randrange(slot) if chance.random() < 0.3 else 0
+            if not liars:
+                own = [one for one in made if one.entry.signer == forge.slots.in_turn(parent.header.number + 1, slot)]
+                lower = [one.entry.slot for one in own if one not in parent.chain() and one.entry.slot < slot]
+                base = max(lower, default=0)
+            one = forge.grow(parent, slot, base)
+            if one.hash not in [other.hash for other in made]:
+                made.append(one)
+        return made
+
+    def test_any_order_and_any_restart_agree_with_looking_at_everything(self) -> None:
+        for seed in range(self.SEEDS):
+            self.life(seed)
+
+    SEEDS = 40
+
+    def life(self, seed: int) -> None:
+        chance = random.Random(seed)
+        genesis = genesis_of(chance.randint(1, 4))
+        if chance.random() < 0.3:
+            genesis = planned([(0, [0, 1]), (3, [0, 1, 2]), (6, [1, 2])])
+        forge = Forge(genesis)
+        made = self.tree_of(forge, chance)
+        disk = Disk()
+        ledger = self.started(forge.genesis, disk=disk)
+        headers, bodies = {forge.root.hash}, {forge.root.hash}
+        head = final = forge.root
+        conflict = False
+        rest = [*made[1:], *made[1:]]  # some come as headers first, all as blocks
+        chance.shuffle(rest)
+        while rest:
+            one = next((other for other in rest if other.parent.hash in headers), None)
+            assert one is not None
+            rest.remove(one)
+            if one.hash not in headers and chance.random() < 0.5:
+                self.get(ledger.add_headers([one.header.raw]))
+                headers.add(one.hash)
+            else:
                 verdict = self.feed(ledger, one.raw)
-                given_.add(one.hash)
-                stored = [other for other in made if all(step.hash in given_ for step in other.chain())]
-                ready = [other for other in stored if final in (forge.root, *other.chain())]
-                expected = max(ready, key=rank)
-                self.assertEqual(ledger.head.hash, expected.hash, f"seed {seed}")
-                chain = {step.hash: step for step in [forge.root, *expected.chain()]}
-                self.assertIn(final.hash, chain)
-                found = chain[expected.entry.tally.finalized.hash]
-                final = max(final, found, key=lambda step: step.header.number)
-                self.assertEqual(ledger.finalized.hash, final.hash)
-                self.assertIsInstance(verdict, Connected if one.hash in chain else Stored)
+                headers.add(one.hash)
+                if final in (forge.root, *one.chain()):
+                    bodies.add(one.hash)
+                self.assertNotIsInstance(verdict, Invalid)
+            known = [other for other in made if other.hash in headers]
+            live = [other for other in known if final in (forge.root, *other.chain())]
+            ready = [other for other in live if all(step.hash in bodies for step in other.chain())]
+            head = max([head, *ready], key=rank)
+            chain = {step.hash: step for step in (forge.root, *head.chain())}
+            final = max(final, chain[head.entry.tally.finalized.hash], key=lambda step: step.header.number)
+            live = [other for other in known if final in (forge.root, *other.chain())]
+            dead = [other for other in known if other not in live and other not in final.chain()]
+            conflict |= any(other.entry.tally.justified.slot >= final.entry.slot for other in dead)
+            if chance.random() < 0.2:
+                disk = disk.copy()
+                ledger = self.started(forge.genesis, disk=disk)
+            self.assertEqual(ledger.head.hash, head.hash, f"seed {seed}")
+            self.assertEqual(ledger.finalized.hash, final.hash, f"seed {seed}")
+            self.assertEqual(ledger.best_header.hash, max(live, key=rank).hash, f"seed {seed}")
+            self.assertEqual(ledger.conflict is not None, conflict, f"seed {seed}")
+            safe = max(final.entry.slot, head.entry.tally.justified.slot)
+            self.assertEqual(chain[ledger.safe.hash].entry.slot, safe, f"seed {seed}")
 
     def test_headers_alone_move_only_the_best_header(self) -> None:
         forge = Forge(genesis_of(2))
