@@ -28,6 +28,8 @@ CLOSED_MEMORY = 600.0
 #: Deadlines of finished requests that may lie in the heap before it is built anew.
 _STALE_LIMIT = 256
 
+_CONTROL = Channel.CONTROL
+
 T = TypeVar("T")
 
 
@@ -102,7 +104,7 @@ class OpenRequests(Generic[T]):
 
     def add(self, request: Message, waiter: T, deadline: float) -> Asked[T]:
         """Take a new request; it may be sent now if it is ``leaving``, else when :meth:`admit` returns it."""
-        asked = Asked(request, waiter, deadline, request.spec.channel is not Channel.CONTROL)
+        asked = Asked(request, waiter, deadline, request.spec.channel is not _CONTROL)
         self._live.add(asked)
         self._serial += 1
         heapq.heappush(self._deadlines, (deadline, self._serial, asked))
