@@ -293,6 +293,5 @@ class BlockRelay:
                     link.fault(Reason.MISBEHAVED, "another block than the one asked for")
         except (PeerGone, RequestTimedOut, RequestRefused):
             self._heard(link, hash, height)
-        finally:
-            self._fetches.failed(link, (hash,))
-            self._pump()
+        self._fetches.failed(link, (hash,))
+        self._pump()

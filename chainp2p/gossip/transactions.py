@@ -252,12 +252,11 @@ class TransactionRelay:
                 await self._admit(link, raw, hash)
         except (PeerGone, RequestTimedOut, RequestRefused):
             pass
-        finally:
-            self._fetches.failed(link, hashes)
-            if received > CUT_BYTES:
-                for hash in sizes:
-                    self._fetches.announced(link, hash, 0)
-            self._pump()
+        self._fetches.failed(link, hashes)
+        if received > CUT_BYTES:
+            for hash in sizes:
+                self._fetches.announced(link, hash, 0)
+        self._pump()
 
     def _new_transaction(self, link: Link, message: NewTransaction) -> None:
         peer = self._peers.get(link)

@@ -83,25 +83,26 @@ class BlockFetch:
 
     async def _fetch(self, link: Link, plan: Sequence[HeaderInfo]) -> bool:
         progress = False
-        waiting: Any = None
+        following: Any = None
         try:
-            waiting = self._ask(link, plan)
+            following = self._ask(link, plan)
             while True:
-                raws = self._take(link, plan, await waiting)
+                asked, following = following, None
+                raws = self._take(link, plan, await asked)
                 plan = plan[len(raws) :]
-                waiting = self._ask(link, plan) if raws and plan else None
+                following = self._ask(link, plan) if raws and plan else None
                 verdicts = await self._chain.submit_blocks(raws, self._chain.best_header.hash) if raws else []
                 progress = progress or any(isinstance(verdict, Connected | Stored) for verdict in verdicts)
                 accepted = [self._accepted(link, verdict) for verdict in verdicts]
-                if waiting is None or not all(accepted):
+                if following is None or not all(accepted):
                     return progress
         except UNANSWERED as error:
             self._asking.failed(link, error)
             return progress
         finally:
-            if waiting is not None:
-                waiting.addErrback(lambda _: None)
-                waiting.cancel()
+            if following is not None:
+                following.addErrback(lambda _: None)
+                following.cancel()
 
     def _ask(self, link: Link, plan: Sequence[HeaderInfo]) -> Any:
         peer = self._claims.get(link)
