@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from chainp2p.chain.interfaces import Executor, IChainPlugin
 from chainp2p.errors import SettingsError
+from chainp2p.ethapi.debug import debug_namespace
 from chainp2p.ethapi.eth import eth_namespace
 from chainp2p.ethapi.txpool import txpool_namespace
 from chainp2p.ledger.chain import Ledger
@@ -96,6 +97,6 @@ class LedgerPlugin:
         )
 
     def namespaces(self, chain: Any) -> Sequence[Namespace]:
-        """``eth`` and ``txpool``."""
+        """``eth``, ``txpool`` and ``debug``."""
         # a filter belongs to whoever knows its id: no seed of a simulation may tell it
-        return (eth_namespace(chain, secrets.token_bytes(32)), txpool_namespace(chain))
+        return (eth_namespace(chain, secrets.token_bytes(32)), txpool_namespace(chain), debug_namespace(chain))

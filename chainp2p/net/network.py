@@ -194,6 +194,10 @@ class Network(Service):
         self._dialer.plan()
         return True
 
+    def distrust_peer(self, peer_id: bytes) -> bool:
+        """Take trust in a peer back, and keep it; False if it had none."""
+        return self._book.distrust(peer_id)
+
     def remove_peer(self, peer_id: bytes) -> bool:
         """End the link and keep this peer away, inbound too, until it is added again; False if it was away already."""
         if peer_id in self._removed:

@@ -94,6 +94,14 @@ class AddressBook:
         self._known[address.peer_id] = Known(evolve(address, enr=enr), held=True, trusted=trusted, reached_at=reached)
         return True
 
+    def distrust(self, peer_id: bytes) -> bool:
+        """Take trust back and keep the peer; False if it had none."""
+        known = self._known.get(peer_id)
+        if known is None or not known.trusted:
+            return False
+        self._known[peer_id] = evolve(known, trusted=False)
+        return True
+
     def forget(self, peer_id: bytes) -> bool:
         """Forget a peer, held or not."""
         return self._known.pop(peer_id, None) is not None

@@ -4,6 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from chainp2p.ethapi.debug import debug_namespace
 from chainp2p.ethapi.eth import eth_namespace
 from chainp2p.ethapi.txpool import txpool_namespace
 from chainp2p.ledger.chain import Ledger
@@ -29,7 +30,9 @@ class EthHarness(Harness):
     def setUp(self) -> None:
         super().setUp()
         self.ledger: Ledger = self.started(genesis_of(self.signers), 0)
-        self.registry = Registry([eth_namespace(self.ledger, b"seed"), txpool_namespace(self.ledger)])
+        self.registry = Registry(
+            [eth_namespace(self.ledger, b"seed"), txpool_namespace(self.ledger), debug_namespace(self.ledger)]
+        )
         self.slot = 0
 
     def mine(self, *raws: bytes) -> None:

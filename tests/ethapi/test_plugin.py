@@ -85,8 +85,8 @@ class Plugins(SynchronousTestCase):
         self.assertIn("chain.max_reorg_depth", self.refused(chain=ChainSettings(max_reorg_depth=5)))
 
     def test_the_methods_it_adds(self) -> None:
-        eth, txpool = LedgerPlugin().namespaces(self.make())
-        self.assertEqual((eth.name, txpool.name), ("eth", "txpool"))
+        eth, txpool, debug = LedgerPlugin().namespaces(self.make())
+        self.assertEqual((eth.name, txpool.name, debug.name), ("eth", "txpool", "debug"))
         names = {method.name for method in eth.methods}
         wanted = (
             "chainId blockNumber getBalance getTransactionCount sendRawTransaction getTransactionReceipt accounts call "

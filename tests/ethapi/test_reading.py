@@ -5,6 +5,7 @@ from typing import Any
 
 from eth_account import Account
 
+from chainp2p.ledger.trie import ordered_root
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.rlp import encode
 from tests.ethapi.common import ACCOUNTS, EthHarness, transfer
@@ -142,6 +143,24 @@ class Blocks(EthHarness):
         for key in range(3, 6):
             self.get(self.ledger.admit(transfer(key, 0, gas=15_000_000), True))
         self.assertEqual(self.call("eth_getBlockTransactionCountByNumber", "pending"), "0x2")
+
+
+class Raw(EthHarness):
+    """``debug``: the bytes from which hashes and roots are made."""
+
+    def test_raw_bytes(self) -> None:
+        raw = transfer(3, 0)
+        self.mine(raw, transfer(4, 0))
+        block = self.call("eth_getBlockByNumber", "latest", False)
+        header = bytes.fromhex(self.call("debug_getRawHeader", "latest")[2:])
+        self.assertEqual("0x" + keccak256(header).hex(), block["hash"])
+        body = bytes.fromhex(self.call("debug_getRawBlock", block["hash"])[2:])
+        self.assertEqual((hex(len(body)), self.ledger.split(body)[0]), (block["size"], header))
+        self.assertEqual(self.call("debug_getRawTransaction", "0x" + keccak256(raw).hex()), "0x" + raw.hex())
+        receipts = [bytes.fromhex(receipt[2:]) for receipt in self.call("debug_getRawReceipts", "0x1")]
+        self.assertEqual("0x" + ordered_root(receipts).hex(), block["receiptsRoot"])
+        for method, text in (("Header", "header"), ("Block", "block"), ("Receipts", "block")):
+            self.assertEqual(self.refused(f"debug_getRaw{method}", "0x63"), (-32000, f"{text} not found"))
 
 
 class Forks(EthHarness):

@@ -70,6 +70,10 @@ class HoldTest(SynchronousTestCase):
         self.assertEqual(len(shelf.due(1.0, (), 0)), 1)
         shelf.hold(NodeAddress(peer_id, "8.8.8.8", 1))
         self.assertTrue(shelf.get(peer_id).trusted)
+        self.assertTrue(shelf.distrust(peer_id))
+        self.assertFalse(shelf.distrust(peer_id))
+        self.assertFalse(shelf.distrust(b"\x01" * 32))
+        self.assertEqual((shelf.get(peer_id).trusted, shelf.is_held(peer_id)), (False, True))
         self.assertTrue(shelf.forget(peer_id))
         self.assertFalse(shelf.forget(peer_id))
 

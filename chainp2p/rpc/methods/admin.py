@@ -51,6 +51,8 @@ class NetworkView(Protocol):
 
     def remove_peer(self, peer_id: bytes) -> bool: ...
 
+    def distrust_peer(self, peer_id: bytes) -> bool: ...
+
 
 def _node(value: Any) -> NodeAddress:
     try:
@@ -153,10 +155,7 @@ class _AdminMethods:
         return True
 
     def remove_trusted_peer(self, address: NodeAddress) -> bool:
-        distrust = getattr(self._network, "distrust_peer", None)
-        if distrust is None:
-            raise RpcError(METHOD_NOT_FOUND, "this network cannot take trust back, use admin_removePeer")
-        return bool(distrust(address.peer_id))
+        return self._network.distrust_peer(address.peer_id)
 
     async def set_finalized(self, hash: bytes) -> bool:
         move = getattr(self._chain, "set_finalized", None)
