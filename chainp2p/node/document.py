@@ -55,13 +55,7 @@ def _kind(kind: Kind) -> str:
 def render_rpc() -> str:
     """One section per namespace, from the registry that dispatches."""
     from chainp2p.node.surface import documented_namespaces
+    from chainp2p.rpc import openrpc
 
-    lines = ["Methods of the two ports; ``admin`` and ``debug`` are served on the admin port only."]
-    for namespace in documented_namespaces():
-        lines += ["", f"``{namespace.name}``", "-" * (len(namespace.name) + 4), ""]
-        for method in sorted(namespace.methods, key=lambda method: method.name):
-            params = ", ".join(p.name if p.required else f"[{p.name}]" for p in method.params)
-            lines += [f"``{namespace.name}_{method.name}({params})``", f"    {method.doc or method.name}", ""]
-        for subscription in namespace.subscriptions:
-            lines += [f'``{namespace.name}_subscribe("{subscription.name}")``', f"    {subscription.doc}", ""]
-    return "\n".join(lines)
+    intro = "Methods of the two ports; ``admin`` and ``debug`` are served on the admin port only."
+    return f"{intro}\n\n{openrpc.render_rpc(documented_namespaces())}"
