@@ -26,6 +26,7 @@ MORE = 1
 HEADER = Struct("<IIBB")
 _START = Struct("<II")
 _LENGTH_MIN, _LENGTH_MAX = 6 + 1, 6 + BODY_LIMIT
+_KIND_MAX = int(Kind.REPLY)
 #: ``length`` of a first frame: kind, flags, id, and the tag.
 _FIRST_MIN = 6 + 4
 
@@ -172,7 +173,7 @@ class FrameReader:
         if not _LENGTH_MIN <= length <= _LENGTH_MAX:
             reason = Reason.OVERSIZE if length > _LENGTH_MAX else Reason.MALFORMED_FRAME
             raise WireError(f"frame length {length}, legal are {_LENGTH_MIN} to {_LENGTH_MAX}", reason)
-        if kind > Kind.REPLY or flags > MORE or message_id == 0:
+        if kind > _KIND_MAX or flags > MORE or message_id == 0:
             raise WireError(f"frame with kind {kind}, flags {flags}, id {message_id}", Reason.MALFORMED_FRAME)
         if flags and length != _LENGTH_MAX:
             raise WireError(f"body of {length - 6} bytes with more to follow", Reason.MALFORMED_FRAME)
