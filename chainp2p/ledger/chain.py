@@ -70,6 +70,7 @@ class Ledger:
     :param random: chance, as every chain is given it; this one leaves nothing to chance.
     :param open_database: opens a file of the data directory in the calling thread.
     :param signer: private key of 32 bytes to seal with.
+    :param sole_start: there is nobody to ask, so that a sole signer needs no warm-up.
     :param verify: ``all`` state roots, or once per ``batch`` where headers finalize the blocks (design: "Sync").
     """
 

@@ -64,7 +64,7 @@ class ForkChoice(Harness):
         for seed in range(self.SEEDS):
             self.life(seed)
 
-    SEEDS = 40
+    SEEDS = 25
 
     def life(self, seed: int) -> None:
         chance = random.Random(seed)
