@@ -20,12 +20,16 @@ _SWEEP_AT = 1024
 
 
 class Owner:
-    """Whoever plans calls; those of an owner that is not alive any more never run."""
+    """Whoever plans calls; those of an owner that is not alive any more never run.
 
-    __slots__ = ("alive",)
+    They are kept instead: dropping the last reference to a suspended coroutine would run its ``finally`` blocks.
+    """
+
+    __slots__ = ("alive", "kept")
 
     def __init__(self) -> None:
         self.alive = True
+        self.kept: list[TimedCall] = []
 
 
 _ALWAYS = Owner()
@@ -140,6 +144,11 @@ class HeapClock:
             if call.sequence == sequence and call.owner.alive and (owner is None or call.owner is owner)
         ]
 
+    def clear(self) -> None:
+        """Forget all that is planned."""
+        self._heap.clear()
+        self._stale = 0
+
     def _move(self, call: TimedCall, time: float) -> None:
         self._sequence = call.sequence = self._sequence + 1
         call.time = max(time, self._now)
@@ -198,6 +207,8 @@ class HeapClock:
         call.sequence = 0
         func, call.func = call.func, None
         if not call.owner.alive or func is None:
+            call.func = func
+            call.owner.kept.append(call)
             return
         self._now = time
         self.events += 1

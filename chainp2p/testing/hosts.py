@@ -76,7 +76,7 @@ class _Resolver:
 class MemoryHost:
     """A machine on the network: the reactor of the program that runs on it.
 
-    After :meth:`kill` nothing that was planned runs.
+    After :meth:`kill` nothing that was planned runs, and what it held is kept as long as the host itself.
     """
 
     def __init__(self, network: "MemoryNetwork", name: str, ip: str) -> None:
@@ -104,8 +104,12 @@ class MemoryHost:
             transport.vanish()
             if not silent:
                 transport.reset_other()
-        self.transports.clear()
         self._ports.clear()
+
+    def bury(self) -> None:
+        """Let go of what a killed program held."""
+        self.transports.clear()
+        self.owner.kept.clear()
 
     def boot(self) -> "MemoryHost":
         """Start the machine again after :meth:`kill`: a new, empty host at the same address.

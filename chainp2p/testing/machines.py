@@ -109,6 +109,9 @@ class Machine:
         self._make_chain = make_chain
         self._runs = 0
         self._bound: Bound | None = None
+        #: What was killed is kept: collecting it in the middle of the simulation would run the ``finally`` blocks of
+        #: its coroutines, at a moment that no seed decides.
+        self._dead: list[tuple[Node | None, MemoryHost]] = []
 
     def now(self) -> float:
         """The time that this machine's clock shows (Unix seconds)."""
@@ -194,9 +197,16 @@ class Machine:
     def kill(self, silent: bool = False) -> None:
         """End the node as ``kill -9`` does (*silent*: as a power cut does); committed data stay on the disk."""
         self._say("killed")
+        self._dead.append((self.node, self.host))
         self.node = self._bound = None
         self.host.kill(silent)
         self.disk.crash()
+
+    def bury(self) -> None:
+        """Let go of runs that were killed; only :meth:`Simulation.close` may."""
+        for _, host in self._dead:
+            host.bury()
+        self._dead.clear()
 
     def _say(self, what: str) -> None:
         simulation = self.simulation

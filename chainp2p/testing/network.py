@@ -77,6 +77,12 @@ class MemoryNetwork:
         self._hosts[host.name] = self._by_ip[host.ip] = new
         return new
 
+    def clear(self) -> None:
+        """Forget all hosts."""
+        self._hosts.clear()
+        self._by_ip.clear()
+        self._held.clear()
+
     def runs(self, name: str) -> bool:
         """Whether the machine of that name is up."""
         return self._hosts[name].up
@@ -136,7 +142,7 @@ class MemoryNetwork:
             transport
             for host in self._hosts.values()
             for transport in tuple(host.transports)
-            if {first, second} - {None} <= {host.name, transport.far.name}
+            if not transport.disconnected and {first, second} - {None} <= {host.name, transport.far.name}
         ]
         for transport in ends:
             transport.drop()

@@ -105,8 +105,8 @@ class _Player:
             except SimulationError as error:
                 return str(error)
             self.took.append((str(step), clock.seconds() - start))
-        if clock.failures:
-            return f"seed {simulation.seed}: {clock.failures} calls raised"
+        if simulation.errors:
+            return f"seed {simulation.seed}: {len(simulation.errors)} failures were logged, {simulation.errors[0]}"
         return None
 
     def _machines(self, numbers: list[int]) -> list[Machine]:

@@ -1,12 +1,15 @@
 """Networks of production nodes in virtual time, on one thread, from one seed."""
 
-from collections.abc import Callable, Iterable, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 
 from chainp2p.chain.interfaces import AdmissionResult, HeaderInfo
 from chainp2p.ledger.chain import Ledger
@@ -30,6 +33,16 @@ PORT = 30_303
 _START_LIMIT = 30.0
 #: Of a transfer: all of the gas that one costs, wei of tip, and wei of fee that no simulation reaches.
 _TRANSFER_GAS, _TIP, _FEE = 21_000, 10**9, 100 * 10**9
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let nobody hear what is logged."""
+    observers, globalLogPublisher._observers = globalLogPublisher._observers, []
+    try:
+        yield
+    finally:
+        globalLogPublisher._observers = observers
 
 
 class SimulationError(AssertionError):
@@ -103,6 +116,9 @@ class Simulation:
         self.machines: list[Machine] = []
         #: Peer id -> name of the machine.
         self.names: dict[bytes, str] = {}
+        #: Failures that were logged since, by whatever code: none of them is expected.
+        self.errors: list[str] = []
+        globalLogPublisher.addObserver(cast(ILogObserver, self._observe))
         self._make_chain = make_chain or ledger_chain(ledger_genesis(1, 1.0, epoch))
         self._nonces: dict[int, int] = {}
         #: Hashes of the transactions that were submitted.
@@ -112,6 +128,11 @@ class Simulation:
     def event_log_hash(self) -> str:
         """SHA-256 over all events so far."""
         return self.log.hash
+
+    def _observe(self, event: LogEvent) -> None:
+        if "log_failure" in event:
+            failure = event["log_failure"]
+            self.errors.append(f"at {self.clock.seconds():.6f}: {formatEvent(event)}: {failure.getTraceback()}")
 
     # -- machines
 
@@ -184,10 +205,18 @@ class Simulation:
 
     def close(self) -> None:
         """End everything at once and drop all databases."""
-        for machine in self.machines:
-            if machine.node is not None:
-                machine.kill()
-            machine.disk.erase()
+        globalLogPublisher.removeObserver(cast(ILogObserver, self._observe))
+        with _silence():
+            # coroutines of dead programs end here, whatever they say to that
+            for machine in self.machines:
+                if machine.node is not None:
+                    machine.kill()
+                machine.disk.erase()
+                machine.bury()
+            self.machines.clear()
+            self.network.clear()
+            self.clock.clear()
+            gc.collect()
 
     # -- time
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from chainp2p.chain.interfaces import FinalizedChanged, HeadChanged, HeaderInfo
 from chainp2p.testing.machines import Machine
 from chainp2p.testing.network import Weather
-from chainp2p.testing.simulator import Simulation, ledger_chain, ledger_genesis
+from chainp2p.testing.simulator import Simulation, SimulationError, ledger_chain, ledger_genesis
 
 __all__ = ["SplitOutcome", "split_and_heal"]
 
@@ -79,6 +79,8 @@ def _run(simulation: Simulation, machines: list[Machine], blocks: int, good: Wea
     simulation.run_for(random.uniform(0, 80) * PERIOD)
     simulation.set_weather(good)
     slots = _slots_until_one_head(simulation)
+    if simulation.errors:
+        raise SimulationError(f"seed {simulation.seed}: {simulation.errors[0]}")
     return SplitOutcome(
         seed=int(simulation.seed),
         signers=count,
