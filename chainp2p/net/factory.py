@@ -16,20 +16,28 @@ class PeerFactory(Factory):
 
     :param expected: whom we mean to dial; None for a listener.
     :param opened: told of each link as soon as its connection stands.
+    :param room: whether one more connection may be taken; without room it is closed before it costs anything.
     """
 
     noisy = False
 
     def __init__(
-        self, host: LinkHost, expected: bytes | None = None, opened: Callable[[PeerProtocol], None] | None = None
+        self,
+        host: LinkHost,
+        expected: bytes | None = None,
+        opened: Callable[[PeerProtocol], None] | None = None,
+        room: Callable[[], bool] | None = None,
     ) -> None:
+        self._room = room
         self._host = host
         self._opened = opened
         self._expected = expected
         self.link: PeerProtocol | None = None  #: the newest
 
-    def buildProtocol(self, addr: Any) -> PeerProtocol:
-        """Return the protocol of a new connection."""
+    def buildProtocol(self, addr: Any) -> PeerProtocol | None:
+        """Return the protocol of a new connection, None without room."""
+        if self._room is not None and not self._room():
+            return None
         link = self.link = PeerProtocol(self._host, self._expected, outbound=self._expected is not None)
         link.factory = self
         if self._opened is not None:

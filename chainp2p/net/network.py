@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chainp2p.chain.interfaces import HeadChanged
-from chainp2p.errors import Ours, PeerFault, Penalty, Reason
+from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.events import EventBus
 from chainp2p.net.dialer import Dialer
 from chainp2p.net.endpoints import Listeners, server_text
@@ -26,7 +26,7 @@ from chainp2p.peer.ends import EndLedger, LinkEnd
 from chainp2p.peer.enr import Enr, EnrError
 from chainp2p.peer.handshake import VERSION, check_settings
 from chainp2p.peer.key import NodeKey
-from chainp2p.peer.link import Handler, Link, LinkUser
+from chainp2p.peer.link import Handler, Link, LinkUser, collect_handlers
 from chainp2p.peer.own import OwnRecord
 from chainp2p.settings import NetworkSettings, Profile
 from chainp2p.wire.codec import CODEC, Codec
@@ -41,18 +41,11 @@ __all__ = ["Network", "PeerView"]
 
 #: Links that we open to peers from the book, apart from held ones (interface design: 80 = 64 in + 16 out).
 OUTBOUND_SLOTS = 16
+#: Connections at once that have not proven an id: a crowd of silent sockets must not use up the descriptors. Each is
+#: gone in 3 s without a ClientHello, in 10 s without a handshake.
+STRANGERS_LIMIT = 256
 #: What goes into ``Status.agent`` at most (bytes).
 AGENT_LIMIT = 64
-
-
-def _collect(users: Sequence[LinkUser]) -> dict[type[Any], Handler]:
-    handlers: dict[type[Any], Handler] = {}
-    for user in users:
-        for message, handler in user.handlers().items():
-            if message in handlers:
-                raise Ours(f"{message.__name__} has two handlers")
-            handlers[message] = handler
-    return handlers
 
 
 class Network(Service):
@@ -90,10 +83,10 @@ class Network(Service):
         self.codec = codec
         self.security = security
         self.own_id = key.peer_id
-        self.handlers: Mapping[type[Any], Handler] = _collect(users)
+        self.handlers: Mapping[type[Any], Handler] = collect_handlers(users)
         self.bulk = bulk_requests(codec)
         self.budget: ReceiveBudget[PeerProtocol] = ReceiveBudget(self._short_of_memory)
-        self.counters = {"unknown_tags": 0, "useless_faults": 0}
+        self.counters = {"unknown_tags": 0, "useless_faults": 0, "refused_connections": 0}
         self._key = key
         self._chain = chain
         self._settings = settings
@@ -126,7 +119,7 @@ class Network(Service):
         self._stopping = False
         stored = await self._store.load()
         self._removed = set(stored.removed)
-        factory = self.security.server(PeerFactory(self, opened=self._roster.opened))
+        factory = self.security.server(PeerFactory(self, opened=self._roster.opened, room=self._takes_strangers))
         try:
             self.addresses = await self._listeners.start(self.reactor, self._settings.listen_addr, factory)
         except BaseException:
@@ -383,6 +376,12 @@ class Network(Service):
     def _announce(self, enr: bytes) -> None:
         for link in self._roster.current:
             link.send(PeerRecord(enr))
+
+    def _takes_strangers(self) -> bool:
+        if self._roster.strangers < STRANGERS_LIMIT:
+            return True
+        self.counters["refused_connections"] += 1
+        return False
 
     def _room(self) -> int:
         live = self._roster.live()

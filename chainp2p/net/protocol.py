@@ -241,8 +241,8 @@ class PeerProtocol(TwistedProtocol, Living):
     def _received(self, received: Received) -> None:
         if isinstance(received, WireError):
             raise received
-        self._authenticated = True
         if not isinstance(received, Incoming):
+            self._authenticated = True
             self._host.skipped(self, received.tag)
             if self.phase is _READY and received.kind is _REQUEST:
                 self._serving.unsupported(received.id)
@@ -271,6 +271,7 @@ class PeerProtocol(TwistedProtocol, Living):
                 reason, detail = Reason.CONNECTION_LOST, f"reason {message.reason}: {message.detail}"
             self._finish(reason, detail, by_us=False)
             return
+        self._authenticated = True
         assert self._greeting is not None
         stage = self._greeting.received(message)
         if isinstance(message, Hello):

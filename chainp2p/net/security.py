@@ -108,6 +108,11 @@ class _TlsFactory(TLSMemoryBIOFactory):
         self.is_client = is_client
         self.clock = clock
 
+    def buildProtocol(self, addr: Any) -> Any:
+        """Return the protocol of a new connection, or None where the wrapped factory wants none."""
+        wrapped = self.wrappedFactory.buildProtocol(addr)
+        return None if wrapped is None else self.protocol(self, wrapped)
+
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
 class _Creator:

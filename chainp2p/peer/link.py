@@ -1,18 +1,18 @@
 """What sync, gossip and discovery see of a connection to a peer, and how they are attached to all of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from attrs import frozen
 
-from chainp2p.errors import Penalty, Reason
+from chainp2p.errors import Ours, Penalty, Reason
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from chainp2p.wire.messages import Message, Status
 
-__all__ = ["Handler", "Link", "LinkUser", "PeerJoined", "PeerLeft"]
+__all__ = ["Handler", "Link", "LinkUser", "PeerJoined", "PeerLeft", "collect_handlers"]
 
 
 class Link(Protocol):
@@ -70,6 +70,17 @@ class LinkUser(Protocol):
 
     def left(self, link: Link, reason: Reason) -> None:
         """It is gone; forget everything about it."""
+
+
+def collect_handlers(users: "Sequence[LinkUser]") -> "dict[type[Any], Handler]":
+    """Return the handlers of all *users*; Ours if two of them take the same message."""
+    handlers: dict[type[Any], Handler] = {}
+    for user in users:
+        for message, handler in user.handlers().items():
+            if message in handlers:
+                raise Ours(f"{message.__name__} has two handlers")
+            handlers[message] = handler
+    return handlers
 
 
 @frozen

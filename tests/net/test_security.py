@@ -223,6 +223,10 @@ class StrangerTest(SynchronousTestCase):
     def connectionLost(self, reason):
         pass
 
+    def test_no_room(self):
+        factory = self.host.security.server(PeerFactory(self.host, room=lambda: False))
+        self.assertIsNone(factory.buildProtocol(None))
+
     def test_silence(self):
         self.clock.advance(2.9)
         self.assertEqual(self.host.ends, [])
