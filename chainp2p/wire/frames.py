@@ -27,6 +27,9 @@ HEADER = Struct("<IIBB")
 _START = Struct("<II")
 _LENGTH_MIN, _LENGTH_MAX = 6 + 1, 6 + BODY_LIMIT
 _KIND_MAX = int(Kind.REPLY)
+#: Pieces of fewer bytes are joined when so many lie in a row: a peer that sends two bytes at a time must not cost 20
+#: times what it sends.
+_CRUMB, _CRUMBS = 1_024, 64
 #: ``length`` of a first frame: kind, flags, id, and the tag.
 _FIRST_MIN = 6 + 4
 
@@ -66,7 +69,7 @@ def encode_frames(kind: int, message_id: int, payload: bytes) -> list[bytes]:
 class _Partial:
     """A message that has begun to arrive; *channel* is None when its tag is unknown, and then nothing is kept."""
 
-    __slots__ = ("channel", "id", "kind", "last", "maximum", "parts", "size", "tag")
+    __slots__ = ("channel", "crumbs", "id", "kind", "last", "maximum", "parts", "size", "tag")
 
     def __init__(self, kind: Kind, message_id: int, tag: int, maximum: int, channel: Channel | None) -> None:
         self.kind = kind
@@ -75,10 +78,23 @@ class _Partial:
         self.maximum = maximum
         self.channel = channel
         self.parts: list[bytes | memoryview] = []
+        #: How many of the last parts are small.
+        self.crumbs = 0
         #: Of all frames that have begun.
         self.size = 0
         #: Whether the frame that has begun is the last one.
         self.last = False
+
+    def keep(self, piece: bytes | memoryview) -> None:
+        """Keep what came of the body; small pieces are gathered, for an object takes 40 bytes more than it holds."""
+        self.parts.append(piece)
+        if len(piece) >= _CRUMB:
+            self.crumbs = 0
+            return
+        self.crumbs += 1
+        if self.crumbs == _CRUMBS:
+            self.parts[-_CRUMBS:] = [b"".join(self.parts[-_CRUMBS:])]
+            self.crumbs = 0
 
 
 class FrameReader:
@@ -124,7 +140,7 @@ class FrameReader:
         if size < self._missing and self._current is not None:
             self._missing -= size
             if self._current.channel is not None:
-                self._current.parts.append(data)
+                self._current.keep(data)
                 self._kept += size
             return received
         if self._dead:
@@ -215,7 +231,7 @@ class FrameReader:
         if partial.channel is not None:
             # A view of what was read is enough while most of it is this body; a small piece of it is copied.
             piece = memoryview(data)[at:stop] if 2 * (stop - at) > len(data) else data[at:stop]
-            partial.parts.append(piece)
+            partial.keep(piece)
             self._kept += stop - at
         self._current = partial if self._missing else None
         if partial.last and not self._missing:

@@ -178,6 +178,20 @@ class Reading(SynchronousTestCase):
                 self.assertEqual(received[0].message, message)
                 self.assertLessEqual(peak, 6 * total + 64 * 1024, type(message).__name__)
 
+    def test_crumbs_cost_little_more_than_they_are(self) -> None:
+        message = wire.NewBlock(bytes(range(250)) * 400)
+        for size in (1, 2, 7, 100):
+            data = cut_up(stream_of(message), [size])
+            reader = FrameReader()
+            tracemalloc.start()
+            for piece in data[:-1]:
+                # a read of the transport: an object of its own
+                self.assertEqual(reader.feed(bytes(bytearray(piece))), [])
+            held = tracemalloc.get_traced_memory()[0]
+            tracemalloc.stop()
+            self.assertLessEqual(held, 2 * 100_000 + 8 * 1024, size)
+            self.assertEqual(reader.feed(data[-1])[0].message, message)
+
     def test_unknown_tags_are_skipped_unstored(self) -> None:
         reader = FrameReader()
         tag = (99).to_bytes(4, "little")
