@@ -1,6 +1,7 @@
 """The blocks of known headers: from one peer at a time, in order, the next ones fetched while the last are
 submitted."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,16 @@ __all__ = ["BlockFetch", "EARLY_REST_MAX"]
 
 #: A header or block from the future is asked for again at its time, but after this at the latest. Seconds.
 EARLY_REST_MAX = 60.0
+#: Requests for blocks open to the one peer: enough that the line is never idle, at most 6 MiB on the way.
+IN_FLIGHT = 3
+
+
+def _drop(flights: "deque[tuple[Sequence[HeaderInfo], Any]]") -> None:
+    """Close requests that nobody awaits."""
+    while flights:
+        _, asked = flights.pop()
+        asked.addErrback(lambda _: None)
+        asked.cancel()
 
 
 class BlockFetch:
@@ -82,46 +93,54 @@ class BlockFetch:
         return False
 
     async def _fetch(self, link: Link, plan: Sequence[HeaderInfo]) -> bool:
-        progress = False
-        following: Any = None
+        """Take the blocks of *plan* from one peer; answer whether any were stored."""
+        progress, asked_up_to = False, 0
+        flights: deque[tuple[Sequence[HeaderInfo], Any]] = deque()
         try:
-            following = self._ask(link, plan)
             while True:
-                asked, following = following, None
-                raws = self._take(link, plan, await asked)
-                plan = plan[len(raws) :]
-                following = self._ask(link, plan) if raws and plan else None
+                while asked_up_to < len(plan) and len(flights) < IN_FLIGHT:
+                    part = self._part(link, plan[asked_up_to:])
+                    flights.append((part, self._ask(link, part)))
+                    asked_up_to += len(part)
+                if not flights:
+                    return progress
+                part, asked = flights.popleft()
+                raws = self._take(link, part, await asked)
+                if len(raws) < len(part):  # cut short: what follows is asked for again, from there
+                    _drop(flights)
+                    plan = plan[plan.index(part[0]) + len(raws) :] if raws else ()
+                    asked_up_to = 0
                 verdicts = await self._chain.submit_blocks(raws, self._chain.best_header.hash) if raws else []
                 progress = progress or any(isinstance(verdict, Connected | Stored) for verdict in verdicts)
-                accepted = [self._accepted(link, verdict) for verdict in verdicts]
-                if following is None or not all(accepted):
+                accepted = [self._accepted(link, verdict) for verdict in verdicts]  # each of them is judged
+                if not all(accepted):
                     return progress
         except UNANSWERED as error:
             self._asking.failed(link, error)
             return progress
         finally:
-            if following is not None:
-                following.addErrback(lambda _: None)
-                following.cancel()
+            _drop(flights)
 
-    def _ask(self, link: Link, plan: Sequence[HeaderInfo]) -> Any:
+    def _part(self, link: Link, plan: Sequence[HeaderInfo]) -> Sequence[HeaderInfo]:
         peer = self._claims.get(link)
-        count = min(peer.batch if peer is not None else 1, len(plan))
-        what = f"{short(link.peer_id)} is asked for {count} blocks from {plan[0].height} {short(plan[0].hash)}"
-        return self._asking.request(link, GetBlocks(plan[0].hash, count), Phase.BLOCKS, what)
+        return plan[: peer.batch if peer is not None else 1]
 
-    def _take(self, link: Link, plan: Sequence[HeaderInfo], reply: Any) -> list[bytes]:
-        """Return the blocks of *reply* that *plan* names; none: the peer has not even the first."""
+    def _ask(self, link: Link, part: Sequence[HeaderInfo]) -> Any:
+        what = f"{short(link.peer_id)} is asked for {len(part)} blocks from {part[0].height} {short(part[0].hash)}"
+        return self._asking.request(link, GetBlocks(part[0].hash, len(part)), Phase.BLOCKS, what)
+
+    def _take(self, link: Link, part: Sequence[HeaderInfo], reply: Any) -> list[bytes]:
+        """Return the blocks of *reply* that *part* names; none: the peer has not even the first."""
         if isinstance(reply, NotFound) or not reply.blocks:
-            self._claims.lacks(link, plan[0].hash, self._reactor.seconds())
+            self._claims.lacks(link, part[0].hash, self._reactor.seconds())
             return []
         hashes = self._asking.hashes(reply.blocks)
-        if hashes[0] != plan[0].hash:
+        if hashes[0] != part[0].hash:
             raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
-        self._claims.delivered(link)
         good = 1  # what follows on the peer's best chain may leave the plan
-        while good < min(len(hashes), len(plan)) and hashes[good] == plan[good].hash:
+        while good < min(len(hashes), len(part)) and hashes[good] == part[good].hash:
             good += 1
+        self._claims.delivered(link, len(part), good)
         return list(reply.blocks[:good])
 
     def _accepted(self, link: Link, verdict: Verdict) -> bool:

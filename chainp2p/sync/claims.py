@@ -177,11 +177,11 @@ class Claims(Generic[K]):
             peer.patience = max(PATIENCE_MIN, min(peer.patience, PATIENCE_FACTOR * seconds))
             peer.failed_at = float("-inf")
 
-    def delivered(self, key: K) -> None:
-        """It gave a batch of blocks."""
+    def delivered(self, key: K, wanted: int, got: int) -> None:
+        """It gave *got* of *wanted* blocks: a cut answer shows how many fit into one."""
         peer = self._peers.get(key)
         if peer is not None:
-            peer.batch = min(BATCH_MAX, peer.batch * 2)
+            peer.batch = got if got < wanted else min(BATCH_MAX, max(peer.batch, 2 * wanted))
 
     def failed(self, key: K, now: float) -> None:
         """It did not answer in time, or not usefully."""

@@ -116,9 +116,9 @@ class Choosing(SynchronousTestCase):
         self.assertEqual(self.claims.patience("a"), 12.0)
         self.claims.answered("a", 0.1)
         self.assertEqual(self.claims.patience("a"), 2.0)
-        for _ in range(9):
-            self.claims.delivered("a")
-        self.assertEqual(self.claims["a"].batch, BATCH_MAX)
+        for wanted, got, batch in ((1, 1, 2), (2, 2, 4), (100, 100, BATCH_MAX), (128, 7, 7), (2, 2, 7), (7, 7, 14)):
+            self.claims.delivered("a", wanted, got)
+            self.assertEqual(self.claims["a"].batch, batch)
         self.claims.left("b")
         self.claims.left("c")
         self.assertEqual(self.claims.patience("a"), PATIENCE_ALONE)
@@ -151,7 +151,7 @@ class Choosing(SynchronousTestCase):
         for act in (
             lambda: self.claims.served("a", claim, info(1), 0.0),
             lambda: self.claims.answered("a", 1.0),
-            lambda: self.claims.delivered("a"),
+            lambda: self.claims.delivered("a", 2, 1),
             lambda: self.claims.failed("a", 0.0),
             lambda: self.claims.postpone("a", 0.0),
             lambda: self.claims.rest("a", 0.0),

@@ -388,6 +388,17 @@ class Stalls(Base):
         self.converge(5.0)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
+    def test_large_blocks_come_in_the_numbers_that_fit(self) -> None:
+        old, new = self.host("old"), self.host("new")
+        for _ in range(40):
+            old.chain.submit_block(old.chain.make(transactions=[bytes(400_000)]))
+        connect(new, old)
+        self.converge(5.0)
+        asked = [m.count for m in new.links[0].sent if isinstance(m, GetBlocks)]
+        self.assertEqual(asked[0], 40)
+        self.assertLess(len(asked), 25)
+        self.assertEqual(new.faults, [])
+
     def test_a_slow_only_peer_gets_there(self) -> None:
         old, new = self.host("old", 40), self.host("new")
         self.net.latency = 9.0
