@@ -184,11 +184,18 @@ class Daemon(MultiService):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.node.reload))
+        # the reactor installs its own handlers as it starts
+        self._reactor.callWhenRunning(self._take_signals)
         if self._lifeline is not None:
             self._reactor.addReader(_Lifeline(self._lifeline, self._reactor))
         self.node.ready().addCallbacks(self._started, self._failed)
+
+    def _take_signals(self) -> None:
+        """SIGTERM and SIGINT are the ordinary ends, with exit code 0; twistd would die of them once it has stopped."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._reactor.callFromThread(_stop, self._reactor))
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.node.reload))
 
     def _started(self, bound: "Bound") -> None:
         # twistd has turned sys.stdout into its log; the lines are for whoever started us
@@ -216,6 +223,12 @@ class Daemon(MultiService):
             self._reactor.callWhenRunning(self._reactor.stop)
 
 
+def _stop(reactor: Any) -> None:
+    """Stop the reactor, unless that has begun."""
+    with contextlib.suppress(ReactorNotRunning):
+        reactor.stop()
+
+
 def _say(line: str) -> None:
     err = sys.__stderr__
     if err is not None:
@@ -241,15 +254,11 @@ class _Lifeline:
     def doRead(self) -> None:
         if not os.read(self._descriptor, 64):
             self._reactor.removeReader(self)
-            self._stop()
+            _stop(self._reactor)
 
     def connectionLost(self, reason: object) -> None:
         # what epoll says of a pipe whose other end is closed; and of every reader when the reactor stops
-        self._stop()
-
-    def _stop(self) -> None:
-        with contextlib.suppress(ReactorNotRunning):
-            self._reactor.stop()
+        _stop(self._reactor)
 
 
 def makeService(options: Options) -> IService:

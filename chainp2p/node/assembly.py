@@ -1,6 +1,6 @@
 """Finds a chain by its name among the Twisted plug-ins, and builds it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.plugin import getPlugins
@@ -8,13 +8,16 @@ from twisted.plugin import getPlugins
 from chainp2p.chain.interfaces import Executor, IChain, IChainPlugin
 from chainp2p.errors import SettingsError
 from chainp2p.node.threads import ThreadExecutor
-from chainp2p.settings import Settings
+from chainp2p.settings import RpcSettings, Settings
 
 if TYPE_CHECKING:
     import random
     import sqlite3
 
-__all__ = ["check_chain", "find_plugin", "make_chain"]
+__all__ = ["ADMIN_NAMESPACES", "check_api", "check_chain", "find_plugin", "make_chain"]
+
+#: Namespaces that every chain has on the RPC port, and those of the admin port alone.
+COMMON_NAMESPACES, ADMIN_NAMESPACES = ("net", "web3", "chain", "rpc"), ("admin", "debug")
 
 
 def find_plugin(name: str) -> IChainPlugin:
@@ -47,4 +50,17 @@ def check_chain(settings: Settings) -> Any:
         raise SettingsError(f"node.chain: {settings.node.chain!r} opens {name} before it is started")
 
     # no thread starts before the first job
-    return make_chain(settings, ThreadExecutor(None, 1), lambda: 0.0, random.SystemRandom(), refuse)
+    chain = make_chain(settings, ThreadExecutor(None, 1), lambda: 0.0, random.SystemRandom(), refuse)
+    names = [namespace.name for namespace in find_plugin(settings.node.chain).namespaces(chain)]
+    check_api(settings.rpc.api, [*names, *COMMON_NAMESPACES])
+    return chain
+
+
+def check_api(asked: Sequence[str], known: Sequence[str]) -> None:
+    """SettingsError if the RPC port is to serve a namespace that there is not, or that only operators get."""
+    for name in asked:
+        if name in ADMIN_NAMESPACES:
+            raise SettingsError(f"rpc.api: {name!r} is served on the admin port only")
+        # another chain than the ledger has no eth methods: the default list asks for what there is
+        if name not in known and name not in RpcSettings().api:
+            raise SettingsError(f"rpc.api: there is no namespace {name!r}; there are {', '.join(sorted(known))}")

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import asdict, evolve
 
 from chainp2p.errors import SettingsError
+from chainp2p.net.endpoints import parse_external
 from chainp2p.node.allowlist import read_allow_list
 from chainp2p.node.endpoints import is_loopback_endpoint, on_loopback, peer_endpoint, rpc_endpoint
 from chainp2p.node.limits import limits_of, read_limits, render_limits
@@ -119,10 +120,10 @@ def _dev_network(settings: Settings) -> Settings:
     """Keep the dev network, whose keys the whole world knows, on this machine."""
     network, node, rpc = settings.network, settings.node, settings.rpc
     listen = tuple(on_loopback(text) if text in NetworkSettings().listen_addr else text for text in network.listen_addr)
-    for text in (*listen, *network.discovery_addr):
+    for name, text in (*(("listen_addr", t) for t in listen), *(("discovery_addr", t) for t in network.discovery_addr)):
         if not is_loopback_endpoint(text):
             raise SettingsError(
-                f"network.listen_addr: {text!r}: the dev network stays on loopback (interface=127.0.0.1); "
+                f"network.{name}: {text!r}: the dev network stays on loopback (interface=127.0.0.1); "
                 "give --genesis for a network of your own"
             )
     return evolve(
@@ -160,6 +161,8 @@ def prepared(settings: Settings, own_chain: bool = False) -> Settings:
                 raise SettingsError(f"network.{name}: {error}") from None
     if node.profile == "consortium" and network.allow_list is None:
         raise SettingsError("node.profile: consortium needs a list of keys (--allow-list, network.allow_list)")
+    if node.external is not None:
+        parse_external(node.external)
     if network.allow_list is not None:
         read_allow_list(network.allow_list)
     if settings.admin.auth not in ("jwt", "none"):

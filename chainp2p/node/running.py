@@ -105,7 +105,7 @@ class Running:
         """Open everything; StartupError, with everything closed again, if something cannot be had."""
         try:
             return await self._start()
-        except BaseException:
+        except Exception:
             await self.stop()
             raise
 

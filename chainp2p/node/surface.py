@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from chainp2p.errors import SettingsError, StartupError
+from chainp2p.errors import StartupError
 from chainp2p.namespaces import Namespace
-from chainp2p.node.assembly import check_chain, find_plugin
+from chainp2p.node.assembly import ADMIN_NAMESPACES, check_api, check_chain, find_plugin
 from chainp2p.node.config import prepared
 from chainp2p.node.endpoints import is_loopback
 from chainp2p.node.limits import limits_of
@@ -20,15 +20,12 @@ from chainp2p.rpc.methods.net import net_namespace
 from chainp2p.rpc.methods.rpc import rpc_namespace
 from chainp2p.rpc.methods.web3 import web3_namespace
 from chainp2p.rpc.server import RpcServer
-from chainp2p.settings import RpcSettings, Settings
+from chainp2p.settings import Settings
 
 if TYPE_CHECKING:
     from chainp2p.node.running import Running
 
 __all__ = ["Servers", "documented_namespaces"]
-
-#: Served on the admin port only, whatever ``rpc.api`` says.
-_ADMIN_ONLY = ("admin", "debug")
 
 
 def _namespaces(
@@ -99,14 +96,9 @@ class Servers:
         return rpc, admin
 
     def _public(self, namespaces: Sequence[Namespace]) -> list[Namespace]:
-        known = {namespace.name: namespace for namespace in namespaces if namespace.name not in _ADMIN_ONLY}
+        known = {namespace.name: namespace for namespace in namespaces if namespace.name not in ADMIN_NAMESPACES}
         asked = self._running.settings.rpc.api
-        for name in asked:
-            if name in _ADMIN_ONLY:
-                raise SettingsError(f"rpc.api: {name!r} is served on the admin port only")
-            # another chain than the ledger has no eth methods: the default list asks for what there is
-            if name not in known and name not in RpcSettings().api:
-                raise SettingsError(f"rpc.api: there is no namespace {name!r}; there are {', '.join(known)}, rpc")
+        check_api(asked, [*known, "rpc"])
         chosen = [known[name] for name in asked if name in known]
         return [*chosen, rpc_namespace(chosen, self._agent)] if "rpc" in asked else chosen
 

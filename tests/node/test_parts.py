@@ -41,6 +41,11 @@ class PluginTests(SynchronousTestCase):
         self.patch(assembly, "find_plugin", lambda name: plugin)
         self.assertIn("chain.sqlite", str(self.assertRaises(SettingsError, assembly.check_chain, Settings())))
 
+    def test_which_namespaces_the_rpc_port_may_serve(self) -> None:
+        assembly.check_api(("net", "eth"), ("net",))
+        for name in ("admin", "nett"):
+            self.assertIn(name, str(self.assertRaises(SettingsError, assembly.check_api, ("net", name), ("net",))))
+
 
 class AllowListTests(SynchronousTestCase):
     def read(self, text: str):
