@@ -27,8 +27,9 @@ from typing import Any, TypeAlias
 
 from chainp2p.errors import Reason
 from chainp2p.wire.errors import WireError
-from chainp2p.wire.fields import compile_field, compile_tail, fixed_format, short
+from chainp2p.wire.fields import compile_field, compile_tail
 from chainp2p.wire.messages import CORE
+from chainp2p.wire.prefixes import fixed_format, short
 from chainp2p.wire.schema import Blob, Kind, Message, Raw, Registry, Spec
 
 __all__ = ["Codec", "MessageReader", "WireError", "decode", "encode"]
