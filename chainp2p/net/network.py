@@ -44,6 +44,8 @@ OUTBOUND_SLOTS = 16
 #: Connections at once that have not proven an id: a crowd of silent sockets must not use up the descriptors. Each is
 #: gone in 3 s without a ClientHello, in 10 s without a handshake.
 STRANGERS_LIMIT = 256
+#: Links are cut after a second; a transport that does not even say so then is not waited for (seconds).
+STOP_LIMIT = 2.0
 #: What goes into ``Status.agent`` at most (bytes).
 AGENT_LIMIT = 64
 
@@ -155,7 +157,10 @@ class Network(Service):
             link.close(Reason.SHUTDOWN)
         if self._roster.open:
             self._drained = Deferred()
+            limit = self.reactor.callLater(STOP_LIMIT, self._drain)
             await self._drained
+            if limit.active():
+                limit.cancel()
         await self._store.close()
 
     # -- what others ask
@@ -346,8 +351,12 @@ class Network(Service):
     def link_gone(self, link: PeerProtocol) -> None:
         """The connection of *link* is closed."""
         self._roster.open.pop(link, None)
-        if self._drained is not None and not self._roster.open:
-            drained, self._drained = self._drained, None
+        if not self._roster.open:
+            self._drain()
+
+    def _drain(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None:
             drained.callback(None)
 
     def useless(self, link: PeerProtocol, reason: Reason, detail: str) -> None:

@@ -134,7 +134,7 @@ class Node:
     def stop(self):
         done = []
         self.network.stop().addBoth(done.append)
-        self.world.run(1.5)
+        self.world.run(2.5)
         assert done == [None], done
         return self
 
@@ -715,6 +715,15 @@ class RecordTest(SynchronousTestCase):
 
 
 class StopTest(SynchronousTestCase):
+    def test_a_transport_that_never_says_that_it_is_gone(self):
+        world = World()
+        hub = world.node().start()
+        world.node(static_nodes=(hub.address,)).start()
+        world.run(1)
+        hub.network.link_gone = lambda link: None
+        hub.stop()
+        self.assertEqual(list(hub.host.getDelayedCalls()), [])
+
     def test_a_link_that_comes_while_stopping(self):
         world = World()
         hub = world.node().start()
