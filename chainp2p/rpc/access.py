@@ -5,6 +5,7 @@ A web page can make a browser send requests to a local node. Two rules stop it: 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 
 from jwt import InvalidTokenError, decode
@@ -31,10 +32,15 @@ def _hostname(host: str) -> str:
 def host_allowed(host: str, allowed: Sequence[str]) -> bool:
     """Tell whether a ``Host`` header names this server: an IP literal, which no DNS can forge, or a listed name."""
     name = _hostname(host).lower()
+    return _is_literal(name) or "*" in allowed or name in (entry.lower() for entry in allowed)
+
+
+@lru_cache(maxsize=256)  # a client names the same host in each of its requests
+def _is_literal(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:
-        return "*" in allowed or name in (entry.lower() for entry in allowed)
+        return False
     return True
 
 

@@ -50,6 +50,7 @@ class Answering:
         self._session = session
         self._waiting: Deferred[Any] | None = None
         self._expired = False
+        self.opened: list[str] = []  #: ids of subscriptions: their events wait until the answer is sent
 
     def expire(self) -> None:
         """The time is over (or the caller is gone): the call that runs and those to come answer ``timed out``."""
@@ -121,7 +122,9 @@ class Answering:
         result = self._registry.invoke(request.method, request.params, self._session is not None)
         if isinstance(result, Subscribe):
             assert self._session is not None
-            return self._session.subscribe(result)
+            id = self._session.subscribe(result)
+            self.opened.append(id)
+            return id
         if isinstance(result, Unsubscribe):
             assert self._session is not None
             return self._session.unsubscribe(result)

@@ -5,7 +5,7 @@ the same namespace, name and parameters, and an event becomes JSON once; per sub
 fixed, is spliced in. Measured: 3 times the fan-out of a rendering per subscriber (``speed.md``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -135,11 +135,11 @@ class Session:
         else:
             held.append((head, tail))
 
-    def release(self) -> None:
-        """The answers with the new ids are on their way: let their events follow."""
-        held, self._held = self._held, {}
-        for id, events in held.items():
-            for head, tail in events:
+    def release(self, ids: Iterable[str]) -> None:
+        """The answer with these new ids is on its way: let their events follow."""
+        for text in ids:
+            id = text.encode("ascii")
+            for head, tail in self._held.pop(id, ()):
                 self._connection.notify(head, id, tail)
 
     def close(self) -> None:

@@ -3,8 +3,8 @@
 - Nothing on the block path waits for a socket: an event that finds the ring full is dropped and counted. An empty ring
   takes one event of any size, so that no event is too large for everybody.
 - Answers are never dropped: what bounds them is that reading stops while anything waits (see the shell).
-- Bytes leave in pieces of 64 KiB, one per sign of life of the reader: so a client that reads slowly is told from one
-  that does not read, whatever the size of an answer.
+- Entries are whole frames and leave about 64 KiB at a time, one lot per sign of life of the reader: so a client that
+  reads slowly is told from one that does not read, and control frames find their place between two lots.
 """
 
 from collections import deque
@@ -13,8 +13,8 @@ from attrs import define, field
 
 __all__ = ["Outbox"]
 
-#: Bytes handed to the transport at a time: its own buffer is as large.
-PIECE = 65_536
+#: Bytes after which no further frame is handed to the transport at once: its own buffer is as large.
+LOT = 65_536
 
 
 @define(eq=False)
@@ -25,7 +25,7 @@ class Outbox:
     ring_bytes: int
     dropped: int = field(default=0, init=False)
     paused: bool = field(default=False, init=False)  #: the transport wants no more for now
-    _queue: deque[tuple[bytes | memoryview, bool]] = field(factory=deque, init=False)
+    _queue: deque[tuple[bytes, bool]] = field(factory=deque, init=False)
     _events: int = field(default=0, init=False)
     _bytes: int = field(default=0, init=False)
 
@@ -33,7 +33,7 @@ class Outbox:
         return bool(self._queue)
 
     def answer(self, data: bytes) -> None:
-        """Queue an answer."""
+        """Queue a frame of an answer."""
         self._queue.append((data, False))
 
     def event(self, data: bytes) -> bool:
@@ -49,19 +49,13 @@ class Outbox:
 
     def take(self) -> bytes:
         """Return what to hand to the transport now; empty if nothing waits."""
-        parts: list[bytes | memoryview] = []
+        parts: list[bytes] = []
         size = 0
-        while self._queue and size < PIECE:
+        while self._queue and size < LOT:
             data, is_event = self._queue.popleft()
-            room = PIECE - size
             if is_event:
                 self._events -= 1
                 self._bytes -= len(data)
-            if len(data) > room:
-                # the rest of something begun is sent whatever happens: it is no longer part of the ring
-                view = memoryview(data)  # a large answer is not copied once per piece
-                self._queue.appendleft((view[room:], False))
-                data = view[:room]
             parts.append(data)
             size += len(data)
         return b"".join(parts)

@@ -5,6 +5,7 @@ who get it and because Autobahn refuses to send what it would refuse to receive.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -20,13 +21,34 @@ from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.outbox import Outbox
 from chainp2p.rpc.registry import Registry
 
-__all__ = ["bind_loop", "frame", "make_factory", "release_loop"]
+__all__ = ["bind_loop", "fragments", "frame", "make_factory", "release_loop"]
 
 #: RFC 6455, 7.4.1: the server goes away.
 GOING_AWAY = 1001
 
-#: RFC 6455, 5.2: a whole text message.
-_TEXT = 0x81
+#: RFC 6455, 5.2: the last (or only) frame of a message; a text message; both.
+_FINAL, _TEXT_OPCODE = 0x80, 0x01
+_TEXT = _FINAL | _TEXT_OPCODE
+
+#: Bytes of the payload of one frame of a large answer: the largest with a length of two bytes.
+FRAGMENT = 65_535
+
+
+_log = Logger()
+
+
+class _FailuresOnly:
+    """Autobahn's log: it tells each frame, at a cost; what matters here is logged here, but its failures are ours."""
+
+    def __init__(self, log: Logger) -> None:
+        self.error = log.error
+        self.failure = log.failure
+
+    def debug(self, *args: Any, **more: Any) -> None:
+        """Say nothing."""
+
+    trace = info = warn = debug
+
 
 _bound: "list[IReactorTime]" = []
 
@@ -55,24 +77,38 @@ def release_loop(reactor: IReactorTime) -> None:
         txaio.config.loop = None
 
 
-def frame(size: int) -> bytes:
-    """Return the head of the frame of a text message of *size* bytes."""
+def frame(size: int, head: int = _TEXT) -> bytes:
+    """Return the head of a frame of *size* bytes; by default it is a whole text message."""
     if size < 126:
-        return bytes((_TEXT, size))
+        return bytes((head, size))
     if size < 1 << 16:
-        return bytes((_TEXT, 126)) + size.to_bytes(2, "big")
-    return bytes((_TEXT, 127)) + size.to_bytes(8, "big")
+        return bytes((head, 126)) + size.to_bytes(2, "big")
+    return bytes((head, 127)) + size.to_bytes(8, "big")
+
+
+def fragments(text: bytes) -> Iterator[bytes]:
+    """Yield the frames of a text message, none larger than :data:`FRAGMENT`: a ping may stand between two of them."""
+    if len(text) <= FRAGMENT:
+        yield frame(len(text)) + text
+        return
+    for start in range(0, len(text), FRAGMENT):
+        piece = text[start : start + FRAGMENT]
+        opcode = _TEXT_OPCODE if not start else 0
+        final = _FINAL if start + FRAGMENT >= len(text) else 0
+        yield frame(len(piece), final | opcode) + piece
 
 
 def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> Any:
     """Return a factory of WebSocket protocols; :func:`bind_loop` comes first."""
     from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 
+    quiet = _FailuresOnly(_log)
+
     @implementer(IPushProducer)
     class RpcWebSocket(WebSocketServerProtocol):  # type: ignore[misc]
         """One client. Reading stops while it has too many calls in flight or does not take its answers."""
 
-        log = Logger()
+        log = quiet
 
         def __init__(self) -> None:
             super().__init__()
@@ -83,12 +119,19 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
             self._reading = True
             self._open = False
             self._stalled: IDelayedCall | None = None
+            self._pinging: IDelayedCall | None = None
+            self._heard = 0.0
 
         # -- receiving ----------------------------------------------------------------------------------------------
 
         def onOpen(self) -> None:
             self._open = True
             self.transport.registerProducer(self, True)
+            self._pinging = reactor.callLater(limits.ping, self._ping)
+
+        def dataReceived(self, data: bytes) -> None:
+            self._heard = reactor.seconds()
+            super().dataReceived(data)
 
         def onMessage(self, payload: bytes, isBinary: bool) -> None:
             # web3.py sends binary frames, geth takes them; the answer is text in any case
@@ -101,7 +144,7 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
             self._choose_reading()
 
         def _choose_reading(self) -> None:
-            reading = not self._waiting and not self._outbox
+            reading = not self._waiting and not self._outbox and not self._outbox.paused
             if reading is not self._reading and self._open:
                 self._reading = reading
                 if reading:
@@ -120,12 +163,13 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
                 if deadline.active():
                     deadline.cancel()
                 if isinstance(answer, Failure):
-                    self.log.failure("an answer could not be made", answer)
+                    _log.failure("an answer could not be made", answer)
                 elif answer is not None and self._may_send():
-                    self._outbox.answer(frame(len(answer)) + answer)
+                    for one in fragments(answer):
+                        self._outbox.answer(one)
                     self._flush()
                 if self._open:
-                    self._session.release()
+                    self._session.release(call.opened)
 
             done.addBoth(ended)
             if not done.called:
@@ -154,6 +198,8 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
             self._outbox.paused = True
             if self._stalled is None:
                 self._stalled = reactor.callLater(limits.not_reading, self._give_up)
+            # what it sends would be answered, pings too, and nobody would take the answers
+            self._choose_reading()
 
         def resumeProducing(self) -> None:
             self._outbox.paused = False
@@ -168,13 +214,25 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
 
         def _give_up(self) -> None:
             self._stalled = None
-            self.log.info(
+            _log.info(
                 "aborting a WebSocket of {peer}: it took nothing for {seconds:.0f} s, {dropped} events were dropped",
                 peer=self.peer,
                 seconds=limits.not_reading,
                 dropped=self._outbox.dropped,
             )
             self.transport.abortConnection()
+
+        def _ping(self) -> None:
+            """Ask for a sign of life; Autobahn's own pings do not know when we do not listen."""
+            now = reactor.seconds()
+            if not self._reading:
+                self._heard = now  # whoever does not take its answers is judged by :meth:`_give_up`
+            if now - self._heard > limits.ping + limits.pong:
+                self._pinging = None
+                self.transport.abortConnection()
+                return
+            self.sendPing()
+            self._pinging = reactor.callLater(limits.ping, self._ping)
 
         # -- ending -------------------------------------------------------------------------------------------------
 
@@ -196,21 +254,21 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
         def _end(self) -> None:
             self._open = False
             self._waiting.clear()
-            if self._stalled is not None:
-                self._stalled.cancel()
-                self._stalled = None
+            for timer in (self._stalled, self._pinging):
+                if timer is not None and timer.active():
+                    timer.cancel()
+            self._stalled = self._pinging = None
             self._session.close()
             for call in tuple(self._calls):
                 call.expire()
 
     factory = WebSocketServerFactory(reactor=reactor)
     factory.protocol = RpcWebSocket
+    factory.log = quiet
     factory.setProtocolOptions(
         webStatus=False,
         maxFramePayloadSize=limits.body,
         maxMessagePayloadSize=limits.body,
-        autoPingInterval=limits.ping,
-        autoPingTimeout=limits.pong,
         failByDrop=False,
         allowedOrigins=["*"],
         allowNullOrigin=True,

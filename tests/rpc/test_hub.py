@@ -40,8 +40,8 @@ class Hubs(SynchronousTestCase):
 
     def test_one_source_serves_all_who_want_the_same(self) -> None:
         ids = [session.subscribe(self.wanted("events")) for session in self.sessions]
-        for session in self.sessions:
-            session.release()
+        for session, id in zip(self.sessions, ids, strict=True):
+            session.release([id])
         self.assertEqual((self.service.opened, len(self.hub)), (1, 2))
         self.service.emit({"a": 1})
         self.assertEqual(
@@ -59,7 +59,7 @@ class Hubs(SynchronousTestCase):
         id = self.sessions[0].subscribe(self.wanted("events", "first"))
         self.service.emit("second")
         self.assertEqual(self.listeners[0].seen, [])
-        self.sessions[0].release()
+        self.sessions[0].release([id])
         self.assertEqual(self.listeners[0].seen, [{"subscription": id, "result": r} for r in ("first", "second")])
 
     def test_limits_and_strangers(self) -> None:
@@ -81,8 +81,7 @@ class Hubs(SynchronousTestCase):
     def test_leaving_while_an_event_is_delivered(self) -> None:
         wanted = self.wanted("events")
         for session in self.sessions:
-            session.subscribe(wanted)
-            session.release()
+            session.release([session.subscribe(wanted)])
 
         def leave(*_: Any) -> None:
             self.sessions[1].close()
