@@ -1,5 +1,4 @@
-"""The blocks of known headers: from one peer at a time, in order, the next ones fetched while the last are
-submitted."""
+"""The blocks of known headers: from one peer at a time, in order, some fetched while others are submitted."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
