@@ -120,6 +120,9 @@ class MemoryConnector:
         theirs.start(protocol)
 
     def _connected(self, ours: MemoryTransport) -> None:
+        if ours.disconnected:  # the connection was cut before this side knew of it
+            self._fail(ConnectionRefusedError())  # type: ignore[no-untyped-call]
+            return
         self._clear()
         protocol = self.factory.buildProtocol(ours.getPeer())
         if protocol is None:
