@@ -27,7 +27,7 @@ def run(task: tuple[int, int, int]) -> SplitOutcome | str:
 
 
 def _row(cells: Sequence[object]) -> str:
-    return "".join(f"{cell!s:>12}" for cell in cells)
+    return "".join(f"{cell!s:>14}" for cell in cells)
 
 
 def main() -> int:
