@@ -18,8 +18,8 @@ from chainp2p.namespaces import SERVER_ERROR, RpcError
 
 __all__ = ["Blocks", "ReadBlock"]
 
-#: Blocks kept decoded: more than wallets look back, and at most 64 times 2 MiB.
-RECENT = 64
+#: Blocks kept decoded: as far as wallets look back; a full one takes some MB.
+RECENT = 16
 
 
 @frozen

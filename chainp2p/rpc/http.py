@@ -192,6 +192,10 @@ class RpcChannel(HTTPChannel):
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse(431, "header block too large\n")
 
+    def _send100Continue(self) -> None:
+        if not self.refused:
+            super()._send100Continue()  # type: ignore[no-untyped-call]
+
     def requestDone(self, request: Request) -> None:
         self._end_deadline()
         super().requestDone(request)  # type: ignore[no-untyped-call]

@@ -189,6 +189,14 @@ class Limited(RpcHarness):
             self.clock.advance(2)
             self.assertTrue(wire.aborted)
 
+    def test_expect_continue(self) -> None:
+        for length, expected in (("1001", b"HTTP/1.1 413"), ("5", b"HTTP/1.1 100")):
+            wire = self.connect()
+            wire.protocol.dataReceived(post(b"", content_length=length, expect="100-continue"))
+            text = wire.take()
+            self.assertTrue(text.startswith(expected))
+            self.assertEqual(text.count(b"HTTP/1.1"), 1)
+
     def test_the_client_may_end_it_before(self) -> None:
         wire = self.connect()
         wire.protocol.dataReceived(post(b"", content_length="1001"))

@@ -113,7 +113,7 @@ class Network:
         self.calls: list[Any] = []
 
     def peers(self) -> list[View]:
-        return [View()]
+        return [View(enr=self.enr.text), View(enr="")]
 
     def ends(self) -> list[LinkEnd]:
         end = LinkEnd(1.0, None, ("10.0.0.1", 5), Reason.WRONG_GENESIS, "other", True, True, False)
@@ -236,7 +236,8 @@ class AdminMethods(Methods):
         self.assertNotIn("network", info["protocols"]["chainp2p"])
 
     def test_peers(self) -> None:
-        (peer,) = self.call(self.admin, "peers")
+        peer, bare = self.call(self.admin, "peers")
+        self.assertEqual((peer["enode"], bare["enode"]), (f"enode://{KEY.public.hex()}@[::1]:2", ""))
         self.assertEqual((peer["name"], peer["caps"]), ("other/1", ["chainp2p/1"]))
         self.assertEqual(
             peer["network"],

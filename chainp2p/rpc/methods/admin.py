@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from attrs import asdict, has
 
@@ -11,13 +11,11 @@ from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.errors import SettingsError
 from chainp2p.namespaces import METHOD_NOT_FOUND, SERVER_ERROR, Method, Namespace, Param, RpcError
 from chainp2p.peer.address import NodeAddress, parse_node
+from chainp2p.peer.enr import Enr
 from chainp2p.peer.libp2p import libp2p_id
 from chainp2p.primitives.secp256k1 import PublicKey
 from chainp2p.rpc.methods.chain import point
 from chainp2p.rpc.values import BOOLEAN, HASH, STRING, hash32, hex_bytes, text
-
-if TYPE_CHECKING:
-    from chainp2p.peer.enr import Enr
 
 __all__ = ["NetworkView", "admin_namespace"]
 
@@ -37,7 +35,7 @@ class NetworkView(Protocol):
     counters: Mapping[str, int]
 
     @property
-    def enr(self) -> "Enr": ...
+    def enr(self) -> Enr: ...
 
     def peers(self) -> Iterable[Any]:
         """Ready peers."""
@@ -66,7 +64,11 @@ def _address(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _libp2p(enr: "Enr") -> str:
+def _enode(enr: Enr, address: tuple[str, int]) -> str:
+    return f"enode://{enr.public.hex()}@{_address(address)}"
+
+
+def _libp2p(enr: Enr) -> str:
     return libp2p_id(PublicKey(b"\x04" + enr.public).format(compressed=True))
 
 
@@ -129,7 +131,7 @@ class _AdminMethods:
             "id": enr.peer_id.hex(),
             "libp2pId": _libp2p(enr),
             "name": self._agent,
-            "enode": f"enode://{enr.public.hex()}@{_address((enr.ip or host or '127.0.0.1', port))}",
+            "enode": _enode(enr, (enr.ip or host or "127.0.0.1", port)),
             "enr": enr.text,
             "ip": enr.ip or host,
             "ports": {"discovery": enr.udp or 0, "listener": port},
@@ -223,6 +225,7 @@ def _peer(peer: Any) -> dict[str, Any]:
         "libp2pId": peer.libp2p_id,
         "name": peer.agent,
         "enr": peer.enr,
+        "enode": _enode(Enr.from_text(peer.enr), peer.remote_address) if peer.enr else "",
         "caps": [f"chainp2p/{peer.version}"],
         "network": {
             "localAddress": _address(peer.local_address),
