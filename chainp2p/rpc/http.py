@@ -189,6 +189,10 @@ class RpcChannel(HTTPChannel):
         if not self.refused:
             super().lineReceived(line)  # type: ignore[no-untyped-call]
 
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # twisted.web would read on, and stumble over what it left undone
+        self.refuse(400, "bad request\n")
+
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse(431, "header block too large\n")
 

@@ -7,6 +7,7 @@ from attrs import evolve
 from twisted.internet.address import IPv4Address, UNIXAddress
 
 from chainp2p.rpc.door import Door
+from chainp2p.rpc.http import RpcRequest
 from chainp2p.rpc.limits import Limits
 from tests.rpc.wire import RpcHarness, call, post, replies
 
@@ -161,12 +162,28 @@ class Calls(RpcHarness):
         self.assertEqual(replies(wire.take())[0][0], 500)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
+    def test_an_answer_that_cannot_be_made_ends_the_connection(self) -> None:
+        def explode(request: object, *_: object) -> None:
+            raise KeyError("ours")
+
+        self.patch(RpcRequest, "_send", explode)
+        wire = self.connect()
+        wire.protocol.dataReceived(post(call("t_note")))
+        self.assertTrue(wire.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
     def test_requests_that_are_none(self) -> None:
-        for text in (b"\x16\x03\x01\x00\x00\r\n\r\n", b"POST /\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n"):
+        for text in (
+            b"\x16\x03\x01\x00\x00\r\n\r\n",
+            b"POST /\r\n\r\n",
+            b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnot hex\r\n",
+        ):
             wire = self.connect()
-            wire.protocol.dataReceived(text)
-            self.assertIn(b"400", wire.take())
-            self.assertTrue(wire.disconnecting)
+            wire.protocol.dataReceived(text + b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertEqual([status for status, _, _ in replies(wire.take())], [400])
+            self.assertTrue(wire.half_closed)
 
 
 class Limited(RpcHarness):
