@@ -27,7 +27,6 @@ from chainp2p.settings import Settings
 from chainp2p.testing.databases import MemoryDisk
 from chainp2p.testing.executor import SimExecutor
 from chainp2p.testing.hosts import MemoryHost
-from chainp2p.testing.security import PlainSecurity
 
 if TYPE_CHECKING:
     from chainp2p.testing.simulator import Simulation
@@ -168,7 +167,7 @@ class Machine:
             entropy=random.randbytes,
             executor=lambda: executor,
             home=lambda _: _MemoryHome(self.key, self.disk),
-            security=PlainSecurity,
+            security=lambda key: self.simulation.security(self, key),
         )
         self.node = node = Node(self.host, self.settings, chain=chain, platform=platform)
         self._watch(node)

@@ -22,6 +22,7 @@ from chainp2p.testing.clock import HeapClock
 from chainp2p.testing.eventlog import EventLog
 from chainp2p.testing.machines import ChainMaker, ChainParts, Machine
 from chainp2p.testing.network import MemoryNetwork, Weather
+from chainp2p.testing.security import PlainSecurity
 
 __all__ = ["EPOCH", "Simulation", "SimulationError", "ledger_chain", "ledger_genesis"]
 
@@ -92,6 +93,7 @@ class Simulation:
     :param seed: where all chance comes from.
     :param make_chain: builds each machine's chain; default: the reference chain with one signer and a period of 1 s.
     :param weather: delay, jitter and loss of all links.
+    :param security: makes the transport security of a machine from its key; default: :class:`PlainSecurity`.
     :param epoch: Unix time at virtual time 0.
     :param keep_log: keep the lines of the event log, for a report.
     """
@@ -104,6 +106,7 @@ class Simulation:
         *,
         make_chain: ChainMaker | None = None,
         weather: Weather | None = None,
+        security: Callable[[Machine, NodeKey], Any] | None = None,
         epoch: float = EPOCH,
         keep_log: bool = False,
     ) -> None:
@@ -116,6 +119,7 @@ class Simulation:
         self.machines: list[Machine] = []
         #: Peer id -> name of the machine.
         self.names: dict[bytes, str] = {}
+        self.security = security or (lambda _, key: PlainSecurity(key))
         #: Failures that were logged since, by whatever code: none of them is expected.
         self.errors: list[str] = []
         globalLogPublisher.addObserver(cast(ILogObserver, self._observe))

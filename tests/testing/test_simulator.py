@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import chainp2p.testing
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.ledger.devkeys import DEV_KEYS
+from chainp2p.net.security import TlsSecurity
 from chainp2p.testing import ChainParts, Simulation, SimulationError, Weather, ledger_chain, ledger_genesis
 from chainp2p.testing.eventlog import EventLog
 
@@ -110,6 +111,27 @@ class SimulationTests(SynchronousTestCase):
         self.assertFalse(simulation.finalized_agree())
         chain.finalized, chain.conflict = good, object()
         self.assertFalse(simulation.finalized_agree())
+
+
+class TlsTests(SynchronousTestCase):
+    def test_nodes_over_the_security_of_production(self) -> None:
+        simulation = Simulation(
+            1,
+            weather=Weather(low=0.005, high=0.1, loss=0.05),
+            security=lambda machine, key: TlsSecurity(key, machine.now, 7, machine.host),
+        )
+        self.addCleanup(simulation.close)
+        nodes = simulation.add_nodes(4)
+        simulation.start()
+        simulation.expect("linked", lambda: simulation.linked(3), 30)
+        hash = simulation.transfer(nodes[3], 5)
+        simulation.expect("included", lambda: simulation.included([hash]), 20)
+        nodes[1].kill()
+        simulation.run_for(5)
+        simulation.start(nodes[1])
+        simulation.expect("one head", simulation.one_head, 10)
+        simulation.stop()
+        self.assertEqual(simulation.errors, [])
 
 
 class OtherChainTests(SynchronousTestCase):
