@@ -23,7 +23,7 @@ class Production:
     It sleeps until the time that the producer named and wakes early when the head or the pool changes. One ``produce``
     runs at a time; what changes meanwhile is looked at after it.
 
-    :param chain: an ``IChain`` that is an ``IBlockProducer`` as well.
+    :param chain: an ``IChain``, started, that is an ``IBlockProducer`` as well.
     :param alone: nobody else is to be asked: there are no bootstrap and no static peers.
     """
 
@@ -33,8 +33,9 @@ class Production:
         self._chain = chain
         self._reactor = reactor
         self._now = now
-        self._alone = alone
-        self._warm_up: WarmUp | None = None
+        # made here, not at the start: a link may be ready between the two, and its claim counts
+        self._warm_up = WarmUp(chain.warm_up_seconds(), now(), at_once=alone and bool(chain.sole_producer()))
+        self._on = False
         self._call: Any = None
         self._running: Deferred[Any] | None = None
         self._again = False
@@ -44,20 +45,15 @@ class Production:
         return {}
 
     def joined(self, link: Link) -> None:
-        if self._warm_up is not None:
-            self._warm_up.joined(link, link.status.rank, self._now())
-            self._wake()
+        self._warm_up.joined(link, link.status.rank, self._now())
+        self._wake()
 
     def left(self, link: Link, reason: Reason) -> None:
-        if self._warm_up is not None:
-            self._warm_up.left(link, self._now())
-            self._wake()
+        self._warm_up.left(link, self._now())
+        self._wake()
 
     def start(self) -> None:
-        now = self._now()
-        self._warm_up = WarmUp(
-            self._chain.warm_up_seconds(), now, at_once=self._alone and bool(self._chain.sole_producer())
-        )
+        self._on = True
         subscribe = self._chain.events.subscribe
         self._unsubscribe = (
             subscribe(HeadChanged, lambda _: self._wake()),
@@ -67,7 +63,7 @@ class Production:
 
     def stop(self) -> "Deferred[None] | None":
         """End; fires when a block that is being produced is done."""
-        self._warm_up = None
+        self._on = False
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._cancel()
@@ -87,8 +83,8 @@ class Production:
         """Look at what is to do, in a turn of its own: events come from the middle of the chain's work."""
         if self._running is not None:
             self._again = True
-            return
-        self._sleep(0.0)
+        elif self._on:
+            self._sleep(0.0)
 
     def _sleep(self, seconds: float) -> None:
         self._cancel()
@@ -97,7 +93,7 @@ class Production:
     def _look(self) -> None:
         self._call = None
         warm_up, chain, now = self._warm_up, self._chain, self._now()
-        if warm_up is None or not chain.can_produce():
+        if not self._on or not chain.can_produce():
             return
         if not warm_up.is_over(chain.head.rank, now):
             self._sleep(warm_up.next_time(now) - now)
@@ -114,7 +110,7 @@ class Production:
 
     def _produced(self, raw: bytes | None) -> None:
         self._running = None
-        if self._warm_up is None:
+        if not self._on:
             return
         if raw is None and not self._again:
             now = self._now()
@@ -128,5 +124,5 @@ class Production:
     def _failed(self, failure: Any) -> None:
         self._running = None
         self.log.failure("producing a block failed", failure)
-        if self._warm_up is not None:
+        if self._on:
             self._sleep(_AFTER_FAILURE)

@@ -82,6 +82,15 @@ class ProductionTests(SynchronousTestCase):
         self.clock.pump([0.5] * 4)
         self.assertEqual(self.chain.times[0], 10.0)
 
+    def test_a_peer_that_is_ready_before_the_start_counts(self) -> None:
+        production = Production(chain=self.chain, reactor=self.clock, now=self.clock.seconds, alone=False)
+        production.joined(Link(3))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        production.start()
+        self.addCleanup(production.stop)
+        self.clock.pump([0.5] * 24)
+        self.assertEqual(self.chain.times, [])
+
     def test_it_catches_up_before_it_seals(self) -> None:
         production = self.make(alone=False)
         production.joined(
