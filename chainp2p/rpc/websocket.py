@@ -50,31 +50,34 @@ class _FailuresOnly:
     trace = info = warn = debug
 
 
+#: The reactor once per server that runs on it; and the last one whose server has stopped.
 _bound: "list[IReactorTime]" = []
+_released: "list[IReactorTime]" = []
 
 
 def bind_loop(reactor: IReactorTime) -> None:
     """Make Autobahn's timers use *reactor*; called for each server that starts.
 
-    txaio knows one loop per process: a second reactor is refused by name.
+    txaio knows one loop per process: a second reactor is refused by name while the first has servers, or if it is the
+    host's choice.
     """
     import txaio
 
     txaio.use_twisted()
     loop = txaio.config.loop
-    if loop is not None and loop is not reactor:
+    if loop is not None and loop is not reactor and (_bound or loop not in _released):
         raise StartupError(f"rpc: WebSocket timers belong to {loop!r} in this process, {reactor!r} cannot have them")
     txaio.config.loop = reactor
     _bound.append(reactor)
 
 
 def release_loop(reactor: IReactorTime) -> None:
-    """The counterpart of :func:`bind_loop`; after the last one another reactor may have the timers."""
-    import txaio
+    """The counterpart of :func:`bind_loop`; after the last one another reactor may have the timers.
 
+    Until it asks, they stay: connections that are ending set some more, and txaio would look for a reactor by itself.
+    """
     _bound.remove(reactor)
-    if not _bound:
-        txaio.config.loop = None
+    _released[:] = [reactor]
 
 
 def frame(size: int, head: int = _TEXT) -> bytes:

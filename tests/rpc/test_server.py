@@ -7,6 +7,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import StartupError
+from chainp2p.rpc import websocket
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS, Limits
 from chainp2p.rpc.methods.web3 import web3_namespace
 from chainp2p.rpc.server import RpcServer
@@ -28,6 +29,9 @@ class Confused(MemoryReactorClock):
 
 
 class Servers(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.patch(txaio.config, "loop", None)
+
     def make(self, reactor: Any, endpoint: str = "tcp:8545:interface=127.0.0.1", **more: Any) -> RpcServer:
         return RpcServer(reactor=reactor, endpoint=endpoint, namespaces=[web3_namespace("me/1")], **more)
 
@@ -47,7 +51,7 @@ class Servers(SynchronousTestCase):
         wire.cut()
         self.successResultOf(stopping)
         self.successResultOf(server.stop())
-        self.assertIsNone(txaio.config.loop)
+        self.assertEqual(websocket._bound, [])
 
     def test_a_unix_socket(self) -> None:
         reactor = MemoryReactorClock()
@@ -58,11 +62,11 @@ class Servers(SynchronousTestCase):
     def test_a_busy_port(self) -> None:
         error = self.failureResultOf(self.make(Busy()).start(), StartupError).value
         self.assertIn("tcp:8545:interface=127.0.0.1: in use", str(error))
-        self.assertIsNone(txaio.config.loop)
+        self.assertEqual(websocket._bound, [])
 
     def test_any_other_failure_passes(self) -> None:
         self.failureResultOf(self.make(Confused()).start(), KeyError)
-        self.assertIsNone(txaio.config.loop)
+        self.assertEqual(websocket._bound, [])
 
     def test_a_second_reactor(self) -> None:
         server = self.make(MemoryReactorClock())

@@ -70,6 +70,7 @@ class Pair:
 class Harness(RpcHarness):
     def setUp(self) -> None:
         super().setUp()
+        self.patch(txaio.config, "loop", None)
         self.factory.open_websockets()
         self.addCleanup(lambda: self.factory.close_websockets())
 
@@ -342,14 +343,23 @@ class Ending(Harness):
 
 class Loops(Harness):
     def test_one_reactor_at_a_time(self) -> None:
-        error = self.assertRaises(StartupError, bind_loop, Clock())
+        other = Clock()
+        error = self.assertRaises(StartupError, bind_loop, other)
         self.assertIn("Clock", str(error))
         bind_loop(self.clock)
         release_loop(self.clock)
+        self.assertRaises(StartupError, bind_loop, other)
+        self.factory.close_websockets()
+        self.factory.close_websockets()
         self.assertIs(txaio.config.loop, self.clock)
+        bind_loop(other)
+        self.assertIs(txaio.config.loop, other)
+        release_loop(other)
+
+    def test_a_hosts_choice_stays(self) -> None:
         self.factory.close_websockets()
-        self.factory.close_websockets()
-        self.assertIsNone(txaio.config.loop)
+        self.patch(txaio.config, "loop", Clock())
+        self.assertRaises(StartupError, bind_loop, self.clock)
 
 
 class Broken(Harness):
