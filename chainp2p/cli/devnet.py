@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import shlex
 import signal
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -82,6 +83,29 @@ def devnet(
     ctx.exit(_Supervisor(folder, options).run())
 
 
+class _Waker:
+    """Waits for input or a signal, whichever comes first, however close together they are."""
+
+    def __enter__(self) -> "_Waker":
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        self._before = signal.set_wakeup_fd(self._writing)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._before)
+        os.close(self._reading)
+        os.close(self._writing)
+
+    def readable(self, stream: TextIO) -> bool:
+        """Block until there is input (True) or a signal has come (False)."""
+        ready = select.select([stream.fileno(), self._reading], [], [])[0]
+        if self._reading in ready:
+            os.read(self._reading, 64)
+            return False
+        return True
+
+
 class _Supervisor:
     """Runs a devnet until a signal, the end of the prompt's input, or a failed start."""
 
@@ -89,13 +113,9 @@ class _Supervisor:
         self._path = path
         self._options = options
         self._stopping = threading.Event()
-        self._prompting = False
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._stopping.set()
-        if self._prompting:
-            # input() goes on after a signal unless its handler raises
-            raise KeyboardInterrupt
 
     def run(self) -> int:
         """Return the exit code."""
@@ -157,13 +177,15 @@ class _Supervisor:
                 network.report_ended()
             return
         threading.Thread(target=self._watch, args=(network,), daemon=True).start()
-        with contextlib.suppress(KeyboardInterrupt, EOFError):
-            self._prompting = True
-            try:
-                while not self._stopping.is_set():
-                    self._obey(network, input("devnet> "))
-            finally:
-                self._prompting = False
+        with _Waker() as waker, contextlib.suppress(EOFError, Interrupted):
+            while not self._stopping.is_set():
+                click.echo("devnet> ", nl=False)
+                # a signal that comes just before a blocking read would not end it
+                if waker.readable(sys.stdin):
+                    line = sys.stdin.readline()
+                    if not line:
+                        break
+                    self._obey(network, line)
 
     def _watch(self, network: Devnet) -> None:
         while not self._stopping.wait(_WATCH):
