@@ -86,10 +86,16 @@ class Asking:
             waiter = asked.waiter
             if waiter.take_back is not None:
                 waiter.take_back()
-            waiter.deferred.errback(RequestTimedOut(f"no answer to {type(asked.request).__name__}"))
+            _fail(waiter, RequestTimedOut(f"no answer to {type(asked.request).__name__}"))
         self._send_waiting()
 
     def fail_all(self, reason: Reason, detail: str) -> None:
         """The link has ended."""
         for waiter in self._requests.fail_all():
-            waiter.deferred.errback(PeerGone(reason, detail))
+            _fail(waiter, PeerGone(reason, detail))
+
+
+def _fail(waiter: _Waiter, error: Exception) -> None:
+    """Fail one of several; whoever is told of the first may have cancelled the next."""
+    if not waiter.deferred.called:
+        waiter.deferred.errback(error)
