@@ -67,7 +67,7 @@ def _table_row(signers: int, seeds: int, outcomes: list[SplitOutcome], seconds: 
             signers,
             seeds,
             sum(outcome.good for outcome in outcomes),
-            max(slots, default="-"),
+            f"{max(slots):.1f}" if slots else "-",
             2 * signers,
             sum(outcome.conflicts for outcome in outcomes),
             max((outcome.left for outcome in outcomes), default=0),

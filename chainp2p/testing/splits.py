@@ -21,15 +21,16 @@ PERIOD = 0.25
 BAD, GOOD = 2.0, 0.249
 #: Virtual seconds that links may take to come back after the cut: the longest wait between dials and some more.
 _RELINK_LIMIT = 120.0
-#: How long before the end of a slot heads are compared (seconds): nothing new is under way then.
-_BEFORE_END = 0.001
+#: How often heads are compared in a slot; and how long before its end the last time (seconds).
+_LOOKS, _BEFORE_END = 20, 0.001
 
 
 @frozen(kw_only=True)
 class SplitOutcome:
     """How it went.
 
-    :param slots: slots from the fall of the delays until all heads were equal at the end of each slot; None: never.
+    :param slots: from the fall of the delays until all heads were equal, and were so at the end of each slot from then
+        on, in periods; None: never.
     :param conflicts: finalized blocks that contradict others, and nodes that report a conflict.
     :param left: blocks that the longest reorganisation took back.
     :param relink: seconds that the links took to come back after the cut.
@@ -37,7 +38,7 @@ class SplitOutcome:
 
     seed: int
     signers: int
-    slots: int | None
+    slots: float | None
     conflicts: int
     left: int
     relink: float
@@ -104,18 +105,22 @@ def _watch(machines: list[Machine]) -> tuple[list[HeaderInfo], list[int]]:
     return finalized, left
 
 
-def _slots_until_one_head(simulation: Simulation) -> int | None:
-    """Compare heads at the end of slots, long enough to see that they stay equal."""
-    count = len(simulation.machines)
-    slot = ceil(simulation.clock.seconds() / PERIOD)
-    equal = []
-    for _ in range(6 * count):
-        slot += 1
-        simulation.clock.run_until(slot * PERIOD - _BEFORE_END)
-        equal.append(simulation.one_head())
-    if not equal[-1]:
-        return None
-    return len(equal) - next((index for index, same in enumerate(reversed(equal)) if not same), len(equal)) + 1
+def _slots_until_one_head(simulation: Simulation) -> float | None:
+    """Compare heads many times in a slot, long enough to see that they are equal at the end of each slot from then on.
+
+    In the middle of a slot they may differ rightly: its block is under way.
+    """
+    start = simulation.clock.seconds()
+    tick = ceil(start / PERIOD * _LOOKS)
+    agreed: float | None = None
+    for _ in range(6 * len(simulation.machines) * _LOOKS):
+        simulation.clock.run_until(max(start, tick / _LOOKS * PERIOD - _BEFORE_END))
+        if not simulation.one_head():
+            agreed = None if tick % _LOOKS == 0 else agreed
+        elif agreed is None:
+            agreed = simulation.clock.seconds()
+        tick += 1
+    return None if agreed is None else (agreed - start) / PERIOD
 
 
 def _conflicts(simulation: Simulation, machines: list[Machine], finalized: list[HeaderInfo]) -> int:
