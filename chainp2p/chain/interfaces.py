@@ -122,6 +122,8 @@ class HeadChanged:
 
 @frozen
 class FinalizedChanged:
+    """Finality moved, or an operator settled a conflict by confirming where it is."""
+
     header: HeaderInfo
 
 

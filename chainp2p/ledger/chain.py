@@ -283,7 +283,7 @@ class Ledger:
         del self.evidence[:-EVIDENCE_MAX]
 
     def _apply(self, news: News, produced: bytes | None = None) -> None:
-        finalized = self.finalized
+        finalized, conflict = self.finalized, self.conflict
         self._set(news)
         moved, pool_change = news.moved, PoolChange()
         if moved is not None:
@@ -297,7 +297,7 @@ class Ledger:
             publish(moved.change)
         if produced is not None:
             publish(BlockProduced(news.head, produced))
-        if news.finalized != finalized:
+        if news.finalized != finalized or (conflict is not None and news.conflict is None):
             publish(FinalizedChanged(news.finalized))
         self._pool_moved(pool_change)
         self._expire()

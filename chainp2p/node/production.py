@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import HeadChanged, TransactionAdded
+from chainp2p.chain.interfaces import FinalizedChanged, HeadChanged, TransactionAdded
 from chainp2p.errors import Reason
 from chainp2p.node.warmup import WarmUp
 from chainp2p.peer.link import Handler, Link
@@ -20,7 +20,7 @@ _AFTER_FAILURE = 1.0
 class Production:
     """A LinkUser that drives one :class:`IBlockProducer`.
 
-    It sleeps until the time that the producer named and wakes early when the head or the pool changes. One ``produce``
+    It sleeps until the time that the producer named and wakes early when the head, finality or the pool changes. One ``produce``
     runs at a time; what changes meanwhile is looked at after it.
 
     :param chain: an ``IChain``, started, that is an ``IBlockProducer`` as well.
@@ -58,6 +58,7 @@ class Production:
         self._unsubscribe = (
             subscribe(HeadChanged, lambda _: self._wake()),
             subscribe(TransactionAdded, lambda _: self._wake()),
+            subscribe(FinalizedChanged, lambda _: self._wake()),
         )
         self._wake()
 

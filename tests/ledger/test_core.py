@@ -524,8 +524,10 @@ class Conflicts(Harness):
         ledger = self.ready(disk, signer=0)
         for made in self.theirs[:10]:
             self.feed(ledger, made.raw)
+        ledger.seen.clear()
         self.assertEqual(self.get(ledger.set_finalized(ledger.finalized.hash)), "")
         self.assertIsNone(ledger.conflict)
+        self.assertEqual(ledger.seen, [FinalizedChanged(ledger.finalized)])  # who produces is woken
         for one in (ledger, self.started(self.forge.genesis, 0, disk=disk.copy())):
             for made in self.theirs[10:]:
                 self.feed(one, made.raw)

@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.chain.interfaces import HeadChanged, HeaderInfo, TransactionAdded
+from chainp2p.chain.interfaces import FinalizedChanged, HeadChanged, HeaderInfo, TransactionAdded
 from chainp2p.errors import Reason
 from chainp2p.events import EventBus
 from chainp2p.node.production import Production
@@ -129,6 +129,15 @@ class ProductionTests(SynchronousTestCase):
         self.make(alone=True)
         self.clock.advance(100)
         self.assertEqual(self.chain.times, [])
+
+    def test_it_goes_on_once_an_operator_has_settled_a_conflict(self) -> None:
+        self.chain.sole, self.chain.allowed = True, False
+        self.make(alone=True)
+        self.clock.advance(100)
+        self.chain.allowed, self.chain.when = True, 100.0
+        self.chain.events.publish(FinalizedChanged(info(0)))
+        self.clock.advance(0)
+        self.assertEqual(self.chain.times, [100.0])
 
     def test_one_at_a_time_and_what_changes_meanwhile_is_not_lost(self) -> None:
         self.chain.sole = True
