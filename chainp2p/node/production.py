@@ -20,8 +20,8 @@ _AFTER_FAILURE = 1.0
 class Production:
     """A LinkUser that drives one :class:`IBlockProducer`.
 
-    It sleeps until the time that the producer named and wakes early when the head, finality or the pool changes. One ``produce``
-    runs at a time; what changes meanwhile is looked at after it.
+    It sleeps until the time that the producer named and wakes early when the head, finality or the pool changes. One
+    ``produce`` runs at a time; what changes meanwhile is looked at after it.
 
     :param chain: an ``IChain``, started, that is an ``IBlockProducer`` as well.
     :param alone: nobody else is to be asked: there are no bootstrap and no static peers.
