@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.events import EventBus
+from chainp2p.net.admission import Admission
 from chainp2p.net.dialer import Dialer
 from chainp2p.net.endpoints import Listeners, server_text
 from chainp2p.net.factory import PeerFactory
@@ -39,11 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "PeerView"]
 
-#: Links that we open to peers from the book, apart from held ones (interface design: 80 = 64 in + 16 out).
-OUTBOUND_SLOTS = 16
-#: Connections at once that have not proven an id: a crowd of silent sockets must not use up the descriptors. Each is
-#: gone in 3 s without a ClientHello, in 10 s without a handshake.
-STRANGERS_LIMIT = 256
 #: Links are cut after a second; a transport that does not even say so then is not waited for (seconds).
 STOP_LIMIT = 2.0
 #: What goes into ``Status.agent`` at most (bytes).
@@ -96,15 +92,15 @@ class Network(Service):
         self._store = store
         self._agent = agent.encode()[:AGENT_LIMIT].decode("utf-8", "ignore")
         self._ledger = EndLedger()
-        self._removed: set[bytes] = set()
-        self._allowed: frozenset[bytes] | None = None
         self._held = [parse_node(text) for text in (*settings.bootstrap_nodes, *settings.static_nodes)]
         for text in settings.listen_addr:
             server_text(text)
         self._book = AddressBook(profile, random, key.peer_id)
         self._record = RecordKeeper(reactor, profile, external, store, self._announce)
         self._roster = Roster(reactor, key.peer_id, users, events, self.enr_seq)
-        self._dialer = Dialer(self, self._book, self._roster.ids, self._room, self._dial_failed, self._roster.opened)
+        self._admission = Admission(self._book, self._roster, settings.max_peers, reactor.seconds)
+        room = self._admission.room_to_dial
+        self._dialer = Dialer(self, self._book, self._roster.ids, room, self._dial_failed, self._roster.opened)
         self._listeners = Listeners()
         self._stopping = False
         self._drained: Deferred[None] | None = None
@@ -120,7 +116,7 @@ class Network(Service):
     async def _start(self) -> None:
         self._stopping = False
         stored = await self._store.load()
-        self._removed = set(stored.removed)
+        self._admission.start(stored.removed)
         factory = self.security.server(PeerFactory(self, opened=self._roster.opened, room=self._takes_strangers))
         try:
             self.addresses = await self._listeners.start(self.reactor, self._settings.listen_addr, factory)
@@ -140,7 +136,7 @@ class Network(Service):
             except EnrError:
                 continue
         for address in self._held:
-            if address.peer_id not in self._removed:
+            if not self._admission.is_removed(address.peer_id):
                 self._book.hold(address)
 
     def stop(self) -> "Deferred[None]":
@@ -184,8 +180,8 @@ class Network(Service):
 
     def add_peer(self, address: NodeAddress, trusted: bool = False) -> bool:
         """Hold this peer from now on, even if it had been removed; False if it is ourselves."""
-        if address.peer_id in self._removed:
-            self._removed.discard(address.peer_id)
+        if self._admission.is_removed(address.peer_id):
+            self._admission.restore(address.peer_id)
             self._store.save_removed(address.peer_id, False)
         if not self._book.hold(address, trusted):
             return False
@@ -198,9 +194,9 @@ class Network(Service):
 
     def remove_peer(self, peer_id: bytes) -> bool:
         """End the link and keep this peer away, inbound too, until it is added again; False if it was away already."""
-        if peer_id in self._removed:
+        if self._admission.is_removed(peer_id):
             return False
-        self._removed.add(peer_id)
+        self._admission.remove(peer_id)
         self._store.save_removed(peer_id, True)
         self._book.forget(peer_id)
         for link in self._roster.live():
@@ -210,13 +206,10 @@ class Network(Service):
 
     def allow(self, peer_ids: Collection[bytes] | None) -> None:
         """Let only these keys connect from now on, links with others end; None: anyone."""
-        self._allowed = None if peer_ids is None else frozenset(peer_ids)
+        self._admission.allow(peer_ids)
         for link in self._roster.live():
-            if not self._is_allowed(link.peer_id):
+            if not self._admission.is_allowed(link.peer_id):
                 link.close(Reason.NOT_ALLOWED, "not on the allow-list")
-
-    def _is_allowed(self, peer_id: bytes) -> bool:
-        return self._allowed is None or peer_id in self._allowed
 
     def learn(self, enr: Enr, source: Link) -> None:
         """Take a verified record that *source* told us."""
@@ -231,7 +224,7 @@ class Network(Service):
     def _learn(self, enr: Enr, source_ip: str) -> bool:
         if enr.genesis_prefix != self._chain.genesis_hash[:4]:
             return False
-        if enr.peer_id in self._removed or not self._is_allowed(enr.peer_id):
+        if not self._admission.is_welcome(enr.peer_id):
             return False
         return self._book.learn(enr, source_ip)
 
@@ -268,22 +261,9 @@ class Network(Service):
 
     def admit(self, link: PeerProtocol) -> None:
         """Judge a proven id: removed, banned, no room."""
-        peer_id = link.peer_id
         if self._stopping:
             raise PeerFault(Reason.SHUTDOWN, penalty=Penalty.NONE)
-        if peer_id in self._removed:
-            raise PeerFault(Reason.REMOVED, "by the operator", Penalty.NONE)
-        if not self._is_allowed(peer_id):
-            raise PeerFault(Reason.NOT_ALLOWED, "not on the allow-list", Penalty.NONE)
-        if self._book.ban_until(peer_id, self.reactor.seconds()) is not None:
-            raise PeerFault(Reason.BANNED, "for an earlier fault", Penalty.NONE)
-        if link.outbound or self._book.is_held(peer_id) or self._roster.get(peer_id) is not None:
-            return
-        live = self._roster.live()
-        inbound = sum(not other.outbound for other in live) - 1
-        limit = self._settings.max_peers
-        if len(live) - 1 >= limit or inbound >= max(limit - OUTBOUND_SLOTS, min(limit, OUTBOUND_SLOTS)):
-            raise PeerFault(Reason.TOO_MANY_PEERS, f"{limit} at most", Penalty.NONE)
+        self._admission.check(link)
 
     def link_ready(self, link: PeerProtocol) -> None:
         """Both ``Status`` are exchanged."""
@@ -387,15 +367,10 @@ class Network(Service):
             link.send(PeerRecord(enr))
 
     def _takes_strangers(self) -> bool:
-        if self._roster.strangers < STRANGERS_LIMIT:
+        if self._admission.takes_strangers():
             return True
         self.counters["refused_connections"] += 1
         return False
-
-    def _room(self) -> int:
-        live = self._roster.live()
-        outbound = sum(link.outbound and not self._book.is_held(link.peer_id) for link in live)
-        return min(OUTBOUND_SLOTS - outbound, self._settings.max_peers - len(live))
 
     def _dial_failed(self, address: NodeAddress, text: str) -> None:
         end = LinkEnd(

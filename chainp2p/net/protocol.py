@@ -1,7 +1,6 @@
 """One link to a peer, from the first byte to the recorded end: a shell over the cores of ``wire`` and ``peer``."""
 
 from collections.abc import Callable
-from math import inf
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail
@@ -13,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason
+from chainp2p.net.alarm import Alarm
 from chainp2p.net.asking import Asking
 from chainp2p.net.host import LinkHost
 from chainp2p.net.life import Living, Phase, link_life
@@ -84,8 +84,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self._reader = FrameReader(host.codec)
         self._held = 0
         self._unhandled_limit = max(UNHANDLED_LIMIT, max(spec.maximum for spec in host.codec.registry.by_tag.values()))
-        self._timer: IDelayedCall | None = None
-        self._wakes_at = inf  #: when the timer runs; asked for each request
+        self._alarm = Alarm(host.reactor, self._wake)
         self._greeting: Greeting | None = None
 
     # -- Link
@@ -128,7 +127,7 @@ class PeerProtocol(TwistedProtocol, Living):
             return fail(PeerGone(end.reason, end.detail) if end else PeerGone(Reason.CONNECTION_LOST, "not ready"))
         deadline = self._host.reactor.seconds() + timeout
         answer = self._asking.ask(message, self._host.codec.encode(message), deadline)
-        self._wake_by(deadline)
+        self._alarm.by(deadline)
         return answer
 
     def _send_request(self, request: Message, payload: bytes, on_id: Callable[[int], None]) -> Callable[[], bool]:
@@ -158,7 +157,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self.local_address = (getattr(here, "host", ""), getattr(here, "port", 0))
         self.opened_at = self._host.reactor.seconds()
         self._liveness = Liveness(self.opened_at)
-        self._wake_by(self.opened_at + HANDSHAKE_TIMEOUT)
+        self._alarm.by(self.opened_at + HANDSHAKE_TIMEOUT)
 
     def handshakeCompleted(self) -> None:
         """The transport has proven who is there: greet, or say why not."""
@@ -283,7 +282,7 @@ class PeerProtocol(TwistedProtocol, Living):
             self._greeting = None
             self._life.greeted()
             self.connected_at = self._host.now()
-            self._wake_by(self._host.reactor.seconds())
+            self._alarm.by(self._host.reactor.seconds())
             self._host.link_ready(self)
 
     def _notified(self, message: Message, size: int) -> None:
@@ -307,48 +306,35 @@ class PeerProtocol(TwistedProtocol, Living):
             cast(Any, self.transport).pauseProducing()
         elif not too_much and not live.reading:
             live.resumed_reading(now)
-            self._wake_by(now)
+            self._alarm.by(now)
             cast(Any, self.transport).resumeProducing()
         self._account(now)
 
     def _transport_full(self) -> None:
         now = self._host.reactor.seconds()
         self._liveness.stalled(now)
-        self._wake_by(now + STALLED_AFTER)
+        self._alarm.by(now + STALLED_AFTER)
 
     def _transport_drained(self) -> None:
         self._liveness.moved()
         if self.end is None and not self._outbox.queue.full:
             self._serving.turn()
 
-    def _wake_by(self, when: float) -> None:
-        """Let the timer run at *when* at the latest."""
-        if when >= self._wakes_at or self.end is not None:
-            return
-        self._wakes_at = when
-        delay = max(0.0, when - self._host.reactor.seconds())
-        if self._timer is None:
-            self._timer = self._host.reactor.callLater(delay, self._wake)
-        else:
-            self._timer.reset(delay)
-
     def _wake(self) -> None:
-        self._timer = None
-        self._wakes_at = inf
         now = self._host.reactor.seconds()
         if self.phase is not Phase.READY:
             if now >= self.opened_at + HANDSHAKE_TIMEOUT:
                 detail = f"not ready within {HANDSHAKE_TIMEOUT:g} s, in phase {self.phase.value}"
                 self._finish(Reason.HANDSHAKE_TIMEOUT, detail, penalty=Penalty.USELESS)
             else:
-                self._wake_by(self.opened_at + HANDSHAKE_TIMEOUT)
+                self._alarm.by(self.opened_at + HANDSHAKE_TIMEOUT)
             return
         self._asking.expire(now)
         if self.end is None:
             self._keep_alive(now)
         times = [time for time in (self._asking.next_deadline, self._liveness.next()) if time is not None]
         if times:
-            self._wake_by(min(times))
+            self._alarm.by(min(times))
 
     def _keep_alive(self, now: float) -> None:
         match self._liveness.due(now):
@@ -361,11 +347,6 @@ class PeerProtocol(TwistedProtocol, Living):
             case Due.NOTHING:
                 pass
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     # -- the end
 
     def _blame(self, fault: PeerFault) -> None:
@@ -376,7 +357,7 @@ class PeerProtocol(TwistedProtocol, Living):
         before = self.phase
         if not self._life.ended():
             return
-        self._stop_timer()
+        self._alarm.stop()
         detail = _printable(detail)
         peer_id = self.peer_id or None
         ready = before is Phase.READY

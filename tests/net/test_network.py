@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chainp2p.chain.interfaces import HeadChanged, HeaderInfo
 from chainp2p.errors import Ours, PeerFault, Penalty, Reason, SettingsError, StartupError
 from chainp2p.events import EventBus
-from chainp2p.net import network as network_module
+from chainp2p.net import admission
 from chainp2p.net.network import Network
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.store import PeerStore
@@ -280,7 +280,7 @@ class MeetTest(SynchronousTestCase):
         self.assertEqual(first.network._roster.live(), [])
         self.assertEqual(len(first.network._roster.open), 1)
         self.assertTrue(first.network._takes_strangers())
-        self.patch(network_module, "STRANGERS_LIMIT", 1)
+        self.patch(admission, "STRANGERS_LIMIT", 1)
         self.assertFalse(first.network._takes_strangers())
         self.assertEqual(first.network.counters["refused_connections"], 1)
         first.stop()

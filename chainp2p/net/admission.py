@@ -1,0 +1,90 @@
+"""Who may have a link with us, and how many."""
+
+from collections.abc import Callable, Collection
+
+from chainp2p.errors import PeerFault, Penalty, Reason
+from chainp2p.net.protocol import PeerProtocol
+from chainp2p.net.roster import Roster
+from chainp2p.peer.book import AddressBook
+
+__all__ = ["Admission"]
+
+#: Links that we open to peers from the book, apart from held ones (interface design: 80 = 64 in + 16 out).
+OUTBOUND_SLOTS = 16
+#: Connections at once that have not proven an id: a crowd of silent sockets must not use up the descriptors. Each is
+#: gone in 3 s without a ClientHello, in 10 s without a handshake.
+STRANGERS_LIMIT = 256
+
+
+class Admission:
+    """Judges connections and proven ids.
+
+    1. The operator's word comes first: removed peers and keys that are not on the allow-list stay away, both ways.
+    2. Held peers, and a second link to a peer that is here, need no slot.
+    3. Inbound links leave room for the outbound ones.
+
+    :param seconds: answers the time of the book's bans.
+    """
+
+    def __init__(self, book: AddressBook, roster: Roster, max_peers: int, seconds: Callable[[], float]) -> None:
+        self._book = book
+        self._roster = roster
+        self._max_peers = max_peers
+        self._seconds = seconds
+        self._removed: set[bytes] = set()
+        self._allowed: frozenset[bytes] | None = None
+
+    def start(self, removed: Collection[bytes]) -> None:
+        """These peers were removed in earlier runs."""
+        self._removed = set(removed)
+
+    def is_removed(self, peer_id: bytes) -> bool:
+        """Whether the operator has sent this peer away."""
+        return peer_id in self._removed
+
+    def is_welcome(self, peer_id: bytes) -> bool:
+        """Whether the operator has nothing against this peer."""
+        return peer_id not in self._removed and self.is_allowed(peer_id)
+
+    def is_allowed(self, peer_id: bytes) -> bool:
+        """Whether the allow-list, if there is one, names this peer."""
+        return self._allowed is None or peer_id in self._allowed
+
+    def remove(self, peer_id: bytes) -> None:
+        """Keep a peer away from now on."""
+        self._removed.add(peer_id)
+
+    def restore(self, peer_id: bytes) -> None:
+        """A removed peer may come again."""
+        self._removed.discard(peer_id)
+
+    def allow(self, peer_ids: Collection[bytes] | None) -> None:
+        """Let only these keys connect from now on; None: anyone."""
+        self._allowed = None if peer_ids is None else frozenset(peer_ids)
+
+    def check(self, link: PeerProtocol) -> None:
+        """Raise PeerFault unless the peer that *link* has just proven may stay."""
+        peer_id = link.peer_id
+        if peer_id in self._removed:
+            raise PeerFault(Reason.REMOVED, "by the operator", Penalty.NONE)
+        if not self.is_allowed(peer_id):
+            raise PeerFault(Reason.NOT_ALLOWED, "not on the allow-list", Penalty.NONE)
+        if self._book.ban_until(peer_id, self._seconds()) is not None:
+            raise PeerFault(Reason.BANNED, "for an earlier fault", Penalty.NONE)
+        if link.outbound or self._book.is_held(peer_id) or self._roster.get(peer_id) is not None:
+            return
+        live = self._roster.live()
+        inbound = sum(not other.outbound for other in live) - 1
+        limit = self._max_peers
+        if len(live) - 1 >= limit or inbound >= max(limit - OUTBOUND_SLOTS, min(limit, OUTBOUND_SLOTS)):
+            raise PeerFault(Reason.TOO_MANY_PEERS, f"{limit} at most", Penalty.NONE)
+
+    def room_to_dial(self) -> int:
+        """How many peers that are not held may be dialled more."""
+        live = self._roster.live()
+        outbound = sum(link.outbound and not self._book.is_held(link.peer_id) for link in live)
+        return min(OUTBOUND_SLOTS - outbound, self._max_peers - len(live))
+
+    def takes_strangers(self) -> bool:
+        """Whether one more connection may try to prove who it is."""
+        return self._roster.strangers < STRANGERS_LIMIT
