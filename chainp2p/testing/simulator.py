@@ -147,6 +147,7 @@ class Simulation:
         signer: bytes | None = None,
         bootstrap: Sequence[Machine] = (),
         static: Sequence[Machine] = (),
+        ip: str | None = None,
         profile: str = "private",
         offset: float = 0.0,
         make_chain: ChainMaker | None = None,
@@ -156,12 +157,13 @@ class Simulation:
 
         :param signer: private key with which it seals.
         :param bootstrap: machines whose addresses it knows.
+        :param ip: where it lives; default: an address of its own in 10.0.0.0/8, a private range.
         :param offset: seconds by which its clock is wrong.
         :param settings: changes the settings that it would have.
         """
         number = len(self.machines) + 1
         name = name if name is not None else f"node{number}"
-        ip = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        ip = ip or f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         key = NodeKey(sha256(f"{self.seed}/{name}/key".encode()).digest())
         made = Settings(
             node=NodeSettings(data_dir=Path(name), profile=profile),
