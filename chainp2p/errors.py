@@ -72,13 +72,17 @@ class Penalty(Enum):
 
 
 class PeerFault(Exception):
-    """The peer did something wrong; the link ends with :attr:`reason`."""
+    """The peer did something wrong; the link ends with :attr:`reason`.
 
-    def __init__(self, reason: Reason, detail: str = "", penalty: Penalty = Penalty.MALICIOUS) -> None:
-        super().__init__(reason, detail, penalty)
+    :param rule: which of our rules decided, where one reason has several (``inbound_full``, ``message_quota``).
+    """
+
+    def __init__(self, reason: Reason, detail: str = "", penalty: Penalty = Penalty.MALICIOUS, rule: str = "") -> None:
+        super().__init__(reason, detail, penalty, rule)
         self.reason = reason
         self.detail = detail
         self.penalty = penalty
+        self.rule = rule
 
     def __str__(self) -> str:
         return f"{self.reason.code}: {self.detail}" if self.detail else self.reason.code

@@ -97,7 +97,7 @@ class MemoryLink:
         if penalty is not Penalty.USELESS:
             self.close(reason, detail)
 
-    def close(self, reason: Reason = Reason.SHUTDOWN, detail: str = "") -> None:
+    def close(self, reason: Reason = Reason.SHUTDOWN, detail: str = "", rule: str = "") -> None:
         if not self.open:
             return
         for end in (self, self.other):

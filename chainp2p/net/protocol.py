@@ -22,6 +22,7 @@ from chainp2p.net.serving import Serving
 from chainp2p.peer.ends import DETAIL_LIMIT, LinkEnd
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.handshake import Greeting, Proven, Stage
+from chainp2p.peer.link import Credit
 from chainp2p.peer.liveness import DEAD_AFTER, STALLED_AFTER, Due, Liveness
 from chainp2p.peer.votes import packed_endpoint
 from chainp2p.wire.codec import WireError
@@ -77,6 +78,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self.warning: str | None = None  #: how the peer's settings will differ from ours
         self.height = 0  #: of the peer's head, at the handshake; kept up to date where the warning matters
         self.enr: Enr | None = None  #: the peer's newest record
+        self.credited: dict[Credit, float] = {}  #: when it was last of use, by ``reactor.seconds()``
         self._status: Status | None = None
         self._authenticated = False
         self._notices = Notices(self, host.handlers, self._blame, self._unhandled_changed)
@@ -143,9 +145,13 @@ class PeerProtocol(TwistedProtocol, Living):
         else:
             self._finish(reason, detail, penalty=penalty)
 
-    def close(self, reason: Reason, detail: str = "") -> None:
+    def close(self, reason: Reason, detail: str = "", rule: str = "") -> None:
         """End the link for a reason that blames nobody."""
-        self._finish(reason, detail)
+        self._finish(reason, detail, rule=rule)
+
+    def credit(self, what: Credit) -> None:
+        """The peer was the first to bring something new and valid."""
+        self.credited[what] = self._host.reactor.seconds()
 
     # -- transport
 
@@ -350,9 +356,11 @@ class PeerProtocol(TwistedProtocol, Living):
     # -- the end
 
     def _blame(self, fault: PeerFault) -> None:
-        self._finish(fault.reason, fault.detail, penalty=fault.penalty)
+        self._finish(fault.reason, fault.detail, penalty=fault.penalty, rule=fault.rule)
 
-    def _finish(self, reason: Reason, detail: str, by_us: bool = True, penalty: Penalty = Penalty.NONE) -> None:
+    def _finish(
+        self, reason: Reason, detail: str, by_us: bool = True, penalty: Penalty = Penalty.NONE, rule: str = ""
+    ) -> None:
         """End the link; only the first call counts."""
         before = self.phase
         if not self._life.ended():
@@ -362,7 +370,7 @@ class PeerProtocol(TwistedProtocol, Living):
         peer_id = self.peer_id or None
         ready = before is Phase.READY
         self.end = LinkEnd(
-            self._host.now(), peer_id, self.address, reason, detail, by_us, self.outbound, ready, penalty
+            self._host.now(), peer_id, self.address, reason, detail, by_us, self.outbound, ready, penalty, rule
         )
         transport = cast(Any, self.transport)
         if before is not Phase.SECURING:

@@ -22,6 +22,7 @@ class LinkEnd:
     :param peer_id: None when the other side never proved who it is.
     :param by_us: whether this side decided.
     :param ready: whether the link had been ready.
+    :param rule: which rule of the deciding side it was, where one reason has several; empty: the reason says it all.
     """
 
     when: float
@@ -33,6 +34,12 @@ class LinkEnd:
     outbound: bool
     ready: bool
     penalty: Penalty = Penalty.NONE
+    rule: str = ""
+
+    @property
+    def code(self) -> str:
+        """What decided, as precisely as it is known: the rule, else the reason's code."""
+        return self.rule or self.reason.code
 
 
 class EndLedger:

@@ -1,6 +1,7 @@
 """What sync, gossip and discovery see of a connection to a peer, and how they are attached to all of them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from attrs import frozen
@@ -12,7 +13,14 @@ if TYPE_CHECKING:
 
     from chainp2p.wire.messages import Message, Status
 
-__all__ = ["Handler", "Link", "LinkUser", "PeerJoined", "PeerLeft", "collect_handlers"]
+__all__ = ["Credit", "Handler", "Link", "LinkUser", "PeerJoined", "PeerLeft", "collect_handlers"]
+
+
+class Credit(Enum):
+    """What a peer gave us, and gave us first."""
+
+    BLOCK = "block"
+    TRANSACTION = "transaction"
 
 
 class Link(Protocol):
@@ -49,8 +57,11 @@ class Link(Protocol):
     def fault(self, reason: Reason, detail: str, penalty: Penalty = Penalty.MALICIOUS) -> None:
         """The peer is to blame: end the link and enter it in the ledger of faults (USELESS does not end it)."""
 
-    def close(self, reason: Reason, detail: str = "") -> None:
-        """End the link for a reason that blames nobody."""
+    def close(self, reason: Reason, detail: str = "", rule: str = "") -> None:
+        """End the link for a reason that blames nobody; *rule*: see :class:`chainp2p.peer.ends.LinkEnd`."""
+
+    def credit(self, what: Credit) -> None:
+        """The peer has been of use: it was the first to bring something new and valid."""
 
 
 #: Takes (link, message). For a request: answers the reply message, or a Deferred or coroutine of it; PeerFault raised

@@ -211,6 +211,7 @@ def _end(end: Any) -> dict[str, Any]:
         "id": None if end.peer_id is None else end.peer_id.hex(),
         "address": _address(end.address),
         "reason": end.reason.code,
+        "rule": end.rule,
         "detail": end.detail,
         "byUs": end.by_us,
         "inbound": not end.outbound,
