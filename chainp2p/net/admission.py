@@ -23,14 +23,16 @@ class Admission:
     2. Held peers, and a second link to a peer that is here, need no slot.
     3. Inbound links leave room for the outbound ones.
 
-    :param seconds: answers the time of the book's bans.
+    :param barred: answers why a key is kept away for its conduct, if it is.
     """
 
-    def __init__(self, book: AddressBook, roster: Roster, max_peers: int, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, book: AddressBook, roster: Roster, max_peers: int, barred: Callable[[bytes], PeerFault | None]
+    ) -> None:
         self._book = book
         self._roster = roster
         self._max_peers = max_peers
-        self._seconds = seconds
+        self._barred = barred
         self._removed: set[bytes] = set()
         self._allowed: frozenset[bytes] | None = None
 
@@ -49,6 +51,14 @@ class Admission:
     def is_allowed(self, peer_id: bytes) -> bool:
         """Whether the allow-list, if there is one, names this peer."""
         return self._allowed is None or peer_id in self._allowed
+
+    def is_listed(self, peer_id: bytes) -> bool:
+        """Whether there is an allow-list and it names this peer."""
+        return self._allowed is not None and peer_id in self._allowed
+
+    def removed(self) -> list[bytes]:
+        """Return whom the operator has sent away."""
+        return sorted(self._removed)
 
     def remove(self, peer_id: bytes) -> None:
         """Keep a peer away from now on."""
@@ -69,8 +79,9 @@ class Admission:
             raise PeerFault(Reason.REMOVED, "by the operator", Penalty.NONE)
         if not self.is_allowed(peer_id):
             raise PeerFault(Reason.NOT_ALLOWED, "not on the allow-list", Penalty.NONE)
-        if self._book.ban_until(peer_id, self._seconds()) is not None:
-            raise PeerFault(Reason.BANNED, "for an earlier fault", Penalty.NONE)
+        barred = self._barred(peer_id)
+        if barred is not None:
+            raise barred
         if link.outbound or self._book.is_held(peer_id) or self._roster.get(peer_id) is not None:
             return
         live = self._roster.live()

@@ -11,6 +11,7 @@ from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.events import EventBus
 from chainp2p.net.admission import Admission
+from chainp2p.net.conduct import ConductKeeper
 from chainp2p.net.dialer import Dialer
 from chainp2p.net.endpoints import Listeners, server_text
 from chainp2p.net.factory import PeerFactory
@@ -23,6 +24,8 @@ from chainp2p.net.view import PeerView, peer_view
 from chainp2p.peer.address import NodeAddress, parse_node
 from chainp2p.peer.book import AddressBook
 from chainp2p.peer.budget import ReceiveBudget
+from chainp2p.peer.causes import Causes
+from chainp2p.peer.conduct import BAN_TIME, Sentence
 from chainp2p.peer.ends import EndLedger, LinkEnd
 from chainp2p.peer.enr import Enr, EnrError
 from chainp2p.peer.handshake import VERSION, check_settings
@@ -92,15 +95,19 @@ class Network(Service):
         self._store = store
         self._agent = agent.encode()[:AGENT_LIMIT].decode("utf-8", "ignore")
         self._ledger = EndLedger()
+        self._causes = Causes()
         self._held = [parse_node(text) for text in (*settings.bootstrap_nodes, *settings.static_nodes)]
         for text in settings.listen_addr:
             server_text(text)
         self._book = AddressBook(profile, random, key.peer_id)
         self._record = RecordKeeper(reactor, profile, external, store, self._announce)
         self._roster = Roster(reactor, key.peer_id, users, events, self.enr_seq)
-        self._admission = Admission(self._book, self._roster, settings.max_peers, reactor.seconds)
+        self._conduct = ConductKeeper(
+            reactor, now, profile.name == "public", store, self._causes.note, lambda: self._dialer.plan()
+        )
+        self._admission = Admission(self._book, self._roster, settings.max_peers, self._conduct.refusal)
         room = self._admission.room_to_dial
-        self._dialer = Dialer(self, self._book, self._roster.ids, room, self._dial_failed, self._roster.opened)
+        self._dialer = Dialer(self, self._book, self._busy, room, self._dial_failed, self._roster.opened)
         self._listeners = Listeners()
         self._stopping = False
         self._drained: Deferred[None] | None = None
@@ -117,10 +124,12 @@ class Network(Service):
         self._stopping = False
         stored = await self._store.load()
         self._admission.start(stored.removed)
+        self._conduct.start(stored.sentences, {address.peer_id for address in self._held})
         factory = self.security.server(PeerFactory(self, opened=self._roster.opened, room=self._takes_strangers))
         try:
             self.addresses = await self._listeners.start(self.reactor, self._settings.listen_addr, factory)
         except BaseException:
+            self._conduct.stop()
             await self._store.close()
             raise
         own = OwnRecord(self._key, self._chain.genesis_hash, VERSION, stored.own)
@@ -148,6 +157,7 @@ class Network(Service):
         self._unwatch()
         self._dialer.stop()
         self._record.stop()
+        self._conduct.stop()
         await self._listeners.stop()
         for link in list(self._roster.open):
             link.close(Reason.SHUTDOWN)
@@ -179,7 +189,8 @@ class Network(Service):
         return self._ledger.newest()
 
     def add_peer(self, address: NodeAddress, trusted: bool = False) -> bool:
-        """Hold this peer from now on, even if it had been removed; False if it is ourselves."""
+        """Hold this peer from now on, even if it had been removed or banned; False if it is ourselves."""
+        self._conduct.lift(address.peer_id)
         if self._admission.is_removed(address.peer_id):
             self._admission.restore(address.peer_id)
             self._store.save_removed(address.peer_id, False)
@@ -203,6 +214,34 @@ class Network(Service):
             if link.peer_id == peer_id:
                 link.close(Reason.REMOVED, "by the operator")
         return True
+
+    def bans(self) -> list[Sentence]:
+        """Return who is kept away and why, the one whose time ends first in front; times are Unix seconds."""
+        return self._conduct.bans()
+
+    def removed(self) -> list[bytes]:
+        """Return the peers that the operator has removed."""
+        return self._admission.removed()
+
+    def ban_peer(self, peer_id: bytes, seconds: float = BAN_TIME) -> bool:
+        """End the link and keep this peer away for so long, whatever its conduct; False if it is ourselves."""
+        if peer_id == self.own_id:
+            return False
+        self._conduct.ban(peer_id, seconds)
+        self._bar(peer_id)
+        return True
+
+    def unban_peer(self, peer_id: bytes) -> bool:
+        """Lift a ban, a wait or a removal; False if there was none."""
+        removed = self._admission.is_removed(peer_id)
+        if removed:
+            self._admission.restore(peer_id)
+            self._store.save_removed(peer_id, False)
+        return self._conduct.lift(peer_id) or removed
+
+    def useless_score(self, peer_id: bytes) -> float:
+        """Return how useless a peer has been of late; 0 for one with no small fault."""
+        return self._conduct.score(peer_id)
 
     def allow(self, peer_ids: Collection[bytes] | None) -> None:
         """Let only these keys connect from now on, links with others end; None: anyone."""
@@ -279,6 +318,7 @@ class Network(Service):
                 raise PeerFault(Reason.MALFORMED_MESSAGE, "the record in Status is of another key")
             self._own_record_of(link, enr)
         self._book.met(link.peer_id)
+        self._conduct.met(link.peer_id)
         if link.outbound:
             self._reached(link)
         self._record.observed(link.peer_id, link.address[0], status.observed[0], len(self._roster) + 1)
@@ -311,6 +351,7 @@ class Network(Service):
         if link.peer_id:
             self._record.gone(link.peer_id)
             self._roster.ended(link, end)
+            self._judge(link.peer_id, end)
         peer_id = link.expected or link.peer_id
         if peer_id:
             self._book.ended(peer_id, end, self.reactor.seconds())
@@ -342,6 +383,7 @@ class Network(Service):
     def useless(self, link: PeerProtocol, reason: Reason, detail: str) -> None:
         """Count a small fault."""
         self.counters["useless_faults"] += 1
+        self._conduct.useless(link.peer_id)
 
     def skipped(self, link: PeerProtocol, tag: int) -> None:
         """Count a message that is not known here."""
@@ -356,6 +398,22 @@ class Network(Service):
             link.fault(fault.reason, fault.detail, fault.penalty)
 
     # -- inside
+
+    def _busy(self) -> set[bytes]:
+        return self._roster.ids() | self._conduct.away()
+
+    def _judge(self, peer_id: bytes, end: LinkEnd) -> None:
+        others = sum(link.peer_id != peer_id for link in self._roster.current)
+        held, listed = self._book.is_held(peer_id), self._admission.is_listed(peer_id)
+        if self._conduct.ended(end, peers_left=others, held=held, listed=listed):
+            self._bar(peer_id)
+
+    def _bar(self, peer_id: bytes) -> None:
+        """End the links of a peer that is kept away now."""
+        refusal = self._conduct.refusal(peer_id)
+        for link in self._roster.live():
+            if refusal is not None and link.peer_id == peer_id:
+                link.close(refusal.reason, refusal.detail, refusal.rule)
 
     def _head_changed(self, _: HeadChanged) -> None:
         for link in self._roster.current:

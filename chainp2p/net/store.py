@@ -8,6 +8,15 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from chainp2p.errors import StartupError
+from chainp2p.net.conduct_store import (
+    DROP_SENTENCE,
+    PRUNE_SENTENCES,
+    SAVE_SENTENCE,
+    SCHEMA,
+    read_sentences,
+    sentence_row,
+)
+from chainp2p.peer.conduct import SENTENCES_LIMIT, Sentence
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -27,11 +36,12 @@ RECORD_LIMIT = 1_000
 
 @frozen
 class StoredPeers:
-    """What the last run left: our own raw record, raw records of peers that were reached, removed peers."""
+    """What the last run left: our own raw record, raw records of peers that were reached, removed peers, sentences."""
 
     own: bytes | None = None
     records: tuple[bytes, ...] = ()
     removed: frozenset[bytes] = frozenset()
+    sentences: tuple[Sentence, ...] = ()
 
 
 class PeerStore:
@@ -62,12 +72,15 @@ class PeerStore:
 
     def _read(self) -> StoredPeers:
         database = self._database = self._open_database("node.sqlite")
-        database.executescript(_SCHEMA)
+        database.executescript(_SCHEMA + SCHEMA)
         own = database.execute("SELECT enr FROM own").fetchone()
         records = database.execute("SELECT enr FROM record ORDER BY stored DESC LIMIT ?", (RECORD_LIMIT,)).fetchall()
         removed = database.execute("SELECT peer FROM removed").fetchall()
         return StoredPeers(
-            own[0] if own else None, tuple(row[0] for row in records), frozenset(row[0] for row in removed)
+            own[0] if own else None,
+            tuple(row[0] for row in records),
+            frozenset(row[0] for row in removed),
+            read_sentences(database),
         )
 
     def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
@@ -102,6 +115,14 @@ class PeerStore:
             )
         else:
             self._write(("DELETE FROM removed WHERE peer = ?", (peer_id,)))
+
+    def save_sentence(self, sentence: Sentence) -> None:
+        """Remember a sentence; its times are Unix seconds."""
+        self._write((SAVE_SENTENCE, sentence_row(sentence)), (PRUNE_SENTENCES, (SENTENCES_LIMIT,)))
+
+    def drop_sentence(self, peer_id: bytes) -> None:
+        """Forget a peer's sentence."""
+        self._write((DROP_SENTENCE, (peer_id,)))
 
     def close(self) -> "Deferred[None]":
         """Finish what is queued and close the database."""
