@@ -20,6 +20,7 @@ from chainp2p.chain.interfaces import (
 from chainp2p.errors import Reason
 from chainp2p.events import EventBus
 from chainp2p.namespaces import Namespace, RpcError
+from chainp2p.peer.conduct import Sentence, SentenceKind
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
@@ -129,6 +130,19 @@ class Network:
     def remove_peer(self, peer_id: bytes) -> bool:
         self.calls.append(peer_id)
         return False
+
+    def bans(self) -> list[Sentence]:
+        return [Sentence(HASHES[1], SentenceKind.BAN, "ban_for_fault", "oversize", "9 MB", 1.0, 86_401.0)]
+
+    def removed(self) -> list[bytes]:
+        return [HASHES[2]]
+
+    def ban_peer(self, peer_id: bytes, seconds: float) -> bool:
+        self.calls.append((peer_id, seconds))
+        return True
+
+    def unban_peer(self, peer_id: bytes) -> bool:
+        return peer_id == HASHES[1]
 
 
 class Methods(SynchronousTestCase):
@@ -259,6 +273,21 @@ class AdminMethods(Methods):
         self.assertTrue(self.call(self.admin, "addPeer", self.network.enr.text))
         for bad in ("enr:x", "enode://x", 7, "\ud800"):
             self.assertEqual(self.refused(self.admin, "addPeer", bad)[0], -32602)
+
+    def test_bans(self) -> None:
+        ban, removal = self.call(self.admin, "bans")
+        self.assertEqual((ban["id"], ban["kind"], ban["rule"]), ("01" * 32, "ban", "ban_for_fault"))
+        self.assertEqual((ban["since"], ban["until"], ban["count"]), (1.0, 86_401.0, 1))
+        self.assertEqual((removal["id"], removal["kind"], removal["until"]), ("02" * 32, "removed", None))
+        for name in ("01" * 32, "0x" + "01" * 32, f"{'01' * 32}@127.0.0.1:1"):
+            self.assertTrue(self.call(self.admin, "unban", name))
+        self.assertTrue(self.call(self.admin, "ban", "02" * 32))
+        self.assertTrue(self.call(self.admin, "ban", self.network.enr.text, 60))
+        self.assertEqual(self.network.calls, [(HASHES[2], 86_400.0), (KEY.peer_id, 60.0)])
+        for bad in ("0x01", "xy" * 32, "enode://x", 7):
+            self.assertEqual(self.refused(self.admin, "unban", bad)[0], -32602)
+        for bad in (0, True, "1", 1e12):
+            self.assertEqual(self.refused(self.admin, "ban", "02" * 32, bad)[0], -32602)
 
     def test_taking_trust_back(self) -> None:
         self.assertTrue(self.call(self.admin, "removeTrustedPeer", f"{KEY.peer_id.hex()}@127.0.0.1:1"))

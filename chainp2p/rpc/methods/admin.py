@@ -14,6 +14,7 @@ from chainp2p.peer.address import NodeAddress, parse_node
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.libp2p import libp2p_id
 from chainp2p.primitives.secp256k1 import PublicKey
+from chainp2p.rpc.methods.bans import BansView, ban_methods
 from chainp2p.rpc.methods.chain import point
 from chainp2p.rpc.values import BOOLEAN, HASH, STRING, hash32, hex_bytes, text
 
@@ -28,7 +29,7 @@ EVIDENCE = 16
 ENDS = 256
 
 
-class NetworkView(Protocol):
+class NetworkView(BansView, Protocol):
     """What is asked of the network."""
 
     addresses: tuple[tuple[str, int], ...]
@@ -273,5 +274,6 @@ def admin_namespace(
             Method("datadir", methods.datadir, (), STRING, "The data directory."),
             Method("reorgs", methods.reorgs, (), objects, "Recent reorganisations, newest first."),
             Method("explainSync", methods.explain_sync, (), {"type": "object"}, "What sync does and waits for."),
+            *ban_methods(network),
         ),
     )
