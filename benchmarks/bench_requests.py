@@ -49,6 +49,7 @@ class Host:
         self.own_id = key.peer_id
         self.handlers = {GetHeaders: lambda link, request: REPLY}
         self.bulk = bulk_requests(CODEC)
+        self.quotas: dict[Any, Any] = {}
         self.budget = ReceiveBudget(lambda link: None)
         self.ready: Deferred[Any] = Deferred()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from chainp2p.errors import Reason
 from chainp2p.peer.budget import ReceiveBudget
 from chainp2p.peer.ends import LinkEnd
+from chainp2p.peer.quota import Quota
 from chainp2p.wire.codec import Codec
 from chainp2p.wire.messages import Hello, Message, Status
 
@@ -27,6 +28,7 @@ class LinkHost(Protocol):
     handlers: "Mapping[type[Any], Handler]"
     bulk: frozenset[type[Message]]  #: requests that a bulk message may answer
     budget: "ReceiveBudget[PeerProtocol]"
+    quotas: "Mapping[type[Message], Quota]"  #: what a peer may send of each message
 
     def now(self) -> float:
         """Unix time in seconds, for records."""

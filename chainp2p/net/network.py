@@ -32,6 +32,7 @@ from chainp2p.peer.handshake import VERSION, check_settings
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.link import Handler, Link, LinkUser, collect_handlers
 from chainp2p.peer.own import OwnRecord
+from chainp2p.peer.quota import quotas_of
 from chainp2p.settings import NetworkSettings, Profile
 from chainp2p.wire.codec import CODEC, Codec
 from chainp2p.wire.messages import Hello, PeerRecord, Status
@@ -86,6 +87,7 @@ class Network(Service):
         self.own_id = key.peer_id
         self.handlers: Mapping[type[Any], Handler] = collect_handlers(users)
         self.bulk = bulk_requests(codec)
+        self.quotas = quotas_of(codec)
         self.budget: ReceiveBudget[PeerProtocol] = ReceiveBudget(self._short_of_memory)
         self.counters = {"unknown_tags": 0, "useless_faults": 0, "refused_connections": 0}
         self._key = key
@@ -178,7 +180,10 @@ class Network(Service):
 
     def peers(self) -> list[PeerView]:
         """Return all ready peers, oldest link first."""
-        return [peer_view(link, self._book.get(link.peer_id)) for link in self._roster.current]
+        return [
+            peer_view(link, self._book.get(link.peer_id), self.useless_score(link.peer_id))
+            for link in self._roster.current
+        ]
 
     def links(self) -> list[Link]:
         """Return the ready link of each peer."""

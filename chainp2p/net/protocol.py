@@ -11,7 +11,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason
+from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason, RefusalReason
 from chainp2p.net.alarm import Alarm
 from chainp2p.net.asking import Asking
 from chainp2p.net.host import LinkHost
@@ -24,10 +24,11 @@ from chainp2p.peer.enr import Enr
 from chainp2p.peer.handshake import Greeting, Proven, Stage
 from chainp2p.peer.link import Credit
 from chainp2p.peer.liveness import DEAD_AFTER, STALLED_AFTER, Due, Liveness
+from chainp2p.peer.quota import LinkQuota
 from chainp2p.peer.votes import packed_endpoint
 from chainp2p.wire.codec import WireError
 from chainp2p.wire.frames import FrameReader, Incoming, Received
-from chainp2p.wire.messages import Ack, AnnounceBlocks, Disconnect, Hello, Message, Ping, Pong, Status
+from chainp2p.wire.messages import Ack, AnnounceBlocks, Disconnect, Hello, Message, Ping, Pong, Refused, Status
 from chainp2p.wire.schema import Channel, Kind
 from chainp2p.wire.sending import Pushed
 
@@ -81,6 +82,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self.credited: dict[Credit, float] = {}  #: when it was last of use, by ``reactor.seconds()``
         self._status: Status | None = None
         self._authenticated = False
+        self.quota = LinkQuota(host.quotas)
         self._notices = Notices(self, host.handlers, self._blame, self._unhandled_changed)
         self._asking = Asking(host.reactor.seconds, self._send_request)
         self._reader = FrameReader(host.codec)
@@ -206,7 +208,7 @@ class PeerProtocol(TwistedProtocol, Living):
         outbox.cork()
         try:
             for received in self._reader.feed(data):
-                self._received(received)
+                self._received(received, now)
                 if self.end is not None:
                     return
         except PeerFault as fault:
@@ -243,12 +245,13 @@ class PeerProtocol(TwistedProtocol, Living):
 
     # -- messages
 
-    def _received(self, received: Received) -> None:
+    def _received(self, received: Received, now: float) -> None:
         if isinstance(received, WireError):
             raise received
         if not isinstance(received, Incoming):
             self._authenticated = True
             self._host.skipped(self, received.tag)
+            self.quota.charge(Message, None, received.size, now)
             if self.phase is _READY and received.kind is _REQUEST:
                 self._serving.unsupported(received.id)
             elif self.phase is _READY and received.kind is _REPLY:
@@ -259,6 +262,8 @@ class PeerProtocol(TwistedProtocol, Living):
             self._greeted(message)
         elif received.kind is _REPLY:
             self._asking.replied(received.id, message)
+        elif wait := self.quota.charge(type(message), message, received.size, now):
+            self._above_quota(received, wait, now)
         elif received.kind is _REQUEST:
             if type(message) is Ping:
                 self._reply(received.id, Pong(self._host.enr_seq()))
@@ -266,6 +271,14 @@ class PeerProtocol(TwistedProtocol, Living):
                 self._serving.asked(received.id, message)
         else:
             self._notified(message, received.size)
+
+    def _above_quota(self, received: Incoming, wait: float, now: float) -> None:
+        """Serve not; a notification is dropped, and so is a Ping, to which nothing but Pong is an answer."""
+        kind = type(received.message)
+        if received.kind is _REQUEST and kind is not Ping:
+            self._reply(received.id, Refused(RefusalReason.TOO_OFTEN, int(wait * 1000) + 1))
+        if self.end is None and self.quota.first(kind, now):
+            self.fault(Reason.MISBEHAVED, f"{kind.__name__}: more than is of use", Penalty.USELESS)
 
     def _greeted(self, message: Message) -> None:
         """Take a message of the greeting, or the peer's ``Disconnect``."""

@@ -59,6 +59,7 @@ class FakeHost:
         self.security = Proof()
         self.handlers = handlers or {}
         self.bulk = bulk_requests(CODEC)
+        self.quotas = {}
         self.budget = ReceiveBudget(lambda link: self.short.append(link))
         self.short = []
         self.ready = []

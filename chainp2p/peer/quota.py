@@ -1,0 +1,163 @@
+"""How much of each message a peer may send, and what it costs to send more."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from chainp2p.errors import PeerFault, Penalty, Reason
+from chainp2p.wire.codec import Codec
+from chainp2p.wire.messages import (
+    AnnounceBlocks,
+    AnnounceTransactions,
+    GetBlocks,
+    GetHeaders,
+    GetMempool,
+    GetPeers,
+    GetTransactions,
+    Message,
+    NewBlock,
+    NewTransaction,
+    PeerRecord,
+    Ping,
+)
+from chainp2p.wire.schema import Kind
+
+__all__ = ["FACTOR", "REPORT_EVERY", "LinkQuota", "Quota", "quotas_of"]
+
+#: Who sends this many times what is meant is no honest peer in a hurry: the link ends.
+FACTOR = 10.0
+#: A peer that stays above its quota is counted as useless once in this many seconds, not for each message.
+REPORT_EVERY = 60.0
+#: Served at most for one request (wire design, tags 3 and 8): asking for more costs no more.
+_BLOCKS, _HEADERS = 128, 2_000
+#: Bytes that count as one unit where a message is paid by its size.
+_PIECE = 4 * 1024
+
+
+@frozen
+class Quota:
+    """What one peer may send of one message.
+
+    :param rate: units that come back in a second.
+    :param burst: units that may be spent at once; no message costs more.
+    :param cost: units of (message, its bytes).
+    """
+
+    rate: float
+    burst: float
+    cost: Callable[[Any, int], float]
+
+
+def _one(message: Message, size: int) -> float:
+    return 1.0
+
+
+def _by_size(message: Message, size: int) -> float:
+    return 1.0 + size / _PIECE
+
+
+#: Each is several times what an honest peer sends at full speed, so that only floods meet it.
+_CORE: dict[type[Message], Quota] = {
+    # Sent once in 30 s of silence, and once for each second link to the same peer.
+    Ping: Quota(1.0, 16.0, _one),
+    # A full answer has 2 MiB and 128 blocks. Download has 3 open; 60 MB/s or 3,800 blocks/s are beyond what a node can
+    # check. A request for one block, as gossip sends for each block announced, costs a fifth: 150/s.
+    GetBlocks: Quota(30 * 160.0, 120 * 160.0, lambda message, _: 32.0 + min(message.count, _BLOCKS)),
+    # 2,000 headers an answer, one open: 40,000/s are as many seals as two cores can check. A small one costs a tenth.
+    GetHeaders: Quota(20 * 2_200.0, 100 * 2_200.0, lambda message, _: 200.0 + min(message.count, _HEADERS)),
+    # 100 transactions in flight, asked for as they are announced; an answer has up to 1 MiB.
+    GetTransactions: Quota(8_000.0, 32_000.0, lambda message, _: 8.0 + len(message.hashes)),
+    # Once a link.
+    GetMempool: Quota(0.1, 4.0, _one),
+    # Every 5 s in a small network; discovery itself allows no more.
+    GetPeers: Quota(1.0, 16.0, _one),
+    # A block every 250 ms (20 a second on demand) of up to 2 MiB, and as many again in a reorganisation.
+    NewBlock: Quota(4_096.0, 32_768.0, _by_size),
+    # What a node can check is below 4,000/s; with one other node all of it comes over one link.
+    NewTransaction: Quota(4_000.0, 20_000.0, _by_size),
+    # The same transactions, every 0.1 s at most; a reorganisation announces a pool of 50,000 anew.
+    AnnounceTransactions: Quota(8_000.0, 60_000.0, lambda message, _: 20.0 + len(message.transactions)),
+    # One for each new head, or each block push that did not fit.
+    AnnounceBlocks: Quota(256.0, 2_048.0, lambda message, _: 4.0 + len(message.blocks)),
+    # On change, at most once a minute.
+    PeerRecord: Quota(0.1, 8.0, _one),
+}
+#: A message of an embedding chain, and one that is not known here.
+_FOREIGN = Quota(2_000.0, 16_000.0, _by_size)
+
+
+def quotas_of(codec: Codec) -> dict[type[Message], Quota]:
+    """Return the quota of each request and notification that *codec* knows, and of unknown messages (``Message``).
+
+    The greeting is a table of its own, and what a reply may be is known from its request.
+    """
+    specs = codec.registry.by_tag.values()
+    sent = [spec.cls for spec in specs if spec.kind is not Kind.REPLY and spec.name not in _GREETING]
+    return {Message: _FOREIGN, **{cls: _CORE.get(cls, _FOREIGN) for cls in sent}}
+
+
+_GREETING = frozenset({"Hello", "Ack", "Status", "Disconnect"})
+
+
+class _Tab:
+    """What a peer has spent of one quota, as the times at which all of it will have come back."""
+
+    __slots__ = ("arrived", "reported", "served")
+
+    def __init__(self, now: float) -> None:
+        self.served = now
+        self.arrived = now
+        self.reported = now - REPORT_EVERY
+
+
+class LinkQuota:
+    """The quotas of one link: a token bucket for each message.
+
+    1. A message within its quota is served. One above it is not, and costs nothing of the quota: who waits as long as
+       it is told is served again.
+    2. All that arrives is counted at a tenth: when that is above the quota, :data:`FACTOR` times too much has come, and
+       the link ends.
+
+    A bucket is one number, the time at which it will be full again (a message may make that at most burst / rate
+    seconds from now); a message that a peer never sends takes no memory.
+
+    :param quotas: of messages that are not in it, there may be any number.
+    """
+
+    __slots__ = ("_quotas", "_tabs", "over")
+
+    def __init__(self, quotas: Mapping[type[Message], Quota]) -> None:
+        self._quotas = quotas
+        self._tabs: dict[type[Message], _Tab] = {}
+        #: Messages that were above their quota so far.
+        self.over = 0
+
+    def charge(self, kind: type[Message], message: Message | None, size: int, now: float) -> float:
+        """Answer 0.0 if the message may be served, else the seconds after which it might be; PeerFault ends the link."""
+        quota = self._quotas.get(kind)
+        if quota is None:
+            return 0.0
+        tab = self._tabs.get(kind)
+        if tab is None:
+            tab = self._tabs[kind] = _Tab(now)
+        seconds, window = quota.cost(message, size) / quota.rate, quota.burst / quota.rate
+        tab.arrived = max(tab.arrived, now) + seconds / FACTOR
+        if tab.arrived - now > window:
+            name = kind.__name__ if kind is not Message else "unknown messages"
+            detail = f"{name}: {FACTOR:g} times more than {quota.burst:g} at once and {quota.rate:g} a second"
+            raise PeerFault(Reason.MISBEHAVED, detail, Penalty.USELESS, "message_quota")
+        full_at = max(tab.served, now) + seconds
+        if full_at - now > window:
+            self.over += 1
+            return full_at - now - window
+        tab.served = full_at
+        return 0.0
+
+    def first(self, kind: type[Message], now: float) -> bool:
+        """Whether being above this quota is to be reported: once in :data:`REPORT_EVERY` seconds."""
+        tab = self._tabs[kind]
+        if now - tab.reported < REPORT_EVERY:
+            return False
+        tab.reported = now
+        return True
