@@ -164,7 +164,8 @@ class ConductKeeper:
 
     def met(self, peer_id: bytes) -> None:
         """A link to this peer became ready."""
-        self._conduct.met(peer_id)
+        if self._conduct.met(peer_id):
+            self._store.drop_sentence(peer_id)
 
     # -- asking
 

@@ -356,7 +356,7 @@ class Network(Service):
         if link.peer_id:
             self._record.gone(link.peer_id)
             self._roster.ended(link, end)
-            self._judge(link.peer_id, end)
+        self._judge(link.peer_id, end)
         peer_id = link.expected or link.peer_id
         if peer_id:
             self._book.ended(peer_id, end, self.reactor.seconds())

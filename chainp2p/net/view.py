@@ -19,6 +19,7 @@ class PeerView:
     :param head: hash of its head at the handshake; *height* and *rank* (32 bytes) likewise.
     :param connected_at: Unix time in seconds.
     :param static: the operator named it: bootstrap, static or added.
+    :param useless: how useless it has been of late (:meth:`chainp2p.peer.conduct.Conduct.score`).
     """
 
     peer_id: bytes
@@ -35,9 +36,10 @@ class PeerView:
     connected_at: float
     static: bool
     trusted: bool
+    useless: float
 
 
-def peer_view(link: PeerProtocol, known: Known | None) -> PeerView:
+def peer_view(link: PeerProtocol, known: Known | None, useless: float) -> PeerView:
     """Return the view of a ready link."""
     status, enr = link.status, link.enr
     return PeerView(
@@ -55,4 +57,5 @@ def peer_view(link: PeerProtocol, known: Known | None) -> PeerView:
         connected_at=link.connected_at,
         static=known is not None and known.held,
         trusted=known is not None and known.trusted,
+        useless=useless,
     )

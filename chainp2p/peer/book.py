@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
-from chainp2p.errors import Penalty, Reason
+from chainp2p.errors import Reason
 from chainp2p.peer.address import NodeAddress
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import Enr
@@ -24,17 +24,10 @@ BOOK_LIMIT = 2_000
 IDS_PER_IP = 4
 #: Dials a minute to one IP, whatever the ids.
 DIALS_PER_MINUTE = 2
-#: Waits after a peer of another network or version: 1 minute doubling to 1 hour (seconds).
-INCOMPATIBLE_MIN, INCOMPATIBLE_MAX = 60.0, 3_600.0
-#: Wait after an attack (seconds), and how many such keys are remembered.
-MALICIOUS_WAIT = 86_400.0
-BANNED_LIMIT = 1_024
 #: A record is told to others for so long after the last contact (seconds).
 RELAY_AGE = 86_400.0
 #: Records tried in vain this often are forgotten, unless they are held.
 FAILURES_MAX = 12
-
-_INCOMPATIBLE = {Reason.WRONG_GENESIS, Reason.WRONG_VERSION, Reason.WRONG_SETTINGS}
 
 
 @define
@@ -56,7 +49,7 @@ class AddressBook:
     1. Held peers are dialled whatever happens; learnt ones only while there is room.
     2. A lower sequence number never replaces a record; four ids an IP at most, loopback and private ranges exempt.
     3. Back-off doubles from the profile's minimum to its maximum, with jitter of a quarter, so that a crowd does not
-       return in step. Incompatible: 1 minute to 1 hour. Malicious: a day for the key. A duplicate costs nothing.
+       return in step. A duplicate costs nothing. Who stays away for its conduct is not the book's to know.
     4. An id that does not match on dialling removes the record, not the endpoint.
 
     Cost: one pass over the book for each round of dials; it is bounded by :data:`BOOK_LIMIT`.
@@ -67,7 +60,6 @@ class AddressBook:
         self._random = chance
         self._own_id = own_id
         self._known: dict[bytes, Known] = {}
-        self._banned: dict[bytes, float] = {}
         self._dials: dict[str, deque[float]] = {}
 
     def __contains__(self, peer_id: bytes) -> bool:
@@ -86,7 +78,6 @@ class AddressBook:
         """Dial this peer from now on, at once; False if it is ourselves."""
         if address.peer_id == self._own_id:
             return False
-        self._banned.pop(address.peer_id, None)
         known = self._known.get(address.peer_id)
         enr = address.enr or (known.address.enr if known else None)
         trusted = trusted or (known is not None and known.trusted)
@@ -154,18 +145,9 @@ class AddressBook:
         if known is not None:
             known.reached_at = now
 
-    def ban_until(self, peer_id: bytes, now: float) -> float | None:
-        """Return until when this key must stay away."""
-        until = self._banned.get(peer_id)
-        return until if until is not None and until > now else None
-
     def ended(self, peer_id: bytes, end: LinkEnd, now: float) -> None:
         """A link to, or an attempt to dial, *peer_id* has ended."""
         known = self._known.get(peer_id)
-        if end.penalty is Penalty.MALICIOUS and end.by_us and end.peer_id == peer_id and not self.is_held(peer_id):
-            self._banned[peer_id] = now + MALICIOUS_WAIT
-            while len(self._banned) > BANNED_LIMIT:
-                del self._banned[next(iter(self._banned))]
         if known is None or end.reason is Reason.DUPLICATE or not (end.outbound or end.ready):
             return
         if end.reason is Reason.SELF:
@@ -175,21 +157,16 @@ class AddressBook:
             del self._known[peer_id]
             return
         known.failures += 1
-        bounds = self._profile.redial_min, self._profile.redial_max
-        if end.penalty in (Penalty.INCOMPATIBLE, Penalty.MALICIOUS) or end.reason in _INCOMPATIBLE:
-            bounds = INCOMPATIBLE_MIN, INCOMPATIBLE_MAX
         if known.failures > FAILURES_MAX and not known.held and known.reached_at is None:
             del self._known[peer_id]
             return
-        delay = min(bounds[0] * 2.0 ** min(known.failures - 1, 30), bounds[1])
+        delay = min(self._profile.redial_min * 2.0 ** min(known.failures - 1, 30), self._profile.redial_max)
         known.not_before = now + delay * self._random.uniform(0.75, 1.25)
 
     def _may_dial(self, known: Known, now: float) -> bool:
         ip = known.address.host
         if known.held or is_loopback(ip):
             return True
-        if self.ban_until(known.address.peer_id, now) is not None:
-            return False
         if is_private(ip):
             return True
         dials = self._dials.get(ip, ())

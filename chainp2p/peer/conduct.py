@@ -196,12 +196,14 @@ class Conduct:
         left: float = score * 0.5 ** (max(0.0, now - since) / USELESS_HALF_LIFE)
         return left if left >= USELESS_LEAST else 0.0
 
-    def met(self, peer_id: bytes) -> None:
-        """A link to *peer_id* became ready: it is compatible."""
+    def met(self, peer_id: bytes) -> bool:
+        """A link to *peer_id* became ready, so it is compatible; True if that ended a sentence."""
         self._counts.pop((peer_id, SentenceKind.REDIAL), None)
         standing = self._sentences.get(peer_id)
-        if standing is not None and not standing.bars:
-            del self._sentences[peer_id]
+        if standing is None or standing.bars:
+            return False
+        del self._sentences[peer_id]
+        return True
 
     # -- the operator
 

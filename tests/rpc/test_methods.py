@@ -104,6 +104,7 @@ class View:
     connected_at: float = 9.5
     static: bool = True
     trusted: bool = False
+    useless: float = 0.5
 
 
 class Network:

@@ -239,6 +239,7 @@ def _peer(peer: Any) -> dict[str, Any]:
         "protocols": {"chainp2p": {"version": peer.version}},
         "status": {"height": peer.height, "head": hex_bytes(peer.head), "rank": hex_bytes(peer.rank)},
         "connectedAt": peer.connected_at,
+        "useless": round(peer.useless, 2),
     }
 
 
