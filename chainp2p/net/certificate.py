@@ -44,11 +44,16 @@ class HostKey:
     """The key that a certificate proves.
 
     :param peer_id: keccak-256 of x || y for a secp256k1 key; None for other types, which no peer of ours uses.
-    :param libp2p_id: the base58 peer id.
+    :param protobuf: the key as libp2p writes it.
     """
 
     peer_id: bytes | None
-    libp2p_id: str
+    protobuf: bytes
+
+    @property
+    def libp2p_id(self) -> str:
+        """The base58 peer id; no handshake needs it, so none pays for it."""
+        return peer_id_of_protobuf(self.protobuf)
 
 
 def _der_length(size: int) -> bytes:
@@ -190,4 +195,4 @@ def check_certificate(der: bytes, now: float) -> HostKey:
         if len(key) != 33:
             raise BadCertificate("extension: secp256k1 keys are compressed, 33 bytes")
         peer_id = keccak256(PublicKey(key).format(compressed=False)[1:])
-    return HostKey(peer_id, peer_id_of_protobuf(protobuf))
+    return HostKey(peer_id, protobuf)

@@ -197,7 +197,7 @@ class RefusalTest(SynchronousTestCase):
         from chainp2p.errors import PeerFault
         from chainp2p.net.certificate import HostKey
 
-        pair.ta.protocol.host_key = HostKey(None, "12D3")
+        pair.ta.protocol.host_key = HostKey(None, b"")
         fault = self.assertRaises(PeerFault, pair.host_a.security.proven, pair.ta.protocol)
         self.assertIs(fault.reason, Reason.BAD_CERTIFICATE)
 
