@@ -11,6 +11,7 @@ from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.events import EventBus
 from chainp2p.net.admission import Admission
+from chainp2p.net.causes import CauseKeeper
 from chainp2p.net.conduct import ConductKeeper
 from chainp2p.net.dialer import Dialer
 from chainp2p.net.endpoints import Listeners, server_text
@@ -20,11 +21,11 @@ from chainp2p.net.record import RecordKeeper
 from chainp2p.net.roster import Roster
 from chainp2p.net.serving import bulk_requests
 from chainp2p.net.store import PeerStore, StoredPeers
-from chainp2p.net.view import PeerView, peer_view
+from chainp2p.net.view import PeerView, link_facts, peer_view
 from chainp2p.peer.address import NodeAddress, parse_node
 from chainp2p.peer.book import AddressBook
 from chainp2p.peer.budget import ReceiveBudget
-from chainp2p.peer.causes import Causes
+from chainp2p.peer.causes import Evidence
 from chainp2p.peer.conduct import BAN_TIME, Sentence
 from chainp2p.peer.ends import EndLedger, LinkEnd
 from chainp2p.peer.enr import Enr, EnrError
@@ -32,10 +33,10 @@ from chainp2p.peer.handshake import VERSION, check_settings
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.link import Handler, Link, LinkUser, collect_handlers
 from chainp2p.peer.own import OwnRecord
-from chainp2p.peer.quota import quotas_of
+from chainp2p.peer.quota import Quota, quotas_of
 from chainp2p.settings import NetworkSettings, Profile
 from chainp2p.wire.codec import CODEC, Codec
-from chainp2p.wire.messages import Hello, PeerRecord, Status
+from chainp2p.wire.messages import Hello, Message, PeerRecord, Status
 
 if TYPE_CHECKING:
     import random as random_module
@@ -87,7 +88,7 @@ class Network(Service):
         self.own_id = key.peer_id
         self.handlers: Mapping[type[Any], Handler] = collect_handlers(users)
         self.bulk = bulk_requests(codec)
-        self.quotas = quotas_of(codec)
+        self.quotas: Mapping[type[Message], Quota] = quotas_of(codec)
         self.budget: ReceiveBudget[PeerProtocol] = ReceiveBudget(self._short_of_memory)
         self.counters = {"unknown_tags": 0, "useless_faults": 0, "refused_connections": 0}
         self._key = key
@@ -97,7 +98,7 @@ class Network(Service):
         self._store = store
         self._agent = agent.encode()[:AGENT_LIMIT].decode("utf-8", "ignore")
         self._ledger = EndLedger()
-        self._causes = Causes()
+        self._causes = CauseKeeper(reactor, now, store)
         self._held = [parse_node(text) for text in (*settings.bootstrap_nodes, *settings.static_nodes)]
         for text in settings.listen_addr:
             server_text(text)
@@ -126,12 +127,14 @@ class Network(Service):
         self._stopping = False
         stored = await self._store.load()
         self._admission.start(stored.removed)
+        self._causes.start(stored.causes)
         self._conduct.start(stored.sentences, {address.peer_id for address in self._held})
         factory = self.security.server(PeerFactory(self, opened=self._roster.opened, room=self._takes_strangers))
         try:
             self.addresses = await self._listeners.start(self.reactor, self._settings.listen_addr, factory)
         except BaseException:
             self._conduct.stop()
+            self._causes.stop()
             await self._store.close()
             raise
         own = OwnRecord(self._key, self._chain.genesis_hash, VERSION, stored.own)
@@ -169,6 +172,7 @@ class Network(Service):
             await self._drained
             if limit.active():
                 limit.cancel()
+        self._causes.stop()
         await self._store.close()
 
     # -- what others ask
@@ -352,7 +356,7 @@ class Network(Service):
 
     def link_ended(self, link: PeerProtocol, end: LinkEnd) -> None:
         """Record the end of *link*, once."""
-        self._note(end)
+        self._note(end, link.expected, link_facts(link, self.reactor.seconds()))
         if link.peer_id:
             self._record.gone(link.peer_id)
             self._roster.ended(link, end)
@@ -362,8 +366,9 @@ class Network(Service):
             self._book.ended(peer_id, end, self.reactor.seconds())
         self._dialer.plan()
 
-    def _note(self, end: LinkEnd) -> None:
+    def _note(self, end: LinkEnd, meant: bytes | None, facts: Evidence, dialled: bool = False) -> None:
         self._ledger.add(end)
+        self._causes.ended(end, meant, facts, dialled)
         self._log.info(
             "link with {peer} at {address} ended: {reason} {detail}",
             peer=end.peer_id.hex()[:8] if end.peer_id else "nobody known",
@@ -439,10 +444,8 @@ class Network(Service):
         end = LinkEnd(
             self.now(), None, (address.host, address.port), Reason.CONNECTION_LOST, text, False, True, ready=False
         )
-        self._note(end)
+        self._note(end, address.peer_id, {}, dialled=True)
         self._book.ended(address.peer_id, end, self.reactor.seconds())
 
     def _short_of_memory(self, link: PeerProtocol) -> None:
-        partial = [other for other in self._roster.live() if other.partial_since is not None]
-        victim = min(partial, key=lambda other: other.partial_since or 0.0, default=link)
-        victim.close(Reason.NOT_READING, "the process holds too much of what peers sent")
+        link.close(Reason.NOT_READING, "the process holds too much of what peers sent", "process_memory")

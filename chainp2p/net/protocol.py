@@ -225,8 +225,8 @@ class PeerProtocol(TwistedProtocol, Living):
             self.partial_since = now
         held = buffered + self._notices.unhandled if self.end is None else 0
         if held != self._held:
-            self._host.budget.change(self, held - self._held)
             self._held = held
+            self._host.budget.holds(self, held, self.partial_since)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever closed it."""

@@ -134,7 +134,7 @@ class LinkQuota:
         self.over = 0
 
     def charge(self, kind: type[Message], message: Message | None, size: int, now: float) -> float:
-        """Answer 0.0 if the message may be served, else the seconds after which it might be; PeerFault ends the link."""
+        """Answer 0.0 if the message may be served, else after how many seconds it might be; PeerFault ends the link."""
         quota = self._quotas.get(kind)
         if quota is None:
             return 0.0

@@ -529,7 +529,7 @@ class LimitTest(SynchronousTestCase):
         self.world.node(static_nodes=(hub.address,)).start()
         self.world.run(1)
         link = hub.network.links()[0]
-        hub.network.budget.change(link, 300_000_000)
+        hub.network.budget.holds(link, 300_000_000, None)
         self.world.run(1)
         self.assertEqual(hub.reasons, [Reason.NOT_READING])
 

@@ -362,7 +362,7 @@ class NotificationTest(SynchronousTestCase):
 
     def test_the_process_runs_short(self):
         pair = self.pair(lambda link, message: Deferred())
-        pair.host_b.budget._limit = 100_000
+        pair.host_b.budget.limit = 100_000
         pair.a.send(NewBlock(bytes(200_000)))
         pair.pump(70_000)
         self.assertIn(pair.b, pair.host_b.short)

@@ -1,11 +1,10 @@
-"""Liveness, duplicates, votes, ends, budget and the own record."""
+"""Liveness, duplicates, votes, ends and the own record."""
 
 from itertools import product
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import Reason
-from chainp2p.peer.budget import ReceiveBudget
 from chainp2p.peer.duplicates import LinkFacts, Replacements, Survivor, survivor
 from chainp2p.peer.ends import LEDGER_LIMIT, EndLedger, LinkEnd
 from chainp2p.peer.key import NodeKey
@@ -126,17 +125,6 @@ class EndsTest(SynchronousTestCase):
         self.assertEqual(len(ledger.newest()), LEDGER_LIMIT)
         self.assertEqual(ledger.newest()[0].when, LEDGER_LIMIT + 9)
         self.assertEqual(ledger.counts, {Reason.SHUTDOWN: LEDGER_LIMIT + 10})
-
-
-class BudgetTest(SynchronousTestCase):
-    def test_short(self):
-        short = []
-        budget = ReceiveBudget(short.append, limit=10)
-        budget.change("a", 8)
-        budget.change("b", 3)
-        budget.change("a", -5)
-        budget.change("c", 1)
-        self.assertEqual((short, budget.total), (["b"], 7))
 
 
 class OwnRecordTest(SynchronousTestCase):
