@@ -1,13 +1,14 @@
 """What the network remembers over restarts, in ``node.sqlite``; all work is done on one thread of its own."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.logger import Logger
 
 from chainp2p.errors import StartupError
+from chainp2p.net.cause_store import CAUSE_SCHEMA, cause_statements, read_causes
 from chainp2p.net.conduct_store import (
     DROP_SENTENCE,
     PRUNE_SENTENCES,
@@ -16,6 +17,7 @@ from chainp2p.net.conduct_store import (
     read_sentences,
     sentence_row,
 )
+from chainp2p.peer.causes import Cause
 from chainp2p.peer.conduct import SENTENCES_LIMIT, Sentence
 
 if TYPE_CHECKING:
@@ -36,12 +38,14 @@ RECORD_LIMIT = 1_000
 
 @frozen
 class StoredPeers:
-    """What the last run left: our own raw record, raw records of peers that were reached, removed peers, sentences."""
+    """What the last run left: our own raw record, raw records of peers that were reached, removed peers, sentences,
+    numbered causes."""
 
     own: bytes | None = None
     records: tuple[bytes, ...] = ()
     removed: frozenset[bytes] = frozenset()
     sentences: tuple[Sentence, ...] = ()
+    causes: tuple[tuple[int, Cause], ...] = ()
 
 
 class PeerStore:
@@ -72,7 +76,7 @@ class PeerStore:
 
     def _read(self) -> StoredPeers:
         database = self._database = self._open_database("node.sqlite")
-        database.executescript(_SCHEMA + SCHEMA)
+        database.executescript(_SCHEMA + SCHEMA + CAUSE_SCHEMA)
         own = database.execute("SELECT enr FROM own").fetchone()
         records = database.execute("SELECT enr FROM record ORDER BY stored DESC LIMIT ?", (RECORD_LIMIT,)).fetchall()
         removed = database.execute("SELECT peer FROM removed").fetchall()
@@ -81,6 +85,7 @@ class PeerStore:
             tuple(row[0] for row in records),
             frozenset(row[0] for row in removed),
             read_sentences(database),
+            read_causes(database),
         )
 
     def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
@@ -123,6 +128,10 @@ class PeerStore:
     def drop_sentence(self, peer_id: bytes) -> None:
         """Forget a peer's sentence."""
         self._write((DROP_SENTENCE, (peer_id,)))
+
+    def save_causes(self, changed: Mapping[int, Cause | None]) -> None:
+        """Remember causes by number; None: forget it."""
+        self._write(*cause_statements(changed))
 
     def close(self) -> "Deferred[None]":
         """Finish what is queued and close the database."""

@@ -8,7 +8,7 @@ from chainp2p.peer.handshake import VERSION
 from chainp2p.peer.libp2p import libp2p_id
 from chainp2p.primitives.secp256k1 import PublicKey
 
-__all__ = ["PeerView", "peer_view"]
+__all__ = ["PeerView", "link_facts", "peer_view"]
 
 
 @frozen
@@ -59,3 +59,14 @@ def peer_view(link: PeerProtocol, known: Known | None, useless: float) -> PeerVi
         trusted=known is not None and known.trusted,
         useless=useless,
     )
+
+
+def link_facts(link: PeerProtocol, now: float) -> dict[str, str | int | float]:
+    """Return what is known of a link that ends; *now* by ``reactor.seconds()``."""
+    facts: dict[str, str | int | float] = {"open_seconds": round(now - link.opened_at, 3)}
+    if link.end is not None and link.end.ready:
+        status = link.status
+        facts |= {"since": link.connected_at, "agent": status.agent, "height": status.height}
+    if link.warning:
+        facts["settings"] = link.warning
+    return facts
