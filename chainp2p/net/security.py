@@ -148,6 +148,8 @@ class TlsSecurity:
         # pyOpenSSL cannot ask for no tickets at all: what still leaves are two numbers of sessions that nobody keeps.
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        # A silent peer holds no record buffers: 33 KiB less.
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         certificate, private = self._identity
         context.use_certificate(certificate)
         context.use_privatekey(private)
