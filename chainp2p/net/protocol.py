@@ -22,12 +22,13 @@ from chainp2p.net.serving import Serving
 from chainp2p.peer.ends import DETAIL_LIMIT, LinkEnd
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.handshake import Greeting, Proven, Stage
+from chainp2p.peer.inbox import Inbox
 from chainp2p.peer.link import Credit
 from chainp2p.peer.liveness import DEAD_AFTER, STALLED_AFTER, Due, Liveness
 from chainp2p.peer.quota import LinkQuota
 from chainp2p.peer.votes import packed_endpoint
 from chainp2p.wire.codec import WireError
-from chainp2p.wire.frames import FrameReader, Incoming, Received
+from chainp2p.wire.frames import Incoming, Received
 from chainp2p.wire.messages import Ack, AnnounceBlocks, Disconnect, Hello, Message, Ping, Pong, Refused, Status
 from chainp2p.wire.schema import Channel, Kind
 from chainp2p.wire.sending import Pushed
@@ -58,7 +59,8 @@ class PeerProtocol(TwistedProtocol, Living):
     1. Nothing is sent before ``handshakeCompleted``; the greeting is a table (:class:`Greeting`).
     2. It ends once, with one reason: whoever comes first says it to the host and, where it may still hear, to the peer.
        From then on nothing that arrives is looked at.
-    3. Reading never waits for sending. Only bytes whose handlers have not finished pause it.
+    3. Reading never waits for sending. Only bytes that wait for their turn, or whose handlers have not finished, pause
+       it.
     4. One timer serves all deadlines: greeting, requests, keep-alive, stalls.
 
     :param expected: whom we meant to dial; None for a link that the other side opened.
@@ -85,7 +87,8 @@ class PeerProtocol(TwistedProtocol, Living):
         self.quota = LinkQuota(host.quotas)
         self._notices = Notices(self, host.handlers, self._blame, self._unhandled_changed)
         self._asking = Asking(host.reactor.seconds, self._send_request)
-        self._reader = FrameReader(host.codec)
+        self._inbox = Inbox(host.codec)
+        self._next_turn: IDelayedCall | None = None
         self._held = 0
         self._unhandled_limit = max(UNHANDLED_LIMIT, max(spec.maximum for spec in host.codec.registry.by_tag.values()))
         self._alarm = Alarm(host.reactor, self._wake)
@@ -202,34 +205,51 @@ class PeerProtocol(TwistedProtocol, Living):
         """Take bytes of the peer."""
         if self.phase is Phase.CLOSING or self.phase is Phase.GONE:
             return
+        self._liveness.heard(self._host.reactor.seconds())
+        self._inbox.add(data)
+        if self._next_turn is None:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Handle some of what has come; the rest when other links have had their turn."""
+        self._next_turn = None
         now = self._host.reactor.seconds()
-        self._liveness.heard(now)
         outbox = self._outbox
         outbox.cork()
         try:
-            for received in self._reader.feed(data):
+            for received in self._inbox.turn():
                 self._received(received, now)
                 if self.end is not None:
                     return
         except PeerFault as fault:
             self._blame(fault)
+            return
         finally:
             outbox.uncork()
-        self._account(now)
+        if self._inbox:
+            self._next_turn = self._host.reactor.callLater(0, self._take_turn)
+        self._throttle(now)
+
+    def _take_all_turns(self) -> None:
+        """Nothing more will come, and what came last may say why."""
+        while self._next_turn is not None and self.end is None:
+            self._next_turn.cancel()
+            self._take_turn()
 
     def _account(self, now: float) -> None:
-        buffered = self._reader.buffered
-        if not buffered:
+        partial = self._inbox.partial
+        if not partial:
             self.partial_since = None
         elif self.partial_since is None:
             self.partial_since = now
-        held = buffered + self._notices.unhandled if self.end is None else 0
+        held = partial + self._inbox.waiting + self._notices.unhandled if self.end is None else 0
         if held != self._held:
             self._held = held
             self._host.budget.holds(self, held, self.partial_since)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever closed it."""
+        self._take_all_turns()
         error = reason.value
         if isinstance(error, PeerFault):
             self._finish(error.reason, error.detail, penalty=error.penalty)
@@ -316,10 +336,13 @@ class PeerProtocol(TwistedProtocol, Living):
     # -- back-pressure and time
 
     def _unhandled_changed(self) -> None:
-        if self.end is not None:
-            return
-        now, live = self._host.reactor.seconds(), self._liveness
-        too_much = self._notices.unhandled > self._unhandled_limit
+        if self.end is None:
+            self._throttle(self._host.reactor.seconds())
+
+    def _throttle(self, now: float) -> None:
+        """Read, or read not, by how much is unhandled."""
+        live = self._liveness
+        too_much = bool(self._inbox) or self._notices.unhandled > self._unhandled_limit
         if too_much and live.reading:
             live.stopped_reading()
             cast(Any, self.transport).pauseProducing()
@@ -379,6 +402,10 @@ class PeerProtocol(TwistedProtocol, Living):
         if not self._life.ended():
             return
         self._alarm.stop()
+        self._inbox.clear()
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
         detail = _printable(detail)
         peer_id = self.peer_id or None
         ready = before is Phase.READY

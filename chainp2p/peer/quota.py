@@ -33,6 +33,8 @@ REPORT_EVERY = 60.0
 _BLOCKS, _HEADERS = 128, 2_000
 #: Bytes that count as one unit where a message is paid by its size.
 _PIECE = 4 * 1024
+#: Seconds that sums of floating point times may be off by; a clock that counts from 1970 has steps of 0.2 us.
+_ROUNDING = 1e-6
 
 
 @frozen
@@ -141,7 +143,7 @@ class LinkQuota:
         tab = self._tabs.get(kind)
         if tab is None:
             tab = self._tabs[kind] = _Tab(now)
-        seconds, window = quota.cost(message, size) / quota.rate, quota.burst / quota.rate
+        seconds, window = quota.cost(message, size) / quota.rate, quota.burst / quota.rate + _ROUNDING
         tab.arrived = max(tab.arrived, now) + seconds / FACTOR
         if tab.arrived - now > window:
             name = kind.__name__ if kind is not Message else "unknown messages"

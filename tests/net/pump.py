@@ -213,10 +213,13 @@ class Pair:
         return self
 
     def pump(self, limit=None):
-        while self.ta.move(limit) | self.tb.move(limit):
-            pass
-        self.clock.advance(0)
-        return self
+        while True:
+            while self.ta.move(limit) | self.tb.move(limit):
+                pass
+            more = bool(self.a._inbox or self.b._inbox)  # more than one turn has come
+            self.clock.advance(0)
+            if not more:
+                return self
 
     def ready(self):
         self.secure().pump()

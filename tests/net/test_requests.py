@@ -187,6 +187,7 @@ class DeadlineTest(SynchronousTestCase):
         self.pair.b._reply = lambda request_id, message: refused.append((request_id, message))
         self.pair.b._serving._reply = self.pair.b._reply
         self.pair.b.dataReceived(data)
+        self.pair.pump()
         self.assertEqual([request_id for request_id, _ in refused], [100 + OPEN_LIMIT + n for n in range(3)])
         self.assertEqual(refused[0][1].reason, 0)
 
