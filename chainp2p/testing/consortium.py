@@ -176,7 +176,8 @@ class _Run:
         return max(machine.head.height for machine in self.well if machine.ready)
 
     def _finalized(self) -> int:
-        return max(machine.chain.finalized.height for machine in self.well if machine.ready)
+        height: int = max(machine.chain.finalized.height for machine in self.well if machine.ready)
+        return height
 
     def _agree(self) -> bool:
         heads = {machine.head.hash for machine in self.well}
