@@ -21,6 +21,7 @@ _COMMANDS = {
     "peers": ("chainp2p.cli.status", "peers"),
     "sim": ("chainp2p.cli.sim", "sim"),
     "status": ("chainp2p.cli.status", "status"),
+    "why": ("chainp2p.cli.why", "why"),
 }
 
 

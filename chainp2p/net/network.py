@@ -22,6 +22,7 @@ from chainp2p.net.roster import Roster
 from chainp2p.net.serving import bulk_requests
 from chainp2p.net.store import PeerStore, StoredPeers
 from chainp2p.net.view import PeerView, link_facts, peer_view
+from chainp2p.net.why import Explainer
 from chainp2p.peer.address import NodeAddress, parse_node
 from chainp2p.peer.book import AddressBook
 from chainp2p.peer.budget import ReceiveBudget
@@ -111,6 +112,9 @@ class Network(Service):
         self._admission = Admission(self._book, self._roster, settings.max_peers, self._conduct.refusal)
         room = self._admission.room_to_dial
         self._dialer = Dialer(self, self._book, self._busy, room, self._dial_failed, self._roster.opened)
+        self.explainer = Explainer(
+            reactor, now, key.peer_id, self._causes, self._book, self._roster, self._admission, self._conduct
+        )
         self._listeners = Listeners()
         self._stopping = False
         self._drained: Deferred[None] | None = None
@@ -394,6 +398,10 @@ class Network(Service):
         """Count a small fault."""
         self.counters["useless_faults"] += 1
         self._conduct.useless(link.peer_id)
+
+    def is_useless(self, link: PeerProtocol) -> bool:
+        """Tell whether others should be asked before this peer."""
+        return self._conduct.is_useless(link.peer_id)
 
     def skipped(self, link: PeerProtocol, tag: int) -> None:
         """Count a message that is not known here."""

@@ -16,6 +16,7 @@ from chainp2p.peer.libp2p import libp2p_id
 from chainp2p.primitives.secp256k1 import PublicKey
 from chainp2p.rpc.methods.bans import BansView, ban_methods
 from chainp2p.rpc.methods.chain import point
+from chainp2p.rpc.methods.why import WhyView, why_method
 from chainp2p.rpc.values import BOOLEAN, HASH, STRING, hash32, hex_bytes, text
 
 __all__ = ["NetworkView", "admin_namespace"]
@@ -29,7 +30,7 @@ EVIDENCE = 16
 ENDS = 256
 
 
-class NetworkView(BansView, Protocol):
+class NetworkView(BansView, WhyView, Protocol):
     """What is asked of the network."""
 
     addresses: tuple[tuple[str, int], ...]
@@ -276,5 +277,6 @@ def admin_namespace(
             Method("reorgs", methods.reorgs, (), objects, "Recent reorganisations, newest first."),
             Method("explainSync", methods.explain_sync, (), {"type": "object"}, "What sync does and waits for."),
             *ban_methods(network),
+            why_method(network),
         ),
     )

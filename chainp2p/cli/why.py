@@ -1,0 +1,70 @@
+"""``why``: why a peer is here or not, by which rule it is kept away, and the evidence."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chainp2p.cli.client import find_node, node_options
+from chainp2p.cli.output import json_option, print_json, print_pairs, print_table
+
+__all__ = ["why"]
+
+#: Evidence that is a Unix time, or a span of seconds.
+_TIMES = {"when", "first", "since", "until", "reached", "next_dial", "here_since"}
+_SPANS = {"open_seconds", "silent_seconds"}
+#: Causes that are shown to people, the newest; ``--json`` has more.
+_SHOWN = 20
+
+
+def _time(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _shown(name: str, value: Any) -> object:
+    if name in _TIMES and isinstance(value, int | float):
+        return _time(value)
+    return f"{value:.1f} s" if name in _SPANS else value
+
+
+def _print(answer: dict[str, Any]) -> None:
+    click.echo(answer["line"])
+    evidence = [(name, _shown(name, value)) for name, value in answer["evidence"].items() if value not in ("", None)]
+    if evidence:
+        click.echo("\nEvidence")
+        print_pairs([(f"  {name}", value) for name, value in evidence])
+    history = answer["history"]
+    if history:
+        click.echo("\nHistory, newest first")
+        rows = [
+            [_time(one["when"]), f"{one['count']}x", one["kind"], one["code"], one["address"] or "", one["text"]]
+            for one in history[:_SHOWN]
+        ]
+        print_table(["last", "times", "what", "code", "address", "detail"], rows)
+        if len(history) > _SHOWN:
+            click.echo(f"and {len(history) - _SHOWN} older ones (--json shows them)")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["peer", "ban"]))
+@click.argument("id")
+@node_options
+@json_option
+def why(kind: str, id: str, data_dir: Path | None, admin_url: str | None, as_json: bool) -> None:
+    """Say why a peer is here or not, or by which rule it is, or was, banned.
+
+    ID is a peer id or its first digits, enr:... or PEERID@host:port; for "peer" also an IP address, with or without
+    port. The first line names the cause by its code; below it stand the evidence, and what happened before.
+
+    \b
+    Examples:
+      chainp2p why peer 1a2b3c4d
+      chainp2p why peer 192.0.2.7
+      chainp2p why ban 1a2b3c4d --json
+    """
+    answer = find_node(data_dir, admin_url).call("admin_why", kind, id)
+    if as_json:
+        print_json(answer)
+    else:
+        _print(answer)
