@@ -82,11 +82,17 @@ def ban_methods(network: BansView) -> tuple[Method, ...]:
     def bans() -> list[dict[str, Any]]:
         return [*map(_sentence, network.bans()), *map(_removal, network.removed())]
 
+    def ban(peer_id: bytes, seconds: float) -> bool:
+        return network.ban_peer(peer_id, seconds)
+
+    def unban(peer_id: bytes) -> bool:
+        return network.unban_peer(peer_id)
+
     peer = Param("peer", peer_key, schema={"type": "string", "description": "peer id, enr:... or PEERID@host:port"})
     seconds = Param("seconds", _seconds, required=False, default=BAN_TIME, schema={"type": "number"})
     objects = {"type": "array", "items": {"type": "object"}}
     return (
         Method("bans", bans, (), objects, "Who is kept away until when, and why; the operator's removals last."),
-        Method("ban", network.ban_peer, (peer, seconds), BOOLEAN, "Keep this peer away for a time; a day by default."),
-        Method("unban", network.unban_peer, (peer,), BOOLEAN, "Lift a ban, a wait or a removal."),
+        Method("ban", ban, (peer, seconds), BOOLEAN, "Keep this peer away for a time; a day by default."),
+        Method("unban", unban, (peer,), BOOLEAN, "Lift a ban, a wait or a removal."),
     )
