@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from chainp2p.errors import PeerGone, Reason, RequestRefused, RequestTimedOut
+from chainp2p.errors import PeerGone, Reason, RefusalReason, RequestRefused, RequestTimedOut
 from chainp2p.peer.requests import Asked, OpenRequests
 from chainp2p.wire.messages import Message, Refused
 
@@ -13,6 +13,8 @@ __all__ = ["Asking", "SendRequest"]
 
 #: Queues (request, its bytes, who is told the id when the first frame leaves); answers how to take it back.
 SendRequest = Callable[[Message, bytes, Callable[[int], None]], Callable[[], bool]]
+#: Bytes of requests that wait for a place among the open ones: more than a peer that answers ever needs.
+WAITING_LIMIT = 1_000_000
 
 
 class _Waiter:
@@ -38,6 +40,8 @@ class Asking:
         self._seconds = seconds
         self._send = send
         self._requests: OpenRequests[_Waiter] = OpenRequests()
+        #: Bytes of requests that wait for a place.
+        self.waiting = 0
 
     @property
     def next_deadline(self) -> float | None:
@@ -45,12 +49,17 @@ class Asking:
         return self._requests.next_deadline
 
     def ask(self, message: Message, payload: bytes, deadline: float) -> "Deferred[Any]":
-        """Send a request now, or when there is a place for it."""
+        """Send a request now, or when there is a place for it; RequestRefused if too much waits for one."""
         deferred: Deferred[Any] = Deferred(lambda _: self._close(waiter))
         waiter = _Waiter(deferred, payload)
         waiter.asked = self._requests.add(message, waiter, deadline)
         if waiter.asked.leaving:
             self._leave(waiter)
+        elif self.waiting + len(payload) > WAITING_LIMIT:
+            self._requests.close(waiter.asked, self._seconds())
+            deferred.errback(RequestRefused(RefusalReason.BUSY, 0))
+        else:
+            self.waiting += len(payload)
         return deferred
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -61,12 +70,19 @@ class Asking:
 
     def _send_waiting(self) -> None:
         for asked in self._requests.admit():
+            self.waiting -= len(asked.waiter.payload)
             self._leave(asked.waiter)
+
+    def _gives_up(self, waiter: _Waiter) -> None:
+        """A request that was closed is taken back where it waits."""
+        if waiter.take_back is not None:
+            waiter.take_back()
+        else:
+            self.waiting -= len(waiter.payload)
 
     def _close(self, waiter: _Waiter) -> None:
         if self._requests.close(waiter.asked, self._seconds()):
-            if waiter.take_back is not None:
-                waiter.take_back()
+            self._gives_up(waiter)
             self._send_waiting()
 
     def replied(self, request_id: int, reply: Message | None) -> None:
@@ -83,14 +99,13 @@ class Asking:
     def expire(self, now: float) -> None:
         """Fail what has waited long enough, and let others take the places."""
         for asked in self._requests.expire(now):
-            waiter = asked.waiter
-            if waiter.take_back is not None:
-                waiter.take_back()
-            _fail(waiter, RequestTimedOut(f"no answer to {type(asked.request).__name__}"))
+            self._gives_up(asked.waiter)
+            _fail(asked.waiter, RequestTimedOut(f"no answer to {type(asked.request).__name__}"))
         self._send_waiting()
 
     def fail_all(self, reason: Reason, detail: str) -> None:
         """The link has ended."""
+        self.waiting = 0
         for waiter in self._requests.fail_all():
             _fail(waiter, PeerGone(reason, detail))
 

@@ -1,6 +1,6 @@
 """The node's side of the peer-to-peer network: listeners, dialler, links, own record."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -11,11 +11,13 @@ from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.events import EventBus
 from chainp2p.net.admission import Admission
+from chainp2p.net.book import BookKeeper
 from chainp2p.net.causes import CauseKeeper
 from chainp2p.net.conduct import ConductKeeper
 from chainp2p.net.dialer import Dialer
 from chainp2p.net.endpoints import Listeners, server_text
 from chainp2p.net.factory import PeerFactory
+from chainp2p.net.metrics import Metric, network_metrics
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.record import RecordKeeper
 from chainp2p.net.roster import Roster
@@ -37,6 +39,7 @@ from chainp2p.peer.own import OwnRecord
 from chainp2p.peer.quota import Quota, quotas_of
 from chainp2p.settings import NetworkSettings, Profile
 from chainp2p.wire.codec import CODEC, Codec
+from chainp2p.wire.extras import clock_extra, read_clock
 from chainp2p.wire.messages import Hello, Message, PeerRecord, Status
 
 if TYPE_CHECKING:
@@ -91,7 +94,8 @@ class Network(Service):
         self.bulk = bulk_requests(codec)
         self.quotas: Mapping[type[Message], Quota] = quotas_of(codec)
         self.budget: ReceiveBudget[PeerProtocol] = ReceiveBudget(self._short_of_memory)
-        self.counters = {"unknown_tags": 0, "useless_faults": 0, "refused_connections": 0}
+        counted = ("unknown_tags", "useless_faults", "refused_connections", "over_quota", "send_dropped")
+        self.counters = dict.fromkeys(counted, 0)
         self._key = key
         self._chain = chain
         self._settings = settings
@@ -110,6 +114,7 @@ class Network(Service):
             reactor, now, profile.name == "public", store, self._causes.note, lambda: self._dialer.plan()
         )
         self._admission = Admission(self._book, self._roster, settings.max_peers, self._conduct.refusal)
+        self._keeper = BookKeeper(reactor, now, store, self._book, self._admission.is_welcome)
         room = self._admission.room_to_dial
         self._dialer = Dialer(self, self._book, self._busy, room, self._dial_failed, self._roster.opened)
         self.explainer = Explainer(
@@ -148,11 +153,7 @@ class Network(Service):
         self._dialer.start()
 
     def _fill_book(self, stored: StoredPeers) -> None:
-        for raw in stored.records:
-            try:
-                self._learn(Enr.decode(raw), "127.0.0.1")
-            except EnrError:
-                continue
+        self._keeper.start(stored.book)
         for address in self._held:
             if not self._admission.is_removed(address.peer_id):
                 self._book.hold(address)
@@ -177,6 +178,7 @@ class Network(Service):
             if limit.active():
                 limit.cancel()
         self._causes.stop()
+        self._keeper.stop()
         await self._store.close()
 
     # -- what others ask
@@ -189,13 +191,23 @@ class Network(Service):
     def peers(self) -> list[PeerView]:
         """Return all ready peers, oldest link first."""
         return [
-            peer_view(link, self._book.get(link.peer_id), self.useless_score(link.peer_id))
+            peer_view(
+                link,
+                self._book.get(link.peer_id),
+                useless=self.useless_score(link.peer_id),
+                role=self._admission.role(link.peer_id),
+                clock_offset=None if link.clock is None else link.clock + self.reactor.seconds() - self.now(),
+            )
             for link in self._roster.current
         ]
 
     def links(self) -> list[Link]:
         """Return the ready link of each peer."""
         return list(self._roster.current)
+
+    def metrics(self) -> list[Metric]:
+        """Return what is counted, and the bytes in every queue with their bounds."""
+        return network_metrics((link for link in self._roster.open if link.end is None), self.budget, self.counters)
 
     def ends(self) -> list[LinkEnd]:
         """Return how links and attempts ended, newest first."""
@@ -256,9 +268,12 @@ class Network(Service):
         """Return how useless a peer has been of late; 0 for one with no small fault."""
         return self._conduct.score(peer_id)
 
-    def allow(self, peer_ids: Collection[bytes] | None) -> None:
-        """Let only these keys connect from now on, links with others end; None: anyone."""
-        self._admission.allow(peer_ids)
+    def allow(self, roles: Mapping[bytes, str] | None) -> None:
+        """Let only these keys connect from now on, links with others end; None: anyone.
+
+        :param roles: peer id -> what the operator calls it; may be empty text.
+        """
+        self._admission.allow(roles)
         for link in self._roster.live():
             if not self._admission.is_allowed(link.peer_id):
                 link.close(Reason.NOT_ALLOWED, "not on the allow-list")
@@ -278,10 +293,10 @@ class Network(Service):
             return False
         if not self._admission.is_welcome(enr.peer_id):
             return False
-        return self._book.learn(enr, source_ip)
+        return self._book.learn(enr, source_ip, self.reactor.seconds()).useful
 
-    def relayable(self, now: float) -> list[Enr]:
-        """Return the records that may be told to others; *now* by ``reactor.seconds()``."""
+    def relayable(self, now: float) -> list[bytes]:
+        """Return the raw records that may be told to others; *now* by ``reactor.seconds()``."""
         return self._book.relayable(now)
 
     # -- what links ask (LinkHost)
@@ -304,7 +319,7 @@ class Network(Service):
             enr=self.enr.raw,
             settings=tuple(self._chain.settings_hashes()),
             observed=observed,
-            extra=(),
+            extra=(clock_extra(self.now()),),
         )
 
     def enr_seq(self) -> int:
@@ -322,6 +337,8 @@ class Network(Service):
         if link.warning:
             self._log.warn("peer {peer}: {difference}", peer=link.peer_id.hex()[:8], difference=link.warning)
         status = link.status
+        clock = read_clock(status.extra)
+        link.clock = None if clock is None else clock - self.reactor.seconds()
         if status.enr:
             try:
                 enr = Enr.decode(status.enr)
@@ -333,7 +350,7 @@ class Network(Service):
         self._book.met(link.peer_id)
         self._conduct.met(link.peer_id)
         if link.outbound:
-            self._reached(link)
+            self._book.reached(link.peer_id, self.reactor.seconds())
         self._record.observed(link.peer_id, link.address[0], status.observed[0], len(self._roster) + 1)
         self._log.info(
             "peer {peer} at {address} is here",
@@ -350,16 +367,12 @@ class Network(Service):
         self._learn(enr, link.address[0])
         endpoint = enr.tcp_endpoint
         if self._profile.relay_inbound and endpoint is not None and endpoint[0] == link.address[0]:
-            self._reached(link)
-
-    def _reached(self, link: PeerProtocol) -> None:
-        self._book.reached(link.peer_id, self.reactor.seconds())
-        known = self._book.get(link.peer_id)
-        if known is not None and known.address.enr is not None:
-            self._store.save_record(link.peer_id, known.address.enr.raw, self.now())
+            self._book.reached(link.peer_id, self.reactor.seconds())
 
     def link_ended(self, link: PeerProtocol, end: LinkEnd) -> None:
         """Record the end of *link*, once."""
+        self.counters["over_quota"] += link.quota.over
+        self.counters["send_dropped"] += link.dropped
         self._note(end, link.expected, link_facts(link, self.reactor.seconds()))
         if link.peer_id:
             self._record.gone(link.peer_id)

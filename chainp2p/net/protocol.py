@@ -15,7 +15,7 @@ from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason, RefusalReason
 from chainp2p.net.alarm import Alarm
 from chainp2p.net.asking import Asking
 from chainp2p.net.host import LinkHost
-from chainp2p.net.life import Living, Phase, link_life
+from chainp2p.net.life import LinkLife, Living, Phase, begin_accepted, begin_dialing
 from chainp2p.net.notices import Notices
 from chainp2p.net.outbox import Outbox
 from chainp2p.net.serving import Serving
@@ -61,7 +61,7 @@ class PeerProtocol(TwistedProtocol, Living):
        From then on nothing that arrives is looked at.
     3. Reading never waits for sending. Only bytes that wait for their turn, or whose handlers have not finished, pause
        it.
-    4. One timer serves all deadlines: greeting, requests, keep-alive, stalls.
+    4. What may follow what, and which timers run when, is :class:`chainp2p.net.life.LinkLife`.
 
     :param expected: whom we meant to dial; None for a link that the other side opened.
     """
@@ -70,7 +70,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self._host = host
         self.expected = expected
         self.outbound = outbound
-        self._life = link_life(self)
+        self._life: LinkLife | None = None
         self.peer_id = b""
         self.address: tuple[str, int] = _NOTHING
         self.local_address: tuple[str, int] = _NOTHING
@@ -81,6 +81,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self.warning: str | None = None  #: how the peer's settings will differ from ours
         self.height = 0  #: of the peer's head, at the handshake; kept up to date where the warning matters
         self.enr: Enr | None = None  #: the peer's newest record
+        self.clock: float | None = None  #: what the peer's Unix clock showed at second 0 of ``reactor.seconds()``
         self.credited: dict[Credit, float] = {}  #: when it was last of use, by ``reactor.seconds()``
         self._status: Status | None = None
         self._authenticated = False
@@ -91,7 +92,6 @@ class PeerProtocol(TwistedProtocol, Living):
         self._next_turn: IDelayedCall | None = None
         self._held = 0
         self._unhandled_limit = max(UNHANDLED_LIMIT, max(spec.maximum for spec in host.codec.registry.by_tag.values()))
-        self._alarm = Alarm(host.reactor, self._wake)
         self._greeting: Greeting | None = None
 
     # -- Link
@@ -101,6 +101,11 @@ class PeerProtocol(TwistedProtocol, Living):
         """The peer's ``Status``, as it was at the handshake."""
         assert self._status is not None, "the link is not ready"
         return self._status
+
+    @property
+    def useless(self) -> bool:
+        """Whether others should be asked first."""
+        return self._host.is_useless(self)
 
     def send(self, message: Message, instead: Message | None = None) -> None:
         """Queue a notification.
@@ -126,6 +131,27 @@ class PeerProtocol(TwistedProtocol, Living):
             self._finish(Reason.NOT_READING, "control messages pile up", penalty=Penalty.USELESS)
         elif outcome is _DROPPED and instead is not None:
             self.send(instead)
+        elif self._outbox.queue.full:
+            self._account(self._host.reactor.seconds())
+
+    def queued(self) -> dict[str, int]:
+        """Return the bytes in each queue of this link, by its name."""
+        if self.end is not None or self.phase is Phase.SECURING:
+            return {}
+        sent = {f"send_{channel.name.lower()}": self._outbox.queue.queued_in(channel) for channel in Channel}
+        return {
+            "partial": self._inbox.partial,
+            "turn": self._inbox.waiting,
+            "handlers": self._notices.unhandled,
+            "asked": self._serving.waiting,
+            "asking": self._asking.waiting,
+            **sent,
+        }
+
+    @property
+    def dropped(self) -> int:
+        """Announcements and block pushes that were given up because the peer does not read."""
+        return self._outbox.queue.dropped if self.phase is not Phase.SECURING else 0
 
     def request(self, message: Message, timeout: float = 10.0) -> "Deferred[Any]":
         """Send a request; see :class:`chainp2p.peer.link.Link`."""
@@ -160,6 +186,17 @@ class PeerProtocol(TwistedProtocol, Living):
 
     # -- transport
 
+    def dial(self, address: tuple[str, int], attempt: "Deferred[Any]") -> None:
+        """The connection is being made; *attempt* fires with it, or fails."""
+        self.address = address
+        life = self._life = begin_dialing(self, attempt)
+
+        def failed(failure: Failure) -> Failure:
+            life.lost()
+            return failure
+
+        attempt.addErrback(failed)
+
     def connectionMade(self) -> None:
         """The connection stands; security is next."""
         transport = cast(Any, self.transport)
@@ -168,12 +205,26 @@ class PeerProtocol(TwistedProtocol, Living):
         self.local_address = (getattr(here, "host", ""), getattr(here, "port", 0))
         self.opened_at = self._host.reactor.seconds()
         self._liveness = Liveness(self.opened_at)
-        self._alarm.by(self.opened_at + HANDSHAKE_TIMEOUT)
+        if self._life is None:
+            self._life = begin_accepted(self)
+        else:
+            self._life.connected()
+
+    def plan_deadline(self) -> IDelayedCall:
+        """End a link whose handshake takes too long, whichever part of it."""
+        left = self.opened_at + HANDSHAKE_TIMEOUT - self._host.reactor.seconds()
+        deadline: IDelayedCall = self._host.reactor.callLater(max(0.0, left), self._too_slow)
+        return deadline
+
+    def _too_slow(self) -> None:
+        detail = f"not ready within {HANDSHAKE_TIMEOUT:g} s, in phase {self.phase.value}"
+        self._finish(Reason.HANDSHAKE_TIMEOUT, detail, penalty=Penalty.USELESS)
 
     def handshakeCompleted(self) -> None:
         """The transport has proven who is there: greet, or say why not."""
         if self.phase is not Phase.SECURING:
             return
+        assert self._life is not None
         try:
             self.peer_id = self._host.security.proven(self.transport)
         except PeerFault as fault:
@@ -242,7 +293,11 @@ class PeerProtocol(TwistedProtocol, Living):
             self.partial_since = None
         elif self.partial_since is None:
             self.partial_since = now
-        held = partial + self._inbox.waiting + self._notices.unhandled if self.end is None else 0
+        held = 0
+        if self.end is None:
+            held = partial + self._inbox.waiting + self._notices.unhandled + self._serving.waiting
+            if self._outbox.queue.full:
+                held += self._outbox.queue.queued
         if held != self._held:
             self._held = held
             self._host.budget.holds(self, held, self.partial_since)
@@ -288,7 +343,7 @@ class PeerProtocol(TwistedProtocol, Living):
             if type(message) is Ping:
                 self._reply(received.id, Pong(self._host.enr_seq()))
             else:
-                self._serving.asked(received.id, message)
+                self._serving.asked(received.id, message, received.size)
         else:
             self._notified(message, received.size)
 
@@ -319,6 +374,7 @@ class PeerProtocol(TwistedProtocol, Living):
             self._status = cast(Status, message)
             self.warning, self.height = self._greeting.warning, self._status.height
             self._greeting = None
+            assert self._life is not None
             self._life.greeted()
             self.connected_at = self._host.now()
             self._alarm.by(self._host.reactor.seconds())
@@ -355,22 +411,22 @@ class PeerProtocol(TwistedProtocol, Living):
     def _transport_full(self) -> None:
         now = self._host.reactor.seconds()
         self._liveness.stalled(now)
-        self._alarm.by(now + STALLED_AFTER)
+        if self.phase is _READY:
+            self._alarm.by(now + STALLED_AFTER)
 
     def _transport_drained(self) -> None:
         self._liveness.moved()
         if self.end is None and not self._outbox.queue.full:
+            self._account(self._host.reactor.seconds())
             self._serving.turn()
+
+    def set_alarm(self) -> Alarm:
+        """One timer serves all deadlines of a ready link: requests, keep-alive, stalls."""
+        self._alarm = Alarm(self._host.reactor, self._wake)
+        return self._alarm
 
     def _wake(self) -> None:
         now = self._host.reactor.seconds()
-        if self.phase is not Phase.READY:
-            if now >= self.opened_at + HANDSHAKE_TIMEOUT:
-                detail = f"not ready within {HANDSHAKE_TIMEOUT:g} s, in phase {self.phase.value}"
-                self._finish(Reason.HANDSHAKE_TIMEOUT, detail, penalty=Penalty.USELESS)
-            else:
-                self._alarm.by(self.opened_at + HANDSHAKE_TIMEOUT)
-            return
         self._asking.expire(now)
         if self.end is None:
             self._keep_alive(now)
@@ -399,9 +455,8 @@ class PeerProtocol(TwistedProtocol, Living):
     ) -> None:
         """End the link; only the first call counts."""
         before = self.phase
-        if not self._life.ended():
+        if self.end is not None or self._life is None or before is Phase.GONE:
             return
-        self._alarm.stop()
         self._inbox.clear()
         if self._next_turn is not None:
             self._next_turn.cancel()
@@ -412,6 +467,10 @@ class PeerProtocol(TwistedProtocol, Living):
         self.end = LinkEnd(
             self._host.now(), peer_id, self.address, reason, detail, by_us, self.outbound, ready, penalty, rule
         )
+        self._life.ended()
+        if before is Phase.DIALING:
+            self._host.link_ended(self, self.end)
+            return
         transport = cast(Any, self.transport)
         if before is not Phase.SECURING:
             self._serving.close()

@@ -13,15 +13,18 @@ from chainp2p.errors import PeerFault, RefusalReason
 from chainp2p.peer.requests import OPEN_LIMIT
 from chainp2p.wire.codec import Codec
 from chainp2p.wire.messages import Message, Refused
-from chainp2p.wire.schema import Channel
 
 if TYPE_CHECKING:
     from chainp2p.peer.link import Handler
 
 __all__ = ["Serving", "as_deferred", "bulk_requests"]
 
-#: Requests whose handlers run at once for one peer; a reply may have 2 MiB, so more would only fill memory.
+#: Requests whose handlers run at once for one peer, one of them with a large reply: more would only fill memory.
 AT_ONCE = 4
+#: A reply that may be longer is large (bytes).
+LARGE = 64 * 1024
+#: Bytes of requests that wait for their turn; 64 of our own have at most 528 KB.
+WAITING_LIMIT = 1_000_000
 #: When a peer with too much open should try again (milliseconds).
 BUSY_RETRY_MS = 1_000
 
@@ -36,18 +39,20 @@ def as_deferred(result: Any) -> "Deferred[Any] | None":
 
 
 def bulk_requests(codec: Codec) -> frozenset[type[Message]]:
-    """Return the requests that a bulk message may answer."""
+    """Return the requests that a large message may answer."""
     specs = codec.registry.by_tag.values()
-    bulk = {spec.name for spec in specs if spec.channel is Channel.BULK}
-    return frozenset(spec.cls for spec in specs if bulk.intersection(spec.replies))
+    large = {spec.name for spec in specs if spec.maximum > LARGE}
+    return frozenset(spec.cls for spec in specs if large.intersection(spec.replies))
 
 
 class Serving:
     """One link's incoming requests.
 
     1. A request is served when its turn comes and the send queue has room: replies are not produced for a peer that
-       does not read. At most :data:`AT_ONCE` handlers run, one of them for a bulk reply.
-    2. :data:`OPEN_LIMIT` are open in all; more are ``Refused(busy)``, for an honest peer never has more.
+       does not read. At most :data:`AT_ONCE` handlers run, one of them for a large reply: what is queued for a peer is
+       at most the limit of the send queue and one reply.
+    2. :data:`OPEN_LIMIT` are open in all, and :data:`WAITING_LIMIT` bytes of them wait; more are ``Refused(busy)``, for
+       an honest peer never has more.
     3. A request nobody serves is ``Refused(unsupported)``.
     4. A handler's PeerFault ends the link. Any other exception is ours: logged here, and ``Refused(busy)`` to the peer.
 
@@ -73,20 +78,23 @@ class Serving:
         self._reply = reply
         self._full = full
         self._blame = blame
-        self._waiting: deque[tuple[int, Message]] = deque()
+        self._waiting: deque[tuple[int, Message, int]] = deque()
+        #: Bytes of requests that wait for their turn.
+        self.waiting = 0
         self._running = 0
         self._bulk_running = False
         self._closed = False
         self._turning = False
 
-    def asked(self, request_id: int, request: Message) -> None:
-        """Take a request."""
+    def asked(self, request_id: int, request: Message, size: int = 0) -> None:
+        """Take a request of so many bytes."""
         if type(request) not in self._handlers:
             self.unsupported(request_id)
-        elif len(self._waiting) + self._running >= OPEN_LIMIT:
+        elif len(self._waiting) + self._running >= OPEN_LIMIT or self.waiting + size > WAITING_LIMIT:
             self._reply(request_id, Refused(RefusalReason.BUSY, BUSY_RETRY_MS))
         elif self._waiting or self._running or self._turning or self._full():
-            self._waiting.append((request_id, request))
+            self._waiting.append((request_id, request, size))
+            self.waiting += size
             self.turn()
         else:  # the common case, without a detour through the queue
             self._serve(request_id, request)
@@ -103,7 +111,9 @@ class Serving:
         while self._waiting and self._running < AT_ONCE and not self._closed and not self._full():
             if self._bulk_running and type(self._waiting[0][1]) in self._bulk:
                 break
-            self._serve(*self._waiting.popleft())
+            request_id, request, size = self._waiting.popleft()
+            self.waiting -= size
+            self._serve(request_id, request)
         self._turning = False
 
     def _serve(self, request_id: int, request: Message) -> None:
@@ -153,3 +163,4 @@ class Serving:
         """The link has ended: nothing is served or answered any more."""
         self._closed = True
         self._waiting.clear()
+        self.waiting = 0

@@ -85,7 +85,7 @@ class SendQueue:
         self._others = 0
         #: Bytes of all classes that wait.
         self.queued = 0
-        #: Announcements given up so far.
+        #: Announcements and block pushes given up so far.
         self.dropped = 0
 
     @property
@@ -112,6 +112,7 @@ class SendQueue:
         :return: what became of it, and a function that takes it back (True if nothing of it had left).
         """
         if channel is _BLOCK_PUSH and self.queued > QUEUE_LIMIT:
+            self.dropped += 1
             return Pushed.DROPPED, _nothing_to_take_back
         entry = _Entry(self, payload, kind, channel, message_id, on_id)
         size = len(payload)

@@ -111,6 +111,7 @@ class Network:
     def __init__(self) -> None:
         self.addresses: tuple[tuple[str, int], ...] = (("127.0.0.1", 30303),)
         self.counters = {"unknown_tags": 3}
+        self.metrics = lambda: [("chainp2p_links", {"direction": "inbound"}, 2)]
         self.enr = make_enr(KEY, 1, node_pairs(HASHES[0], 1, "127.0.0.1", 30303))
         self.calls: list[Any] = []
 
@@ -227,6 +228,7 @@ class AdminMethods(Methods):
         self.assertEqual((info["name"], info["ip"], info["listenAddr"]), ("me/1", "127.0.0.1", "127.0.0.1:30303"))
         self.assertEqual(info["ports"], {"discovery": 0, "listener": 30303})
         self.assertEqual(info["enode"], f"enode://{KEY.public.hex()}@127.0.0.1:30303")
+        self.assertEqual(info["metrics"], [{"name": "chainp2p_links", "labels": {"direction": "inbound"}, "value": 2}])
         self.assertEqual(info["counters"], {"unknown_tags": 3, "ends": {"wrong_genesis": 1, "shutdown": 1}})
         first, second = info["ends"]
         self.assertEqual((first["id"], first["reason"], first["detail"]), (None, "wrong_genesis", "other"))

@@ -47,6 +47,10 @@ class NetworkView(BansView, WhyView, Protocol):
         """How links ended, newest first."""
         ...
 
+    def metrics(self) -> Iterable[tuple[str, Mapping[str, str], float]]:
+        """Name, labels and value of what is counted and measured."""
+        ...
+
     def add_peer(self, address: NodeAddress, trusted: bool = False) -> bool: ...
 
     def remove_peer(self, peer_id: bytes) -> bool: ...
@@ -117,7 +121,7 @@ class _AdminMethods:
         host, port = network.addresses[0] if network.addresses else ("", 0)
         safe = getattr(chain, "safe", None)
         conflict = getattr(chain, "conflict", None)
-        ends = list(network.ends())[:ENDS]
+        ends, metrics = list(network.ends())[:ENDS], network.metrics()
         protocol: dict[str, Any] = {
             "genesis": hex_bytes(chain.genesis_hash),
             "head": point(chain.head),
@@ -142,6 +146,7 @@ class _AdminMethods:
             "discovery": {"nodes": 0},
             "protocols": {"chainp2p": protocol},
             "counters": {**network.counters, "ends": dict(Counter(end.reason.code for end in network.ends()))},
+            "metrics": [{"name": name, "labels": dict(labels), "value": value} for name, labels, value in metrics],
             "ends": [_end(end) for end in ends],
         }
 
@@ -241,6 +246,8 @@ def _peer(peer: Any) -> dict[str, Any]:
         "status": {"height": peer.height, "head": hex_bytes(peer.head), "rank": hex_bytes(peer.rank)},
         "connectedAt": peer.connected_at,
         "useless": round(peer.useless, 2),
+        "role": peer.role,
+        "clockOffset": None if peer.clock_offset is None else round(peer.clock_offset, 3),
     }
 
 
