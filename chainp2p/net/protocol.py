@@ -136,7 +136,7 @@ class PeerProtocol(TwistedProtocol, Living):
 
     def queued(self) -> dict[str, int]:
         """Return the bytes in each queue of this link, by its name."""
-        if self.end is not None or self.phase is Phase.SECURING:
+        if self.end is not None or not self.peer_id:
             return {}
         sent = {f"send_{channel.name.lower()}": self._outbox.queue.queued_in(channel) for channel in Channel}
         return {
@@ -151,7 +151,7 @@ class PeerProtocol(TwistedProtocol, Living):
     @property
     def dropped(self) -> int:
         """Announcements and block pushes that were given up because the peer does not read."""
-        return self._outbox.queue.dropped if self.phase is not Phase.SECURING else 0
+        return self._outbox.queue.dropped if self.peer_id else 0
 
     def request(self, message: Message, timeout: float = 10.0) -> "Deferred[Any]":
         """Send a request; see :class:`chainp2p.peer.link.Link`."""
