@@ -1,6 +1,6 @@
 """Who may have a link with us, and how many."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.net.protocol import PeerProtocol
@@ -34,7 +34,7 @@ class Admission:
         self._max_peers = max_peers
         self._barred = barred
         self._removed: set[bytes] = set()
-        self._allowed: frozenset[bytes] | None = None
+        self._allowed: Mapping[bytes, str] | None = None
 
     def start(self, removed: Collection[bytes]) -> None:
         """These peers were removed in earlier runs."""
@@ -68,9 +68,13 @@ class Admission:
         """A removed peer may come again."""
         self._removed.discard(peer_id)
 
-    def allow(self, peer_ids: Collection[bytes] | None) -> None:
-        """Let only these keys connect from now on; None: anyone."""
-        self._allowed = None if peer_ids is None else frozenset(peer_ids)
+    def role(self, peer_id: bytes) -> str:
+        """Return what the allow-list calls this peer; empty if it is not there or has no label."""
+        return self._allowed.get(peer_id, "") if self._allowed is not None else ""
+
+    def allow(self, roles: Mapping[bytes, str] | None) -> None:
+        """Let only these keys connect from now on, each with its role; None: anyone."""
+        self._allowed = None if roles is None else dict(roles)
 
     def check(self, link: PeerProtocol) -> None:
         """Raise PeerFault unless the peer that *link* has just proven may stay."""

@@ -19,6 +19,8 @@ class PeerView:
     :param head: hash of its head at the handshake; *height* and *rank* (32 bytes) likewise.
     :param connected_at: Unix time in seconds.
     :param static: the operator named it: bootstrap, static or added.
+    :param role: what the allow-list calls it; may be empty.
+    :param clock_offset: seconds by which its clock is ahead of ours; None if it does not tell.
     :param useless: how useless it has been of late (:meth:`chainp2p.peer.conduct.Conduct.score`).
     """
 
@@ -37,9 +39,13 @@ class PeerView:
     static: bool
     trusted: bool
     useless: float
+    role: str
+    clock_offset: float | None
 
 
-def peer_view(link: PeerProtocol, known: Known | None, useless: float) -> PeerView:
+def peer_view(
+    link: PeerProtocol, known: Known | None, *, useless: float, role: str, clock_offset: float | None
+) -> PeerView:
     """Return the view of a ready link."""
     status, enr = link.status, link.enr
     return PeerView(
@@ -58,6 +64,8 @@ def peer_view(link: PeerProtocol, known: Known | None, useless: float) -> PeerVi
         static=known is not None and known.held,
         trusted=known is not None and known.trusted,
         useless=useless,
+        role=role,
+        clock_offset=clock_offset,
     )
 
 

@@ -239,8 +239,8 @@ class _Run:
         elif what == 1:
             network.remove_peer(peer_id)
         else:
-            network.allow([one for one in everybody if one != peer_id])
-            return lambda: network.allow(everybody)
+            network.allow({one: "" for one in everybody if one != peer_id})
+            return lambda: network.allow(dict.fromkeys(everybody, ""))
         return lambda: network.unban_peer(peer_id)
 
     def _look(self, seconds: float) -> None:

@@ -151,7 +151,7 @@ class SparedTest(_Star):
         self.spared("ban_spared_held")
 
     def test_listed(self):
-        self.hub.network.allow([node.key.peer_id for node in self.others])
+        self.hub.network.allow({node.key.peer_id: "" for node in self.others})
         self.spared("ban_spared_listed")
 
     def test_incompatible_is_redialled_later_and_later(self):
