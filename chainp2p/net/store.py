@@ -1,13 +1,21 @@
 """What the network remembers over restarts, in ``node.sqlite``; all work is done on one thread of its own."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.logger import Logger
 
 from chainp2p.errors import StartupError
+from chainp2p.net.book_store import (
+    BOOK_SCHEMA,
+    StoredBook,
+    anchor_statements,
+    book_statements,
+    read_book,
+    secret_statement,
+)
 from chainp2p.net.cause_store import CAUSE_SCHEMA, cause_statements, read_causes
 from chainp2p.net.conduct_store import (
     DROP_SENTENCE,
@@ -19,6 +27,7 @@ from chainp2p.net.conduct_store import (
 )
 from chainp2p.peer.causes import Cause
 from chainp2p.peer.conduct import SENTENCES_LIMIT, Sentence
+from chainp2p.peer.known import Known
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -29,20 +38,16 @@ __all__ = ["PeerStore", "StoredPeers"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS own (id INTEGER PRIMARY KEY CHECK (id = 0), enr BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS record (peer BLOB PRIMARY KEY, enr BLOB NOT NULL, stored INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS removed (peer BLOB PRIMARY KEY) WITHOUT ROWID;
 """
-#: Records that are kept; more than a start can use.
-RECORD_LIMIT = 1_000
 
 
 @frozen
 class StoredPeers:
-    """What the last run left: our own raw record, raw records of peers that were reached, removed peers, sentences,
-    numbered causes."""
+    """What the last run left: our own raw record, the address book, removed peers, sentences, numbered causes."""
 
     own: bytes | None = None
-    records: tuple[bytes, ...] = ()
+    book: StoredBook = StoredBook()
     removed: frozenset[bytes] = frozenset()
     sentences: tuple[Sentence, ...] = ()
     causes: tuple[tuple[int, Cause], ...] = ()
@@ -76,13 +81,12 @@ class PeerStore:
 
     def _read(self) -> StoredPeers:
         database = self._database = self._open_database("node.sqlite")
-        database.executescript(_SCHEMA + SCHEMA + CAUSE_SCHEMA)
+        database.executescript(_SCHEMA + BOOK_SCHEMA + SCHEMA + CAUSE_SCHEMA)
         own = database.execute("SELECT enr FROM own").fetchone()
-        records = database.execute("SELECT enr FROM record ORDER BY stored DESC LIMIT ?", (RECORD_LIMIT,)).fetchall()
         removed = database.execute("SELECT peer FROM removed").fetchall()
         return StoredPeers(
             own[0] if own else None,
-            tuple(row[0] for row in records),
+            read_book(database),
             frozenset(row[0] for row in removed),
             read_sentences(database),
             read_causes(database),
@@ -101,23 +105,23 @@ class PeerStore:
         """Remember the own record."""
         self._write(("INSERT OR REPLACE INTO own VALUES (0, ?)", (enr,)))
 
-    def save_record(self, peer_id: bytes, enr: bytes, now: float) -> None:
-        """Remember the record of a peer that was reached; *now* is Unix time in seconds."""
-        self._write(
-            ("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", (peer_id, enr, int(now))),
-            (
-                "DELETE FROM record WHERE peer NOT IN (SELECT peer FROM record ORDER BY stored DESC LIMIT ?)",
-                (RECORD_LIMIT,),
-            ),
-        )
+    def save_book(self, changes: Sequence[tuple[bytes, Known | None]], offset: float) -> None:
+        """Remember what changed in the address book; *offset* makes Unix time of the times in it."""
+        if changes:
+            self._write(*book_statements(changes, offset))
+
+    def save_secret(self, secret: bytes) -> None:
+        """Remember the secret of the address book."""
+        self._write(secret_statement(secret))
+
+    def save_anchors(self, anchors: Sequence[bytes]) -> None:
+        """Remember whom to dial first."""
+        self._write(*anchor_statements(anchors))
 
     def save_removed(self, peer_id: bytes, removed: bool) -> None:
         """Remember that a peer stays away, or no longer."""
         if removed:
-            self._write(
-                ("INSERT OR REPLACE INTO removed VALUES (?)", (peer_id,)),
-                ("DELETE FROM record WHERE peer = ?", (peer_id,)),
-            )
+            self._write(("INSERT OR REPLACE INTO removed VALUES (?)", (peer_id,)))
         else:
             self._write(("DELETE FROM removed WHERE peer = ?", (peer_id,)))
 

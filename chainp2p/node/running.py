@@ -189,7 +189,7 @@ class Running:
         self.exchange = PeerExchange(
             profile=settings.profile,
             enabled=settings.network.enable_pex,
-            records=lambda: [enr.raw for enr in self.network.relayable(platform.reactor.seconds())],
+            records=lambda: self.network.relayable(platform.reactor.seconds()),
             learned=lambda link, enr: self.network.learn(enr, link),
             genesis=chain.genesis_hash,
             **common,

@@ -1,176 +1,358 @@
 """The address book: whom to dial, when again, and whom to tell others about."""
 
 from collections import deque
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
+from enum import Enum
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field
+from attrs import evolve, frozen
 
 from chainp2p.errors import Reason
 from chainp2p.peer.address import NodeAddress
+from chainp2p.peer.buckets import LOOK_LIMIT, PUBLIC_BUCKETS, SMALL_BUCKETS
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import Enr
-from chainp2p.peer.votes import is_loopback, is_private
+from chainp2p.peer.known import Known, address_group
+from chainp2p.peer.netgroup import source_address
+from chainp2p.peer.shelves import Shelves
+from chainp2p.peer.votes import is_private
 from chainp2p.settings import Profile
 
 if TYPE_CHECKING:
     import random
 
-__all__ = ["AddressBook", "Known"]
+__all__ = ["AddressBook", "Known", "Learnt"]
 
-#: Records that are kept; the worst ones go first.
-BOOK_LIMIT = 2_000
 #: A record proves a key, not its address: so many ids an IP, whatever the ids (loopback and private ranges exempt).
 IDS_PER_IP = 4
 #: Dials a minute to one IP, whatever the ids.
 DIALS_PER_MINUTE = 2
+#: IPs of which recent dials are remembered.
+DIALS_LIMIT = 2_000
 #: A record is told to others for so long after the last contact (seconds).
 RELAY_AGE = 86_400.0
 #: Records tried in vain this often are forgotten, unless they are held.
 FAILURES_MAX = 12
+#: A repeated record counts as heard of at most so often (seconds): not each repetition is a write to disk.
+SEEN_STEP = 3_600.0
+#: Peers that are dialled first after a restart (Bitcoin Core, ``MAX_BLOCK_RELAY_ONLY_ANCHORS``).
+ANCHORS_LIMIT = 2
+#: Own endpoints that are remembered.
+OWN_LIMIT = 16
+#: A large book always has somebody to dial soon; it is looked at again after so long (seconds).
+LOOK_AGAIN = 1.0
 
 
-@define
-class Known:
-    """What is known of one peer's address; times in seconds on the caller's clock."""
+class Learnt(Enum):
+    """What became of a record that somebody told us; the value is the code of the rule."""
 
-    address: NodeAddress
-    held: bool = False  #: bootstrap, static or added: dialled for ever
-    trusted: bool = False
-    failures: int = 0
-    not_before: float = 0.0
-    reached_at: float | None = None  #: dialled with success, or inbound from the address that its record names
-    own: bool = field(default=False)  #: this address is ourselves
+    NEW = "new"
+    MOVED = "moved"  #: a newer record of a peer that is known
+    KNOWN = "known"
+    NO_ENDPOINT = "no_endpoint"
+    OWN = "own_address"
+    PRIVATE = "private_address"  #: told in public
+    IDS_PER_IP = "ids_per_ip"
+    NO_SLOT = "no_slot"  #: its slot belongs to an address that is worth more
+
+    @property
+    def useful(self) -> bool:
+        """Whether there may be somebody to dial now that was not before."""
+        return self in (Learnt.NEW, Learnt.MOVED)
+
+
+@frozen
+class _Either:
+    """What is in one or the other."""
+
+    one: Container[bytes]
+    other: Container[bytes]
+
+    def __contains__(self, peer_id: object) -> bool:
+        return peer_id in self.one or peer_id in self.other
 
 
 class AddressBook:
     """Known peers by id, with their back-offs.
 
-    1. Held peers are dialled whatever happens; learnt ones only while there is room.
-    2. A lower sequence number never replaces a record; four ids an IP at most, loopback and private ranges exempt.
-    3. Back-off doubles from the profile's minimum to its maximum, with jitter of a quarter, so that a crowd does not
+    1. Held peers are dialled whatever happens. Learnt ones stand in tables (:class:`~chainp2p.peer.shelves.Shelves`),
+       and are dialled only while there is room.
+    2. Who is picked is picked by group first: among the new the group of the source, among the tried its own.
+    3. A lower sequence number never replaces a record; four ids an IP at most, loopback and private ranges exempt; the
+       peer's own word, from that IP, goes before those of others. A peer that moves is new at its new address.
+    4. Back-off doubles from the profile's minimum to its maximum, with jitter of a quarter, so that a crowd does not
        return in step. A duplicate costs nothing. Who stays away for its conduct is not the book's to know.
-    4. An id that does not match on dialling removes the record, not the endpoint.
+    5. An id that does not match on dialling removes the record, not the endpoint.
+    6. What nobody spoke of for 30 days is forgotten.
 
-    Cost: one pass over the book for each round of dials; it is bounded by :data:`BOOK_LIMIT`.
+    Cost: a constant for each call but :meth:`relayable`, which passes over the book. Memory: 65,536 new and 16,384
+    tried addresses at most, a quarter of it in small networks, and those that the operator names.
     """
 
     def __init__(self, profile: Profile, chance: "random.Random", own_id: bytes) -> None:
         self._profile = profile
         self._random = chance
         self._own_id = own_id
-        self._known: dict[bytes, Known] = {}
+        self._held: dict[bytes, Known] = {}
+        self._changed: dict[bytes, None] = {}
         self._dials: dict[str, deque[float]] = {}
+        self._anchors: list[bytes] = []
+        self._own: deque[tuple[str, int]] = deque(maxlen=OWN_LIMIT)
+        #: What slots go by; whoever knows it can choose whom to displace.
+        self.secret = chance.randbytes(32)
+        self._shelves = self._empty_shelves()
+
+    def _empty_shelves(self) -> Shelves:
+        buckets = PUBLIC_BUCKETS if self._profile.name == "public" else SMALL_BUCKETS
+        return Shelves(self.secret, buckets, self._touch)
+
+    def _touch(self, peer_id: bytes) -> None:
+        self._changed[peer_id] = None
+        if peer_id in self._anchors and self.get(peer_id) is None:
+            self._anchors.remove(peer_id)
+
+    # -- what is known
 
     def __contains__(self, peer_id: bytes) -> bool:
-        return peer_id in self._known
+        return self.get(peer_id) is not None
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self._shelves)
+
+    def __iter__(self) -> Iterator[Known]:
+        yield from self._held.values()
+        yield from self._shelves
 
     def get(self, peer_id: bytes) -> Known | None:
         """Return what is known of a peer."""
-        return self._known.get(peer_id)
+        return self._held.get(peer_id) or self._shelves.get(peer_id)
 
     def is_held(self, peer_id: bytes) -> bool:
         """Tell whether the operator named this peer."""
-        known = self._known.get(peer_id)
-        return known is not None and known.held
+        return peer_id in self._held
+
+    def at_ip(self, ip: str) -> list[Known]:
+        """Return the held peers at an address, and the others if it is a public one."""
+        return [known for known in self._held.values() if known.address.host == ip] + self._shelves.at_ip(ip)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many peers are held, how many slots are taken, and how many tried ones are claimed."""
+        return {"held": len(self._held), **self._shelves.counts()}
+
+    def relayable(self, now: float) -> list[bytes]:
+        """Return the records that may be told to others: those reached within a day."""
+        return [known.record for known in self if known.record and known.was_here(RELAY_AGE, now)]
+
+    # -- over restarts
+
+    def restore(self, secret: bytes, stored: Iterable[Known], anchors: Iterable[bytes]) -> None:
+        """Begin again with what an earlier run stored; who is held stays held."""
+        held, self._held = self._held, {}
+        self.secret = secret
+        self._shelves = self._empty_shelves()
+        for known in stored:
+            if known.peer_id == self._own_id or known.peer_id in self:
+                continue
+            sources = known.sources or (known.group,)
+            if not (known.tried and self._shelves.add_tried(known, sources, known.seen_at)):
+                first = next((one for one in sources if self._shelves.add(known, one, known.seen_at)), None)
+                for source in sources if first else ():
+                    self._shelves.place(known, source, known.seen_at)
+        self._anchors = [peer_id for peer_id in anchors if peer_id in self][:ANCHORS_LIMIT]
+        for known in held.values():
+            self.hold(known.address, known.trusted)
+        self._changed.clear()
+
+    def changes(self, limit: int) -> list[tuple[bytes, Known | None]]:
+        """Return up to *limit* peers of which something has changed since they were returned; None: forgotten."""
+        ids = [peer_id for peer_id, _ in zip(self._changed, range(limit), strict=False)]
+        for peer_id in ids:
+            del self._changed[peer_id]
+        return [(peer_id, self.get(peer_id)) for peer_id in ids]
+
+    def anchor(self, peer_id: bytes) -> None:
+        """A link that carries blocks only, which we opened, is ready: dial this peer first after a restart."""
+        if peer_id in self._anchors or peer_id not in self:
+            return
+        if len(self._anchors) >= ANCHORS_LIMIT:
+            gone = [other for other in self._anchors if not self._is_here(other)]
+            self._anchors.remove((gone or self._anchors)[0])
+        self._anchors.append(peer_id)
+
+    def _is_here(self, peer_id: bytes) -> bool:
+        known = self.get(peer_id)
+        return known is not None and known.here
+
+    def anchors(self) -> list[NodeAddress]:
+        """Return the last peers with which we had links for blocks only: whom to dial first after a restart."""
+        return [known.address for known in map(self.get, self._anchors) if known is not None]
+
+    # -- what is told
 
     def hold(self, address: NodeAddress, trusted: bool = False) -> bool:
         """Dial this peer from now on, at once; False if it is ourselves."""
-        if address.peer_id == self._own_id:
+        peer_id = address.peer_id
+        if peer_id == self._own_id:
             return False
-        known = self._known.get(address.peer_id)
-        enr = address.enr or (known.address.enr if known else None)
-        trusted = trusted or (known is not None and known.trusted)
-        reached = known.reached_at if known else None
-        self._known[address.peer_id] = Known(evolve(address, enr=enr), held=True, trusted=trusted, reached_at=reached)
+        host, known = address.host, self.get(peer_id)
+        held = Known(evolve(address, enr=None), address_group(host), is_private(host), held=True, trusted=trusted)
+        if address.enr is not None:
+            held.record, held.seq = address.enr.raw, address.enr.seq
+        if known is not None:
+            held.trusted = trusted or known.trusted
+            held.reached_at, held.seen_at, held.here = known.reached_at, known.seen_at, known.here
+            if known.seq > held.seq:
+                held.record, held.seq = known.record, known.seq
+        self._held[peer_id] = held
+        if known is not None and not known.held:
+            self._shelves.remove(known)
+        if (host, address.port) in self._own:
+            self._own.remove((host, address.port))
+        self._touch(peer_id)
         return True
 
     def distrust(self, peer_id: bytes) -> bool:
         """Take trust back and keep the peer; False if it had none."""
-        known = self._known.get(peer_id)
+        known = self._held.get(peer_id)
         if known is None or not known.trusted:
             return False
-        self._known[peer_id] = evolve(known, trusted=False)
+        known.trusted = False
         return True
 
     def forget(self, peer_id: bytes) -> bool:
         """Forget a peer, held or not."""
-        return self._known.pop(peer_id, None) is not None
+        known = self.get(peer_id)
+        if known is None:
+            return False
+        if known.held:
+            del self._held[peer_id]
+            self._touch(peer_id)
+        else:
+            self._shelves.remove(known)
+        return True
 
-    def learn(self, enr: Enr, source_ip: str) -> bool:
-        """Take a record that a peer at *source_ip* told us; False if there is no use for it."""
+    def learn(self, enr: Enr, source_ip: str, now: float) -> Learnt:
+        """Take a record that a peer at *source_ip* told us."""
         endpoint = enr.tcp_endpoint
-        if endpoint is None or enr.peer_id == self._own_id:
-            return False
-        ip = endpoint[0]
-        if not self._profile.private_addresses and is_private(ip) and not is_private(source_ip):
-            return False
-        known = self._known.get(enr.peer_id)
-        if known is not None:
-            older = known.address.enr
-            if older is not None and enr.seq <= older.seq:
-                return False
-            moved = (known.address.host, known.address.port) != endpoint
-            # Where the operator has said where a peer is, its record does not move it.
-            keep = known.held and (older is None or known.address.host != older.ip)
-            known.address = evolve(known.address, enr=enr) if keep else NodeAddress(enr.peer_id, *endpoint, enr)
-            if moved and not keep:
-                known.failures, known.not_before, known.reached_at, known.own = 0, 0.0, None, False
-            return True
-        if not is_private(ip) and sum(entry.address.host == ip for entry in self._known.values()) >= IDS_PER_IP:
-            return False
-        if len(self._known) >= BOOK_LIMIT and not self._make_room():
-            return False
-        self._known[enr.peer_id] = Known(NodeAddress(enr.peer_id, *endpoint, enr))
-        return True
+        if endpoint is None:
+            return Learnt.NO_ENDPOINT
+        if enr.peer_id == self._own_id or endpoint in self._own:
+            return Learnt.OWN
+        private = is_private(endpoint[0])
+        if private and not self._profile.private_addresses and not is_private(source_ip):
+            return Learnt.PRIVATE
+        known, address = self.get(enr.peer_id), NodeAddress(enr.peer_id, *endpoint)
+        if known is None:
+            return self._learn_new(address, private, enr, source_ip, now)
+        if enr.seq > known.seq:
+            return self._learn_newer(known, address, private, enr, source_ip, now)
+        if now - known.seen_at >= SEEN_STEP:
+            known.seen_at = now
+            self._touch(known.peer_id)
+        if enr.seq == known.seq and not known.held and not known.tried:
+            self._shelves.place(known, address_group(source_ip), now)
+        return Learnt.KNOWN
 
-    def _make_room(self) -> bool:
-        spare = [
-            (known.reached_at or -1.0, -known.failures, key) for key, known in self._known.items() if not known.held
-        ]
-        if not spare:
-            return False
-        del self._known[min(spare)[2]]
-        return True
+    def _learn_new(self, address: NodeAddress, private: bool, enr: Enr, source_ip: str, now: float) -> Learnt:
+        host, spare = address.host, None
+        if not private and len(there := self._shelves.at_ip(host)) >= IDS_PER_IP:
+            if source_address(source_ip) == source_address(host):
+                spare = next((other for other in there if other.reached_at is None), None)
+            if spare is None:
+                return Learnt.IDS_PER_IP
+        known = Known(address, address_group(host), private, enr.raw, enr.seq, seen_at=now)
+        if not self._shelves.add(known, address_group(source_ip), now):
+            return Learnt.NO_SLOT
+        if spare is not None and spare.peer_id in self:
+            self._shelves.remove(spare)
+        return Learnt.NEW
+
+    def _learn_newer(
+        self, known: Known, address: NodeAddress, private: bool, enr: Enr, source_ip: str, now: float
+    ) -> Learnt:
+        if known.address != address:
+            if not known.held:
+                self._shelves.remove(known)
+                learnt = self._learn_new(address, private, enr, source_ip, now)
+                return Learnt.MOVED if learnt is Learnt.NEW else learnt
+            # Where the operator has said where a peer is, its record does not move it.
+            if known.record and Enr.decode(known.record).tcp_endpoint == (known.address.host, known.address.port):
+                held = Known(address, address_group(address.host), private, held=True, trusted=known.trusted)
+                known = self._held[known.peer_id] = held
+        known.record, known.seq, known.seen_at = enr.raw, enr.seq, now
+        self._touch(known.peer_id)
+        return Learnt.MOVED
+
+    # -- what happened
 
     def met(self, peer_id: bytes) -> None:
         """A link to *peer_id* became ready, whoever opened it: earlier failures are forgiven."""
-        known = self._known.get(peer_id)
+        known = self.get(peer_id)
         if known is not None:
             known.failures = 0
 
     def reached(self, peer_id: bytes, now: float) -> None:
         """A link to *peer_id* became ready at the address that the book holds."""
-        known = self._known.get(peer_id)
-        if known is not None:
-            known.reached_at = now
+        known = self.get(peer_id)
+        if known is None:
+            return
+        known.reached_at, known.here = now, True
+        self._touch(peer_id)
+        if not known.held:
+            self._shelves.reached(known, now)
 
     def ended(self, peer_id: bytes, end: LinkEnd, now: float) -> None:
         """A link to, or an attempt to dial, *peer_id* has ended."""
-        known = self._known.get(peer_id)
+        known = self.get(peer_id)
         if known is None or end.reason is Reason.DUPLICATE or not (end.outbound or end.ready):
             return
+        if end.ready and known.here:
+            known.here, known.reached_at = False, now
         if end.reason is Reason.SELF:
-            known.own = True
-            return
-        if end.reason is Reason.WRONG_PEER_ID and not known.held:
-            del self._known[peer_id]
-            return
+            self._own.append((known.address.host, known.address.port))
         known.failures += 1
-        if known.failures > FAILURES_MAX and not known.held and known.reached_at is None:
-            del self._known[peer_id]
-            return
         delay = min(self._profile.redial_min * 2.0 ** min(known.failures - 1, 30), self._profile.redial_max)
         known.not_before = now + delay * self._random.uniform(0.75, 1.25)
+        self._touch(peer_id)
+        if known.held:
+            return
+        vain = known.failures > FAILURES_MAX and known.reached_at is None
+        if vain or end.reason in (Reason.SELF, Reason.WRONG_PEER_ID):
+            self._shelves.remove(known)
+        elif not end.ready:
+            self._shelves.failed(known, now)
 
-    def _may_dial(self, known: Known, now: float) -> bool:
-        ip = known.address.host
-        if known.held or is_loopback(ip):
-            return True
-        if is_private(ip):
-            return True
-        dials = self._dials.get(ip, ())
-        return sum(now - at < 60.0 for at in dials) < DIALS_PER_MINUTE
+    # -- whom to dial
+
+    def held_due(self, now: float) -> list[NodeAddress]:
+        """Return the held peers whose back-off is over, in random order."""
+        due = [known.address for known in self._held.values() if known.not_before <= now and not self._is_own(known)]
+        self._random.shuffle(due)
+        return due
+
+    def pick(
+        self, now: float, *, fresh: bool | None = None, avoid_groups: Container[str] = (), busy: Container[bytes] = ()
+    ) -> NodeAddress | None:
+        """Return one learnt peer to dial now and count it as dialled; None if none will do.
+
+        :param fresh: True: one that stands among the new; False: among the tried; None: as a coin falls, and one of the
+            others if none of these will do.
+        :param avoid_groups: netgroups that have a link already; private ranges and loopback are exempt.
+        :param busy: ids that are connected, being dialled or kept away.
+        """
+        tried = self._random.random() < 0.5 if fresh is None else not fresh
+        for table in (tried, not tried) if fresh is None else (tried,):
+            for known in self._shelves.shuffled(table, self._random):
+                if known.is_stale(now):
+                    self._shelves.remove(known)
+                elif known.peer_id not in busy and self._may_dial(known, avoid_groups, now):
+                    self._count_dial(known, now)
+                    return known.address
+        return None
+
+    def collisions(self, now: float) -> list[NodeAddress]:
+        """Return the tried addresses whose slots others claim, the oldest claim first: a feeler decides each."""
+        return [known.address for known in self._shelves.claimed(now) if self._may_dial(known, (), now)]
 
     def due(self, now: float, busy: Container[bytes], room: int) -> list[NodeAddress]:
         """Return whom to dial now and count them as dialled.
@@ -178,41 +360,43 @@ class AddressBook:
         :param busy: ids that are connected or being dialled.
         :param room: how many that are not held may be dialled.
         """
-        ready = [
-            known
-            for peer_id, known in self._known.items()
-            if known.not_before <= now and not known.own and peer_id not in busy and self._may_dial(known, now)
-        ]
-        self._random.shuffle(ready)
-        chosen = [known for known in ready if known.held]
-        for known in ready:
-            if known.held:
-                continue
-            if room <= 0:
+        chosen = [address for address in self.held_due(now) if address.peer_id not in busy]
+        for _ in range(room):
+            address = self.pick(now, busy=_Either(busy, {known.peer_id for known in chosen}))
+            if address is None:
                 break
-            ip = known.address.host
-            if self._may_dial(known, now):  # again: an earlier one of this round may have the same IP
-                if not is_private(ip):
-                    self._dials.setdefault(ip, deque(maxlen=DIALS_PER_MINUTE)).append(now)
-                chosen.append(known)
-                room -= 1
-        if len(self._dials) > BOOK_LIMIT:
-            self._dials = {ip: dials for ip, dials in self._dials.items() if now - dials[-1] < 60.0}
-        return [known.address for known in chosen]
+            chosen.append(address)
+        return chosen
 
     def next_due(self, now: float, busy: Container[bytes], room: int) -> float | None:
-        """When :meth:`due` may have something next."""
+        """When there may be somebody to dial next; None: not before something changes."""
+        if room > 0 and len(self._shelves) > LOOK_LIMIT:
+            return now + LOOK_AGAIN
         times = [
-            max(known.not_before, now + (0.0 if self._may_dial(known, now) else 60.0))
-            for peer_id, known in self._known.items()
-            if not known.own and peer_id not in busy and (known.held or room > 0)
+            known.not_before if known.held or self._rate_allows(known, now) else max(known.not_before, now + 60.0)
+            for known in (self if room > 0 else self._held.values())
+            if known.peer_id not in busy and not self._is_own(known)
         ]
         return min(times, default=None)
 
-    def relayable(self, now: float) -> list[Enr]:
-        """Return the records that may be told to others: those reached within a day."""
-        return [
-            known.address.enr
-            for known in self._known.values()
-            if known.address.enr is not None and known.reached_at is not None and now - known.reached_at < RELAY_AGE
-        ]
+    def _is_own(self, known: Known) -> bool:
+        return (known.address.host, known.address.port) in self._own
+
+    def _may_dial(self, known: Known, avoid_groups: Container[str], now: float) -> bool:
+        if known.not_before > now or not (known.private or known.group not in avoid_groups):
+            return False
+        return self._rate_allows(known, now)
+
+    def _rate_allows(self, known: Known, now: float) -> bool:
+        if known.private:
+            return True
+        dials = self._dials.get(source_address(known.address.host), ())
+        return sum(now - at < 60.0 for at in dials) < DIALS_PER_MINUTE
+
+    def _count_dial(self, known: Known, now: float) -> None:
+        known.dialled_at = now
+        if known.private:
+            return
+        self._dials.setdefault(source_address(known.address.host), deque(maxlen=DIALS_PER_MINUTE)).append(now)
+        if len(self._dials) > DIALS_LIMIT:
+            self._dials = {ip: dials for ip, dials in self._dials.items() if now - dials[-1] < 60.0}

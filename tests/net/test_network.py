@@ -655,8 +655,9 @@ class RecordTest(SynchronousTestCase):
         second = self.world.node(bootstrap_nodes=(first.address,)).start()
         self.world.run(2)
         now = self.world.clock.seconds()
-        self.assertEqual(second.network.relayable(now), [first.network.enr])
-        self.assertEqual(first.network.relayable(now), [second.network.enr])  # private: inbound from its own address
+        self.assertEqual(second.network.relayable(now), [first.network.enr.raw])
+        # private: inbound from its own address
+        self.assertEqual(first.network.relayable(now), [second.network.enr.raw])
         hub = self.world.node(profile=PUBLIC).start()
         self.world.node(profile=PUBLIC, static_nodes=(hub.address,)).start()
         self.world.run(2)
@@ -693,10 +694,7 @@ class RecordTest(SynchronousTestCase):
 
     def test_broken_store(self):
         node = self.world.node()
-        connection = node.disk.open("node.sqlite")
         node.start().stop()
-        connection.execute("INSERT INTO record VALUES (?, ?, 1)", (b"x", b"junk"))
-        connection.commit()
         node.start()
         node.network._store._database.execute("DROP TABLE removed")
         node.network.remove_peer(b"\x01" * 32)
@@ -707,7 +705,7 @@ class RecordTest(SynchronousTestCase):
         node = self.world.node().build()
         connection = node.disk.open("node.sqlite")
         connection.execute("CREATE TABLE own (x)")
-        connection.execute("CREATE VIEW record AS SELECT 1")
+        connection.execute("CREATE VIEW address AS SELECT 1")
         connection.commit()
         result = node.network.start()
         self.world.run(1)
