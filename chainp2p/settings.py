@@ -77,6 +77,7 @@ class NetworkSettings:
     allow_list: Path | None = None
     max_peers: int = field(default=80, validator=validators.ge(1))
     gossip_interval: float | None = None  #: seconds; None: the profile's
+    loopback_exempt: bool = True  #: callers of this machine are not rationed
 
 
 @frozen(kw_only=True)

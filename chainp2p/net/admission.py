@@ -6,33 +6,34 @@ from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.roster import Roster
 from chainp2p.peer.book import AddressBook
+from chainp2p.peer.slots import OUTBOUND_SLOTS
 
 __all__ = ["Admission"]
-
-#: Links that we open to peers from the book, apart from held ones (interface design: 80 = 64 in + 16 out).
-OUTBOUND_SLOTS = 16
-#: Connections at once that have not proven an id: a crowd of silent sockets must not use up the descriptors. Each is
-#: gone in 3 s without a ClientHello, in 10 s without a handshake.
-STRANGERS_LIMIT = 256
 
 
 class Admission:
     """Judges connections and proven ids.
 
     1. The operator's word comes first: removed peers and keys that are not on the allow-list stay away, both ways.
-    2. Held peers, and a second link to a peer that is here, need no slot.
-    3. Inbound links leave room for the outbound ones.
+    2. Then its conduct, then whether the :class:`~chainp2p.net.door.Door` has a slot.
 
     :param barred: answers why a key is kept away for its conduct, if it is.
+    :param door: raises PeerFault if there can be no slot.
     """
 
     def __init__(
-        self, book: AddressBook, roster: Roster, max_peers: int, barred: Callable[[bytes], PeerFault | None]
+        self,
+        book: AddressBook,
+        roster: Roster,
+        max_peers: int,
+        barred: Callable[[bytes], PeerFault | None],
+        door: Callable[[PeerProtocol], None],
     ) -> None:
         self._book = book
         self._roster = roster
         self._max_peers = max_peers
         self._barred = barred
+        self._door = door
         self._removed: set[bytes] = set()
         self._allowed: Mapping[bytes, str] | None = None
 
@@ -86,20 +87,10 @@ class Admission:
         barred = self._barred(peer_id)
         if barred is not None:
             raise barred
-        if link.outbound or self._book.is_held(peer_id) or self._roster.get(peer_id) is not None:
-            return
-        live = self._roster.live()
-        inbound = sum(not other.outbound for other in live) - 1
-        limit = self._max_peers
-        if len(live) - 1 >= limit or inbound >= max(limit - OUTBOUND_SLOTS, min(limit, OUTBOUND_SLOTS)):
-            raise PeerFault(Reason.TOO_MANY_PEERS, f"{limit} at most", Penalty.NONE)
+        self._door(link)
 
     def room_to_dial(self) -> int:
         """How many peers that are not held may be dialled more."""
         live = self._roster.live()
         outbound = sum(link.outbound and not self._book.is_held(link.peer_id) for link in live)
         return min(OUTBOUND_SLOTS - outbound, self._max_peers - len(live))
-
-    def takes_strangers(self) -> bool:
-        """Whether one more connection may try to prove who it is."""
-        return self._roster.strangers < STRANGERS_LIMIT

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 
+from chainp2p.net.endpoints import client_endpoint
 from chainp2p.net.host import LinkHost
+from chainp2p.net.life import Phase
 from chainp2p.net.protocol import PeerProtocol
 
 __all__ = ["PeerFactory"]
@@ -26,7 +29,7 @@ class PeerFactory(Factory):
         host: LinkHost,
         expected: bytes | None = None,
         opened: Callable[[PeerProtocol], None] | None = None,
-        room: Callable[[], bool] | None = None,
+        room: Callable[[str], bool] | None = None,
     ) -> None:
         self._room = room
         self._host = host
@@ -34,12 +37,27 @@ class PeerFactory(Factory):
         self._expected = expected
         self.link: PeerProtocol | None = None  #: the newest
 
-    def buildProtocol(self, addr: Any) -> PeerProtocol | None:
-        """Return the protocol of a new connection, None without room."""
-        if self._room is not None and not self._room():
-            return None
+    def _make(self) -> PeerProtocol:
         link = self.link = PeerProtocol(self._host, self._expected, outbound=self._expected is not None)
         link.factory = self
+        return link
+
+    def dial(self, host: str, port: int) -> "Deferred[Any]":
+        """Make the link and connect it; fires when the connection stands, and closing the link gives it up."""
+        link = self._make()
+        attempt: Deferred[Any] = client_endpoint(self._host.reactor, host, port).connect(
+            self._host.security.client(self)
+        )
+        link.dial((host, port), attempt)
+        return attempt
+
+    def buildProtocol(self, addr: Any) -> PeerProtocol | None:
+        """Return the protocol of a new connection, None without room."""
+        if self._room is not None and not self._room(getattr(addr, "host", "")):
+            return None
+        link = self.link
+        if link is None or link.phase is not Phase.DIALING:
+            link = self._make()
         if self._opened is not None:
             self._opened(link)
         return link

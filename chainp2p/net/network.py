@@ -15,6 +15,7 @@ from chainp2p.net.book import BookKeeper
 from chainp2p.net.causes import CauseKeeper
 from chainp2p.net.conduct import ConductKeeper
 from chainp2p.net.dialer import Dialer
+from chainp2p.net.door import Door
 from chainp2p.net.endpoints import Listeners, server_text
 from chainp2p.net.factory import PeerFactory
 from chainp2p.net.metrics import Metric, network_metrics
@@ -113,7 +114,22 @@ class Network(Service):
         self._conduct = ConductKeeper(
             reactor, now, profile.name == "public", store, self._causes.note, lambda: self._dialer.plan()
         )
-        self._admission = Admission(self._book, self._roster, settings.max_peers, self._conduct.refusal)
+        self._door = Door(
+            reactor,
+            now,
+            random,
+            self._book,
+            self._roster,
+            self._conduct,
+            lambda: chain.head.rank,
+            self._causes.note,
+            max_peers=settings.max_peers,
+            redial=profile.redial_min,
+            loopback_exempt=settings.loopback_exempt,
+        )
+        self._admission = Admission(
+            self._book, self._roster, settings.max_peers, self._conduct.refusal, self._door.check
+        )
         self._keeper = BookKeeper(reactor, now, store, self._book, self._admission.is_welcome)
         room = self._admission.room_to_dial
         self._dialer = Dialer(self, self._book, self._busy, room, self._dial_failed, self._roster.opened)
@@ -138,7 +154,7 @@ class Network(Service):
         self._admission.start(stored.removed)
         self._causes.start(stored.causes)
         self._conduct.start(stored.sentences, {address.peer_id for address in self._held})
-        factory = self.security.server(PeerFactory(self, opened=self._roster.opened, room=self._takes_strangers))
+        factory = self.security.server(PeerFactory(self, opened=self._door.opened, room=self._takes_strangers))
         try:
             self.addresses = await self._listeners.start(self.reactor, self._settings.listen_addr, factory)
         except BaseException:
@@ -347,6 +363,7 @@ class Network(Service):
             if enr.peer_id != link.peer_id:
                 raise PeerFault(Reason.MALFORMED_MESSAGE, "the record in Status is of another key")
             self._own_record_of(link, enr)
+        self._door.seat(link)
         self._book.met(link.peer_id)
         self._conduct.met(link.peer_id)
         if link.outbound:
@@ -373,6 +390,7 @@ class Network(Service):
         """Record the end of *link*, once."""
         self.counters["over_quota"] += link.quota.over
         self.counters["send_dropped"] += link.dropped
+        self._door.ended(link)
         self._note(end, link.expected, link_facts(link, self.reactor.seconds()))
         if link.peer_id:
             self._record.gone(link.peer_id)
@@ -455,8 +473,8 @@ class Network(Service):
         for link in self._roster.current:
             link.send(PeerRecord(enr))
 
-    def _takes_strangers(self) -> bool:
-        if self._admission.takes_strangers():
+    def _takes_strangers(self, ip: str) -> bool:
+        if self._door.room(ip):
             return True
         self.counters["refused_connections"] += 1
         return False

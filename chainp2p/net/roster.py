@@ -63,11 +63,6 @@ class Roster:
         """Links that have not ended and know who is there, ready or greeting."""
         return [link for link in self.open if link.end is None and link.peer_id]
 
-    @property
-    def strangers(self) -> int:
-        """Inbound connections that have not proven who is there."""
-        return sum(not (link.peer_id or link.outbound) for link in self.open)
-
     def opened(self, link: PeerProtocol) -> None:
         """The connection of *link* stands."""
         self.open[link] = None

@@ -78,6 +78,9 @@ OPTIONS = (
         "SECONDS",
         "pause between announcements (default: 1.0; 0.1 in private and consortium)",
     ),
+    Option(
+        "network", "loopback_exempt", Kind.SWITCH, "", "", "callers of this machine are not rationed (default: true)"
+    ),
     Option("seal", "keyfile", Kind.PATH, "seal", "KEYFILE", "produce blocks with this signer key"),
     Option("seal", "mine", Kind.TEXT, "mine", "ADDRESS", "produce blocks for this address (proof of work)"),
     Option(

@@ -50,6 +50,11 @@ class _PlainFactory(WrappingFactory):
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self.peer_id = peer_id
 
+    def buildProtocol(self, addr: Any) -> Any:
+        """Return the protocol of a new connection, or None where the wrapped factory wants none."""
+        wrapped = self.wrappedFactory.buildProtocol(addr)
+        return None if wrapped is None else self.protocol(self, wrapped)
+
 
 class PlainSecurity:
     """Stands for TLS in simulations (``chainp2p.net.security.Security``): 32 bytes of peer id each way, then frames.

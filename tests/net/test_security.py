@@ -224,7 +224,7 @@ class StrangerTest(SynchronousTestCase):
         pass
 
     def test_no_room(self):
-        factory = self.host.security.server(PeerFactory(self.host, room=lambda: False))
+        factory = self.host.security.server(PeerFactory(self.host, room=lambda _: False))
         self.assertIsNone(factory.buildProtocol(None))
 
     def test_silence(self):
