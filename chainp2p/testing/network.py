@@ -61,6 +61,8 @@ class MemoryNetwork:
         self.metered = self.weather.bandwidth is not None
         #: Segments that have been sent.
         self.segments = 0
+        #: Addresses to which no way leads: dials fail at once.
+        self.unreachable: set[str] = set()
 
     def host(self, name: str, ip: str) -> "MemoryHost":
         """Make a host; name and address are its own."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.error import ConnectionRefusedError, TimeoutError, UserError
+from twisted.internet.error import ConnectionRefusedError, NoRouteError, TimeoutError, UserError
 from twisted.internet.interfaces import IConnector, IDelayedCall, IListeningPort
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -93,6 +93,9 @@ class MemoryConnector:
 
     def _syn(self, retry: float) -> None:
         network = self.host.network
+        if self.address in network.unreachable:
+            self._fail(NoRouteError())  # type: ignore[no-untyped-call]
+            return
         far = self.host if self.address in ("127.0.0.1", "::1") else network.find(self.address)
         if far is None or not far.up or not network.passes(self.host, far):
             self._call(retry, self._syn, retry * 2)
