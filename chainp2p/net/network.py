@@ -38,6 +38,7 @@ from chainp2p.peer.key import NodeKey
 from chainp2p.peer.link import Handler, Link, LinkUser, collect_handlers
 from chainp2p.peer.own import OwnRecord
 from chainp2p.peer.quota import Quota, quotas_of
+from chainp2p.peer.votes import is_loopback
 from chainp2p.settings import NetworkSettings, Profile
 from chainp2p.wire.codec import CODEC, Codec
 from chainp2p.wire.extras import clock_extra, read_clock
@@ -95,7 +96,7 @@ class Network(Service):
         self.bulk = bulk_requests(codec)
         self.quotas: Mapping[type[Message], Quota] = quotas_of(codec)
         self.budget: ReceiveBudget[PeerProtocol] = ReceiveBudget(self._short_of_memory)
-        counted = ("unknown_tags", "useless_faults", "refused_connections", "over_quota", "send_dropped")
+        counted = ("unknown_tags", "useless_faults", "refused_connections", "over_quota", "send_dropped", "callers")
         self.counters = dict.fromkeys(counted, 0)
         self._key = key
         self._chain = chain
@@ -216,6 +217,11 @@ class Network(Service):
             )
             for link in self._roster.current
         ]
+
+    @property
+    def known(self) -> int:
+        """How many addresses there are to dial."""
+        return len(self._book)
 
     def links(self) -> list[Link]:
         """Return the ready link of each peer."""
@@ -368,6 +374,8 @@ class Network(Service):
         self._conduct.met(link.peer_id)
         if link.outbound:
             self._book.reached(link.peer_id, self.reactor.seconds())
+        elif not is_loopback(link.address[0]):
+            self.counters["callers"] += 1
         self._record.observed(link.peer_id, link.address[0], status.observed[0], len(self._roster) + 1)
         self._log.info(
             "peer {peer} at {address} is here",

@@ -21,6 +21,7 @@ class PeerView:
     :param static: the operator named it: bootstrap, static or added.
     :param role: what the allow-list calls it; may be empty.
     :param clock_offset: seconds by which its clock is ahead of ours; None if it does not tell.
+    :param warning: how its consensus settings will differ from ours; may be empty.
     :param useless: how useless it has been of late (:meth:`chainp2p.peer.conduct.Conduct.score`).
     """
 
@@ -41,6 +42,7 @@ class PeerView:
     useless: float
     role: str
     clock_offset: float | None
+    warning: str
 
 
 def peer_view(
@@ -66,6 +68,7 @@ def peer_view(
         useless=useless,
         role=role,
         clock_offset=clock_offset,
+        warning=link.warning or "",
     )
 
 

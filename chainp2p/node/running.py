@@ -1,11 +1,12 @@
 """One start of a node: what is opened, in which order, and how it is closed again."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from twisted.internet.defer import TimeoutError, maybeDeferred
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
 from twisted.logger import Logger
 
 from chainp2p import __version__
@@ -30,11 +31,13 @@ from chainp2p.net.network import Network
 from chainp2p.net.store import PeerStore
 from chainp2p.node.allowlist import read_allow_list
 from chainp2p.node.assembly import find_plugin, make_chain
+from chainp2p.node.checkup import Checkup
 from chainp2p.node.health import Health
 from chainp2p.node.home import Home
 from chainp2p.node.platform import Platform
 from chainp2p.node.production import Production
 from chainp2p.node.readiness import readiness_checks
+from chainp2p.node.threads import OwnedExecutor
 from chainp2p.settings import Settings
 from chainp2p.sync.service import SyncService
 
@@ -90,12 +93,17 @@ class Running:
         self._platform = platform
         self._closing: list[tuple[str, float, Callable[[], Any]]] = []
         self._home: Home | None = None
+        self._executor: OwnedExecutor
         self.network: Network
         self.sync: SyncService
         self.gossip: GossipService
         self.exchange: PeerExchange
         self.production: Production | None = None
         self.health: Health
+        self.checkup: Checkup
+        #: The allow-list in force, peer id -> role; and why the file's newest content is not.
+        self.roles: Mapping[bytes, str] = {}
+        self.allow_list_error = ""
         self.servers: Servers
 
     def _open(self, name: str, seconds: float, close: Callable[[], Any]) -> None:
@@ -111,7 +119,7 @@ class Running:
 
     async def _start(self) -> Bound:
         platform, settings = self._platform, self.settings
-        executor = platform.executor()
+        self._executor = executor = platform.executor()
         self._open("threads", _THREADS, executor.stop)
         if self.chain is None:
             self.chain = make_chain(settings, executor, platform.now, platform.random, self._open_database)
@@ -133,7 +141,7 @@ class Running:
             service.start()
             self._open(name, _SERVICE, service.stop)
         if settings.network.allow_list is not None:
-            self.network.allow(await executor.run(read_allow_list, settings.network.allow_list))
+            self._allow(await executor.run(read_allow_list, settings.network.allow_list))
         self._open("peers", _PEERS, self.network.stop)
         await self.network.start()
         if self.production is not None:
@@ -144,6 +152,9 @@ class Running:
         )
         self._open("health", _SERVICE, self.health.stop)
         self.health.start()
+        self.checkup = Checkup(self, platform.reactor, executor, home.path)
+        self._open("checkup", _SERVICE, self.checkup.stop)
+        self.checkup.start()
         bound = await self._serve(home, key.peer_id, secret, folder)
         await executor.run(home.publish, self._facts(bound))
         return bound
@@ -251,18 +262,41 @@ class Running:
             "dataDir": str(bound.data_dir),
         }
 
-    def reload(self) -> None:
-        """Read again what may change while a node runs: the allow-list. A bad file is logged and changes nothing."""
+    def _allow(self, roles: Mapping[bytes, str]) -> None:
+        self.roles, self.allow_list_error = roles, ""
+        self.network.allow(roles)
+
+    async def read_again(self) -> int | None:
+        """Read the allow-list again: answers how many keys it has, None if there is none.
+
+        :raise SettingsError: the file cannot be read; the former list stays in force.
+        """
         path = self.settings.network.allow_list
         if path is None:
-            return
+            return None
         try:
-            allowed = read_allow_list(path)
+            roles = await self._executor.run(read_allow_list, path)
         except SettingsError as error:
-            self.log.error("allow-list not reloaded: {error}", error=str(error))
-            return
-        self.network.allow(allowed)
-        self.log.info("allow-list reloaded: {count} keys", count=len(allowed))
+            self.allow_list_error = str(error)
+            self.log.error("the allow-list stays as it was: {error}", error=str(error))
+            raise
+        self.log.info(
+            "allow-list read again: {count} keys, {added} new, {gone} gone",
+            count=len(roles),
+            added=len(roles.keys() - self.roles.keys()),
+            gone=len(self.roles.keys() - roles.keys()),
+        )
+        self._allow(roles)
+        return len(roles)
+
+    def reload(self) -> None:
+        """Read again what may change while a node runs; a bad file is logged and changes nothing."""
+
+        async def read() -> None:
+            with contextlib.suppress(SettingsError):
+                await self.read_again()
+
+        Deferred.fromCoroutine(read()).addErrback(lambda failure: self.log.failure("nothing was read again", failure))
 
     async def stop(self) -> None:
         """Close what was opened, in order; a part that fails or takes too long does not keep the others open."""

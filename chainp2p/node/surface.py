@@ -29,7 +29,12 @@ __all__ = ["Servers", "documented_namespaces"]
 
 
 def _namespaces(
-    chain: Any, network: Any, extra: Sequence[Namespace], agent: str, data_dir: Path | None, sync: Any
+    chain: Any,
+    network: Any,
+    extra: Sequence[Namespace],
+    agent: str,
+    data_dir: Path | None,
+    running: "Running | None" = None,
 ) -> list[Namespace]:
     """All namespaces but ``rpc``, which describes those beside it."""
     network_id = getattr(chain, "chain_id", None)
@@ -44,7 +49,9 @@ def _namespaces(
             agent=agent,
             data_dir=data_dir,
             network_id=network_id,
-            explain=None if sync is None else sync.explain,
+            explain=None if running is None else running.sync.explain,
+            findings=None if running is None else running.checkup.findings,
+            reload=None if running is None else running.read_again,
         ),
     ]
 
@@ -53,7 +60,7 @@ def documented_namespaces() -> list[Namespace]:
     """The namespaces of a node of the dev network, for the reference; nothing is opened."""
     settings = prepared(Settings())
     chain = check_chain(settings)
-    namespaces = _namespaces(chain, None, find_plugin("ledger").namespaces(chain), "chainp2p", None, None)
+    namespaces = _namespaces(chain, None, find_plugin("ledger").namespaces(chain), "chainp2p", None)
     return sorted([*namespaces, rpc_namespace(namespaces, "")], key=lambda namespace: namespace.name)
 
 
@@ -79,7 +86,7 @@ class Servers:
             running.chain_namespaces(),
             self._agent,
             self._data_dir,
-            running.sync,
+            running,
         )
         public = self._public(namespaces)
         rpc = [

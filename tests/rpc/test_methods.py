@@ -105,6 +105,9 @@ class View:
     static: bool = True
     trusted: bool = False
     useless: float = 0.5
+    role: str = "bank"
+    clock_offset: float | None = -0.25
+    warning: str = ""
 
 
 class Network:

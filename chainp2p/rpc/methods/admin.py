@@ -1,7 +1,7 @@
 """``admin``: what an operator asks and changes. Shapes are go-ethereum's where it has them."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from chainp2p.peer.libp2p import libp2p_id
 from chainp2p.primitives.secp256k1 import PublicKey
 from chainp2p.rpc.methods.bans import BansView, ban_methods
 from chainp2p.rpc.methods.chain import point
+from chainp2p.rpc.methods.doctor import doctor_methods
 from chainp2p.rpc.methods.why import WhyView, why_method
 from chainp2p.rpc.values import BOOLEAN, HASH, STRING, hash32, hex_bytes, text
 
@@ -247,6 +248,7 @@ def _peer(peer: Any) -> dict[str, Any]:
         "connectedAt": peer.connected_at,
         "useless": round(peer.useless, 2),
         "role": peer.role,
+        "settingsWarning": peer.warning,
         "clockOffset": None if peer.clock_offset is None else round(peer.clock_offset, 3),
     }
 
@@ -259,8 +261,11 @@ def admin_namespace(
     data_dir: Path | None = None,
     network_id: int | None = None,
     explain: Callable[[], Any] | None = None,
+    findings: Callable[[], Awaitable[Iterable[Any]]] | None = None,
+    reload: Callable[[], Awaitable[int | None]] | None = None,
 ) -> Namespace:
-    """:param chain: an ``IChain``. *agent*: name and version of this node. *explain*: what sync is doing."""
+    """:param chain: an ``IChain``. *agent*: name and version of this node. *explain*: what sync is doing.
+    *findings* and *reload*: see :func:`doctor_methods`."""
     methods = _AdminMethods(network, chain, agent, data_dir, network_id, explain)
     peer = Param("peer", _node, schema={"type": "string", "description": "enr:... or PEERID@host:port"})
     objects = {"type": "array", "items": {"type": "object"}}
@@ -285,5 +290,6 @@ def admin_namespace(
             Method("explainSync", methods.explain_sync, (), {"type": "object"}, "What sync does and waits for."),
             *ban_methods(network),
             why_method(network),
+            *doctor_methods(findings, reload),
         ),
     )

@@ -1,0 +1,180 @@
+"""Gathers what :mod:`chainp2p.node.doctor` judges: from the machine, and from the node that runs on it."""
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+
+from chainp2p.net.endpoints import client_endpoint
+from chainp2p.node.doctor import diagnose
+from chainp2p.node.facts import (
+    AllowListFacts,
+    Descriptors,
+    Disk,
+    Facts,
+    Finding,
+    NetworkFacts,
+    PeerFacts,
+    SecretFile,
+    Severity,
+)
+from chainp2p.node.home import JWT_FILE, KEY_FILE
+from chainp2p.node.limits import limits_of
+from chainp2p.peer.intake import IN_FLIGHT
+from chainp2p.rpc.limits import ADMIN_CONNECTIONS
+from chainp2p.settings import Settings
+
+if TYPE_CHECKING:
+    from chainp2p.node.running import Running
+
+__all__ = ["Checkup", "machine_facts"]
+
+#: Seconds between two looks; a wrong clock or a full disk should be in the log before somebody asks.
+INTERVAL = 60.0
+#: Descriptors apart from connections: databases and their logs, threads, the log, the standard three.
+FILES = 64
+
+
+def _descriptors(settings: Settings, running: bool) -> Descriptors | None:
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = len(os.listdir("/proc/self/fd")) if running else None
+    except (ImportError, OSError):
+        # not a POSIX system, or one without /proc
+        return None
+    network, rpc = settings.network, settings.rpc
+    needed = network.max_peers + IN_FLIGHT + FILES
+    if rpc.listen:
+        needed += limits_of(rpc.limits).connections
+    if settings.admin.listen:
+        needed += ADMIN_CONNECTIONS
+    return Descriptors(limit=limit, used=used, needed=needed)
+
+
+def machine_facts(folder: Path | None, settings: Settings, running: bool) -> Facts:
+    """Look at disk, descriptors and key files; takes milliseconds of the calling thread.
+
+    :param folder: the data directory, if there is one.
+    :param running: whether this process is the node.
+    """
+    disk, secrets = None, []
+    if folder is not None:
+        try:
+            disk = Disk(folder=str(folder), free=shutil.disk_usage(folder).free)
+        except OSError:
+            # a folder that is gone is found by whoever writes to it
+            pass
+    files = [] if folder is None else [folder / KEY_FILE, folder / JWT_FILE]
+    if settings.seal.keyfile is not None:
+        files.append(settings.seal.keyfile)
+    for file in files:
+        try:
+            secrets.append(SecretFile(path=str(file), mode=stat.S_IMODE(file.stat().st_mode)))
+        except OSError:
+            continue
+    return Facts(disk=disk, descriptors=_descriptors(settings, running), secrets=secrets)
+
+
+class Checkup:
+    """Looks once a minute and logs what is new; :meth:`findings` looks at once and tries the own port too."""
+
+    log = Logger()
+
+    def __init__(self, running: "Running", reactor: Any, executor: Any, folder: Path | None) -> None:
+        self._running = running
+        self._reactor = reactor
+        self._executor = executor
+        self._folder = folder
+        self._since = reactor.seconds()
+        self._call: IDelayedCall | None = None
+        self._known: set[str] = set()
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._call = self._reactor.callLater(INTERVAL, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _look(self) -> None:
+        self._call = self._reactor.callLater(INTERVAL, self._look)
+        Deferred.fromCoroutine(self._facts()).addCallbacks(
+            lambda facts: self._tell(diagnose(facts)),
+            lambda failure: self.log.failure("the check-up failed", failure),
+        )
+
+    def _tell(self, findings: list[Finding]) -> None:
+        grave = {finding.code: finding for finding in findings if finding.severity > Severity.NOTE}
+        for code, finding in grave.items():
+            if code not in self._known:
+                self.log.warn("{code}: {text}; {remedy}", code=code, text=finding.text, remedy=finding.remedy)
+        for code in sorted(self._known - grave.keys()):
+            self.log.info("{code}: over", code=code)
+        self._known = set(grave)
+
+    async def findings(self) -> list[Finding]:
+        """Return what is wrong now, the worst first."""
+        facts = await self._facts()
+        network = facts.network
+        if network is not None and network.advertised is not None and not network.callers:
+            open_ = await self._answers(*network.advertised)
+            facts = evolve(facts, network=evolve(network, port_open=open_))
+        return diagnose(facts)
+
+    async def _facts(self) -> Facts:
+        settings = self._running.settings
+        facts: Facts = await self._executor.run(machine_facts, self._folder, settings, True)
+        return evolve(facts, network=self._network(), allow_list=self._allow_list())
+
+    def _network(self) -> NetworkFacts:
+        running, network = self._running, self._running.network
+        return NetworkFacts(
+            now=running.now(),
+            public=running.settings.node.profile == "public",
+            genesis=running.chain.genesis_hash,
+            uptime=self._reactor.seconds() - self._since,
+            advertised=network.enr.tcp_endpoint,
+            callers=network.counters["callers"],
+            known=network.known,
+            peers=[
+                PeerFacts(
+                    peer_id=peer.peer_id,
+                    ip=peer.remote_address[0],
+                    clock_offset=peer.clock_offset,
+                    warning=peer.warning,
+                )
+                for peer in network.peers()
+            ],
+            ends=network.ends(),
+        )
+
+    def _allow_list(self) -> AllowListFacts | None:
+        running = self._running
+        path = running.settings.network.allow_list
+        if path is None:
+            return None
+        roles = running.roles
+        return AllowListFacts(
+            path=str(path), count=len(roles), lists_us=running.network.own_id in roles, error=running.allow_list_error
+        )
+
+    async def _answers(self, host: str, port: int) -> bool:
+        """Tell whether a connection to ourselves, the way others come, stands."""
+        try:
+            protocol = await client_endpoint(self._reactor, host, port).connect(Factory.forProtocol(Protocol))
+        except Exception:
+            return False
+        protocol.transport.loseConnection()
+        return True

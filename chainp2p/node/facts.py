@@ -1,0 +1,142 @@
+"""What is known of a node and its machine, and what :mod:`chainp2p.node.doctor` finds in it, as values."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from attrs import Factory, frozen
+
+from chainp2p.peer.causes import Evidence
+from chainp2p.peer.ends import LinkEnd
+
+__all__ = [
+    "AllowListFacts",
+    "Descriptors",
+    "Disk",
+    "Facts",
+    "Finding",
+    "GenesisFacts",
+    "NetworkFacts",
+    "PeerFacts",
+    "SecretFile",
+    "Severity",
+]
+
+
+@frozen(kw_only=True)
+class Disk:
+    """Free bytes where *folder* is."""
+
+    folder: str
+    free: int
+
+
+@frozen(kw_only=True)
+class Descriptors:
+    """File descriptors of the process: allowed (soft limit), open now, and open when every limit is used up.
+
+    :param used: None for a node that does not run.
+    """
+
+    limit: int
+    used: int | None
+    needed: int
+
+
+@frozen(kw_only=True)
+class SecretFile:
+    """A file that nobody else should read, and its permission bits."""
+
+    path: str
+    mode: int
+
+
+@frozen(kw_only=True)
+class GenesisFacts:
+    """What the settings and the databases say of the network; None where nobody said.
+
+    :param error: why the settings' genesis cannot be read.
+    """
+
+    settings: bytes | None
+    stored: bytes | None
+    error: str = ""
+
+
+@frozen(kw_only=True)
+class AllowListFacts:
+    """The file of allowed keys: *error* is why its newest content is not in force."""
+
+    path: str
+    count: int
+    lists_us: bool
+    error: str = ""
+
+
+@frozen(kw_only=True)
+class PeerFacts:
+    """One ready peer.
+
+    :param clock_offset: seconds by which its clock is ahead of ours.
+    :param warning: how its settings will differ from ours.
+    """
+
+    peer_id: bytes
+    ip: str
+    clock_offset: float | None = None
+    warning: str = ""
+
+
+@frozen(kw_only=True)
+class NetworkFacts:
+    """What a running node knows of its network.
+
+    :param public: whether the profile is ``public``.
+    :param uptime: seconds since the start.
+    :param advertised: IP and port of our record.
+    :param callers: links that others opened to us since the start, this machine's own left out.
+    :param known: addresses that could be dialled.
+    :param ends: newest first.
+    :param port_open: whether the advertised endpoint answers us; None if it was not tried.
+    """
+
+    now: float
+    public: bool
+    genesis: bytes
+    uptime: float
+    advertised: tuple[str, int] | None
+    callers: int
+    known: int
+    peers: Sequence[PeerFacts] = ()
+    ends: Sequence[LinkEnd] = ()
+    port_open: bool | None = None
+
+
+@frozen(kw_only=True)
+class Facts:
+    """All that is known; a stopped node has no network."""
+
+    disk: Disk | None = None
+    descriptors: Descriptors | None = None
+    secrets: Sequence[SecretFile] = ()
+    genesis: GenesisFacts | None = None
+    allow_list: AllowListFacts | None = None
+    network: NetworkFacts | None = None
+
+
+class Severity(IntEnum):
+    """How bad it is: a note explains, a warning should be looked at, an error keeps the node from its work."""
+
+    NOTE = 0
+    WARNING = 1
+    ERROR = 2
+
+
+@frozen
+class Finding:
+    """One thing that is wrong, in plain words, and what to do about it."""
+
+    code: str
+    severity: Severity
+    text: str
+    remedy: str
+    evidence: Evidence = Factory(dict)
