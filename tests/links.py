@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from chainp2p import wire
 from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason, RequestRefused, RequestTimedOut
+from chainp2p.peer.link import Credit
 from chainp2p.testing.clock import HeapClock
-from chainp2p.wire.messages import Message, NotFound, Refused, Status
+from chainp2p.wire.messages import NO_TRANSACTIONS, Message, NotFound, Refused, Status
 
 
 class MemoryLink:
@@ -20,10 +21,13 @@ class MemoryLink:
     def __init__(self, host: "Host", other: "Host", status: Status, outbound: bool) -> None:
         self.host, self.peer_id, self.status, self.outbound = host, other.peer_id, status, outbound
         self.address = ("10.0.0.1", 30303)
+        self.useless = False
+        self.block_only = bool(status.flags & NO_TRANSACTIONS)
         self.other: MemoryLink
         self.open = True
         self.stalled = False
         self.sent: list[Message] = []
+        self.credits: list[Credit] = []
         self.faults: list[tuple[Reason, str, Penalty]] = []
         self._waiting: dict[Deferred[Any], Any] = {}
 
@@ -108,6 +112,9 @@ class MemoryLink:
                 user.left(end, reason)
             for deferred in tuple(end._waiting):
                 end._fail(deferred, PeerGone(reason))
+
+    def credit(self, what: Credit) -> None:
+        self.credits.append(what)
 
 
 @define(eq=False)

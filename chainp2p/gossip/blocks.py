@@ -21,7 +21,7 @@ from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, Request
 from chainp2p.gossip.parked import Parked, ParkedBlocks
 from chainp2p.gossip.seen import RollingSeen, chosen, push_count
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
-from chainp2p.peer.link import Link
+from chainp2p.peer.link import Credit, Link
 from chainp2p.wire import encode
 from chainp2p.wire.messages import AnnounceBlocks, Blocks, GetBlocks, NewBlock
 
@@ -94,7 +94,7 @@ class BlockRelay:
         self._log = log
         self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
-        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS)
+        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless)
         self._parked: ParkedBlocks[Link] = ParkedBlocks()
         self._park_timer: IDelayedCall | None = None
         self._head_timer: IDelayedCall | None = None
@@ -209,6 +209,7 @@ class BlockRelay:
         match verdict:
             case Connected(header=header) | Stored(header=header):
                 self._judged.add(hash)
+                link.credit(Credit.BLOCK)
                 self._relay(header, raw)
                 if header.rank > self._chain.head.rank:  # bodies below it are missing: wake sync
                     self._heard(link, hash, header.height)

@@ -1,6 +1,6 @@
 """Who announced what, and whom to ask for it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Generic, TypeVar
 
 from attrs import Factory, define, frozen
@@ -49,7 +49,7 @@ class FetchTracker(Generic[K]):
     2. An announcer that does not deliver within ``seconds``, has it not, or leaves, is forgotten for this thing and the
        next is asked: one silent peer delays a thing by that much, once.
     3. Preferred peers (those we chose to dial) come first, then who announced first: an attacker can connect to us, but
-       does not choose whom we dial.
+       does not choose whom we dial. Who has been useless of late comes after all others.
     4. A peer has at most ``announced`` announcements and ``in_flight`` open fetches: a flood fills its own place only.
        With its place full it is passed over, and somebody else is asked.
     5. Nobody is asked twice for one announcement, but a peer may announce again.
@@ -57,10 +57,13 @@ class FetchTracker(Generic[K]):
 
     Cost: O(announcers) for each thing that is ready whenever :meth:`next` is called; a dictionary entry an
     announcement.
+
+    :param useless: tells who has been of little use of late.
     """
 
-    def __init__(self, limits: FetchLimits) -> None:
+    def __init__(self, limits: FetchLimits, useless: Callable[[K], bool] = lambda _: False) -> None:
         self._limits = limits
+        self._useless = useless
         self._things: dict[bytes, _Thing[K]] = {}
         self._peers: dict[K, _Peer] = {}
         self._ready: dict[bytes, None] = {}
@@ -118,11 +121,12 @@ class FetchTracker(Generic[K]):
         """Return the requests to send now, and count them as sent."""
         self._expire(now)
         free = sum(len(peer.in_flight) < self._limits.in_flight for peer in self._peers.values())
+        last = {peer for peer in self._peers if self._useless(peer)} if self._ready else set()
         chosen: dict[K, list[bytes]] = {}
         for id in tuple(self._ready):
             if not free:
                 break
-            peer = self._choose(self._things[id])
+            peer = self._choose(self._things[id], last)
             if peer is not None:
                 self._ask(peer, id, now)
                 chosen.setdefault(peer, []).append(id)
@@ -137,8 +141,10 @@ class FetchTracker(Generic[K]):
                 return
             self._drop(thing.asked, id)
 
-    def _choose(self, thing: _Thing[K]) -> K | None:
+    def _choose(self, thing: _Thing[K], last: Collection[K]) -> K | None:
         able = [peer for peer in thing.sizes if len(self._peers[peer].in_flight) < self._limits.in_flight]
+        if last:
+            able = [peer for peer in able if peer not in last] or able
         return next((peer for peer in able if self._peers[peer].preferred), able[0] if able else None)
 
     def _ask(self, peer: K, id: bytes, now: float) -> None:

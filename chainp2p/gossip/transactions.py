@@ -9,7 +9,7 @@ from chainp2p.chain.interfaces import Admission, HeadChanged, TransactionAdded, 
 from chainp2p.errors import PeerGone, Penalty, Reason, RefusalReason, RequestRefused, RequestTimedOut
 from chainp2p.gossip.seen import RollingSeen, chosen, push_count
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
-from chainp2p.peer.link import Link
+from chainp2p.peer.link import Credit, Link
 from chainp2p.wire import encode
 from chainp2p.wire.messages import (
     AnnounceTransactions,
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 
     from chainp2p.peer.tasks import Tasks
 
-__all__ = ["NO_TRANSACTIONS", "TransactionRelay"]
+__all__ = ["TransactionRelay"]
 
-#: ``Status.flags`` bit 0: the peer wants no transactions.
-NO_TRANSACTIONS = 1
 #: A new transaction up to this many bytes is pushed whole to a few peers.
 PUSH_BYTES = 4 * 1024
 #: Announcements in one message, and waiting for one peer (wire design, tag 18).
@@ -78,7 +76,8 @@ class TransactionRelay:
        not show what only this node knows. What nobody was told yet (own transactions sent while alone) is announced
        to the next peer that joins.
     4. A transaction that comes into the pool again (a reorg gave it back) is announced to all again.
-    5. Turned down ones are not fetched again until the head changes; included ones not until a reorg.
+    5. Over a link for blocks only no transactions go either way: what comes anyway is passed over.
+    6. Turned down ones are not fetched again until the head changes; included ones not until a reorg.
 
     Bounds: see the constants. A peer costs at most 10,000 remembered ids, 5,000 waiting announcements, 5,000 of its own
     and 256 transactions being checked.
@@ -100,7 +99,7 @@ class TransactionRelay:
         self._tasks = tasks
         self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
-        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS)
+        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless)
         self._public = RollingSeen(REMEMBERED)
         self._added = RollingSeen(REMEMBERED)
         self._not_new = RollingSeen(REMEMBERED)
@@ -118,7 +117,7 @@ class TransactionRelay:
     # peers
 
     def joined(self, link: Link) -> None:
-        wants = not link.status.flags & NO_TRANSACTIONS
+        wants = not link.block_only
         self._peers[link] = _Peer(wants)
         self._fetches.joined(link, preferred=link.outbound)
         if not wants:
@@ -223,7 +222,7 @@ class TransactionRelay:
 
     def _announced(self, link: Link, message: AnnounceTransactions) -> None:
         peer = self._peers.get(link)
-        if peer is None:
+        if peer is None or not peer.wants:
             return
         for hash, size in message.transactions:
             peer.known.add(hash)
@@ -260,7 +259,7 @@ class TransactionRelay:
 
     def _new_transaction(self, link: Link, message: NewTransaction) -> None:
         peer = self._peers.get(link)
-        if peer is None:
+        if peer is None or not peer.wants:
             return
         hash = self._pool.transaction_hash(message.transaction)
         peer.known.add(hash)
@@ -280,6 +279,8 @@ class TransactionRelay:
         self._public.add(hash)
         if not self._here(hash):
             result = await self._pool.admit(raw, False)
+            if result.outcome is Admission.ADMITTED:
+                link.credit(Credit.TRANSACTION)
             if result.outcome in (Admission.IGNORED, Admission.REJECTED):
                 self._turned_down.add(hash)
             if result.outcome is Admission.REJECTED:

@@ -96,12 +96,14 @@ class Asking:
         else:
             waiter.deferred.callback(reply)
 
-    def expire(self, now: float) -> None:
-        """Fail what has waited long enough, and let others take the places."""
-        for asked in self._requests.expire(now):
+    def expire(self, now: float) -> bool:
+        """Fail what has waited long enough, and let others take the places; False if there was none."""
+        expired = self._requests.expire(now)
+        for asked in expired:
             self._gives_up(asked.waiter)
             _fail(asked.waiter, RequestTimedOut(f"no answer to {type(asked.request).__name__}"))
         self._send_waiting()
+        return bool(expired)
 
     def fail_all(self, reason: Reason, detail: str) -> None:
         """The link has ended."""

@@ -184,6 +184,10 @@ class ConductKeeper:
         """Return how useless a peer has been of late (:meth:`Conduct.score`)."""
         return self._conduct.score(peer_id, self._reactor.seconds())
 
+    def is_useless(self, peer_id: bytes) -> bool:
+        """Tell whether others should be asked first."""
+        return self._conduct.is_useless(peer_id, self._reactor.seconds())
+
     def is_last_choice(self, ip: str) -> bool:
         """Tell whether links from *ip* get a slot only where nobody else wants it."""
         return self._conduct.is_last_choice(ip, self._reactor.seconds())

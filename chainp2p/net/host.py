@@ -60,6 +60,10 @@ class LinkHost(Protocol):
         """A fault that does not end the link."""
         ...
 
+    def is_useless(self, link: "PeerProtocol") -> bool:
+        """Whether others should be asked first."""
+        ...
+
     def skipped(self, link: "PeerProtocol", tag: int) -> None:
         """A message of an unknown tag came."""
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
@@ -25,11 +26,23 @@ from chainp2p.peer.handshake import Greeting, Proven, Stage
 from chainp2p.peer.inbox import Inbox
 from chainp2p.peer.link import Credit
 from chainp2p.peer.liveness import DEAD_AFTER, STALLED_AFTER, Due, Liveness
+from chainp2p.peer.outbound import Purpose
 from chainp2p.peer.quota import LinkQuota
 from chainp2p.peer.votes import packed_endpoint
 from chainp2p.wire.codec import WireError
 from chainp2p.wire.frames import Incoming, Received
-from chainp2p.wire.messages import Ack, AnnounceBlocks, Disconnect, Hello, Message, Ping, Pong, Refused, Status
+from chainp2p.wire.messages import (
+    NO_TRANSACTIONS,
+    Ack,
+    AnnounceBlocks,
+    Disconnect,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Refused,
+    Status,
+)
 from chainp2p.wire.schema import Channel, Kind
 from chainp2p.wire.sending import Pushed
 
@@ -64,12 +77,20 @@ class PeerProtocol(TwistedProtocol, Living):
     4. What may follow what, and which timers run when, is :class:`chainp2p.net.life.LinkLife`.
 
     :param expected: whom we meant to dial; None for a link that the other side opened.
+    :param purpose: what we opened it for; None likewise.
     """
 
-    def __init__(self, host: LinkHost, expected: bytes | None = None, outbound: bool = False) -> None:
+    def __init__(
+        self,
+        host: LinkHost,
+        expected: bytes | None = None,
+        outbound: bool = False,
+        purpose: Purpose | None = None,
+    ) -> None:
         self._host = host
         self.expected = expected
         self.outbound = outbound
+        self.purpose = purpose
         self._life: LinkLife | None = None
         self.peer_id = b""
         self.address: tuple[str, int] = _NOTHING
@@ -101,6 +122,12 @@ class PeerProtocol(TwistedProtocol, Living):
         """The peer's ``Status``, as it was at the handshake."""
         assert self._status is not None, "the link is not ready"
         return self._status
+
+    @property
+    def block_only(self) -> bool:
+        """Whether one side has said in its ``Status`` that it wants no transactions."""
+        theirs = self._status is not None and bool(self._status.flags & NO_TRANSACTIONS)
+        return theirs or (self.purpose is not None and self.purpose.block_only)
 
     @property
     def useless(self) -> bool:
@@ -243,8 +270,11 @@ class PeerProtocol(TwistedProtocol, Living):
             return
         hello = self._host.hello()
         self._tell(hello)
-        ours = self._host.status(packed_endpoint(*self.address))
-        self._greeting = Greeting(self.peer_id, hello.genesis, ours.settings, hello.height)
+        self._greeting = Greeting(self.peer_id, hello.genesis, self._own_status().settings, hello.height)
+
+    def _own_status(self) -> Status:
+        status = self._host.status(packed_endpoint(*self.address))
+        return evolve(status, flags=status.flags | NO_TRANSACTIONS) if self.block_only else status
 
     def _tell(self, message: Message) -> None:
         self._push(self._host.codec.encode(message), message.spec.kind, message.spec.channel)
@@ -369,7 +399,7 @@ class PeerProtocol(TwistedProtocol, Living):
         stage = self._greeting.received(message)
         if isinstance(message, Hello):
             self._tell(Ack(self._host.own_id))
-            self._tell(self._host.status(packed_endpoint(*self.address)))
+            self._tell(self._own_status())
         elif stage is Stage.READY:
             self._status = cast(Status, message)
             self.warning, self.height = self._greeting.warning, self._status.height
@@ -427,7 +457,9 @@ class PeerProtocol(TwistedProtocol, Living):
 
     def _wake(self) -> None:
         now = self._host.reactor.seconds()
-        self._asking.expire(now)
+        if self._asking.expire(now):
+            # one fault, however many questions: it is one slow moment
+            self._host.useless(self, Reason.MISBEHAVED, "no answer in time")
         if self.end is None:
             self._keep_alive(now)
         times = [time for time in (self._asking.next_deadline, self._liveness.next()) if time is not None]

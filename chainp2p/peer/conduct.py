@@ -17,6 +17,8 @@ __all__ = ["Conduct", "Consequence", "LastChoice", "Sentence", "SentenceKind", "
 USELESS_HALF_LIFE = 600.0
 #: Below this a score is forgotten: one small fault of 40 minutes ago.
 USELESS_LEAST = 1 / 16
+#: From this score on others are asked first: two small faults within ten minutes, one may be bad luck.
+CHOSEN_LAST = 1.5
 #: Peers whose scores are kept; the lowest goes first.
 SCORES_LIMIT = 4_096
 #: A malicious key is banned for so long (seconds; chain design).
@@ -195,6 +197,10 @@ class Conduct:
         score, since = self._scores.get(peer_id, (0.0, now))
         left: float = score * 0.5 ** (max(0.0, now - since) / USELESS_HALF_LIFE)
         return left if left >= USELESS_LEAST else 0.0
+
+    def is_useless(self, peer_id: bytes, now: float) -> bool:
+        """Tell whether others should be asked first."""
+        return bool(self._scores) and self.score(peer_id, now) >= CHOSEN_LAST
 
     def met(self, peer_id: bytes) -> bool:
         """A link to *peer_id* became ready, so it is compatible; True if that ended a sentence."""

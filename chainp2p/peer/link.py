@@ -42,6 +42,16 @@ class Link(Protocol):
         """IP and port of the other end of the connection."""
         ...
 
+    @property
+    def block_only(self) -> bool:
+        """Whether one side wants no transactions here: none go either way then, nor do records of peers."""
+        ...
+
+    @property
+    def useless(self) -> bool:
+        """Whether the peer has been slow, empty or wrong in small things of late: others should be asked first."""
+        ...
+
     def send(self, message: "Message", instead: "Message | None" = None) -> None:
         """Queue a notification; a full queue drops by class as the wire design says.
 

@@ -1,5 +1,6 @@
 """What each peer says it has, how well it served, and whom to ask next."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from attrs import Factory, define, frozen
@@ -76,14 +77,17 @@ class Claims(Generic[K]):
     1. One claim a peer, the last: announcing costs a peer's memory nothing, and the newest block implies the others.
     2. Headers are asked of the open claim with the best rank; claims without a rank come after those with one, higher
        first. A claim that would not win over our best header is dropped unasked.
-    3. Nobody who just failed is asked again while somebody else can be; who lied about its rank comes last of all. But
-       the last one left *is* asked: with two nodes there is no other.
+    3. Nobody who just failed is asked again while somebody else can be; who has been useless of late comes after those,
+       and who lied about its rank last of all. But the last one left *is* asked: with two nodes there is no other.
     4. Patience is relative: it starts small, doubles with each time-out and follows the time that answers take, and
        batches halve with each time-out; so a slow link gets through, in small steps, whatever its rate.
 
     Cost: O(peers) a choice.
+
+    :param useless: tells who has been of little use of late.
     """
 
+    _useless: Callable[[K], bool] = lambda _: False
     _peers: dict[K, PeerRecord] = Factory(dict)
     _order: int = 0
 
@@ -214,10 +218,10 @@ class Claims(Generic[K]):
         alone = len(self._peers) == 1
         return max(self._peers[key].patience, PATIENCE_ALONE) if alone else self._peers[key].patience
 
-    def _standing(self, peer: PeerRecord, now: float) -> tuple[bool, float]:
+    def _standing(self, key: K, peer: PeerRecord, now: float) -> tuple[bool, bool, float]:
         """Sort key: who is in good standing first, then who failed longest ago."""
         failed = peer.failed_at if now - peer.failed_at < PASSED_OVER else float("-inf")
-        return now < peer.asked_last_until, failed
+        return now < peer.asked_last_until, self._useless(key), failed
 
     def for_headers(self, now: float) -> K | None:
         """Return whom to ask for headers now."""
@@ -226,9 +230,9 @@ class Claims(Generic[K]):
             return None
         top = max((peer.claim.rank for _, peer in open if peer.claim.rank is not None), default=b"")
 
-        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, float], bool, bool, int, int]:
+        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, bool, float], bool, bool, int, int]:
             claim = item[1].claim
-            return self._standing(item[1], now), claim.rank is None, claim.rank != top, -claim.height, item[1].order
+            return self._standing(*item, now), claim.rank is None, claim.rank != top, -claim.height, item[1].order
 
         return min(open, key=order)[0]
 
@@ -250,10 +254,10 @@ class Claims(Generic[K]):
             if peer.not_before <= now and not (peer.lacks == wanted.hash and now < peer.lacks_until)
         ]
 
-        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, float], bool, int, int]:
+        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, bool, float], bool, int, int]:
             peer = item[1]
             height = max(peer.claim.height, peer.tip.height if peer.tip else 0)
-            return self._standing(peer, now), height < wanted.height, -peer.batch, peer.order
+            return self._standing(*item, now), height < wanted.height, -peer.batch, peer.order
 
         return [key for key, _ in sorted(able, key=order)]
 

@@ -71,7 +71,7 @@ class SyncService:
         self._now = now
         self._random = random
         self._events = events
-        self._claims: Claims[Link] = Claims()
+        self._claims: Claims[Link] = Claims(lambda link: link.useless)
         self._asking = Asking(chain, reactor, self._claims)
         self._blocks = BlockFetch(chain, reactor, now, self._claims, self._asking, self.log)
         self._tasks = Tasks(self.log)

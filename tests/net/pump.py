@@ -96,6 +96,9 @@ class FakeHost:
     def link_gone(self, link):
         self.gone.append(link)
 
+    def is_useless(self, link):
+        return False
+
     def useless(self, link, reason, detail):
         self.small_faults.append((reason, detail))
 
