@@ -16,7 +16,7 @@ from chainp2p.chain.interfaces import (
     Verdict,
 )
 from chainp2p.errors import PeerFault, Reason
-from chainp2p.peer.link import Link
+from chainp2p.peer.link import Credit, Link
 from chainp2p.sync.ancestor import AncestorSearch
 from chainp2p.sync.asking import UNANSWERED, Asking
 from chainp2p.sync.chase import follows
@@ -152,6 +152,9 @@ class BlockFetch:
                 self.not_before = self._reactor.seconds() + min(max(when - self._now(), 0.01), EARLY_REST_MAX)
             case ParentMissing():
                 pass
+            case Connected() | Stored():
+                link.credit(Credit.BLOCK)
+                return True
             case _:
                 return True
         return False

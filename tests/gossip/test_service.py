@@ -9,10 +9,12 @@ import chainp2p.gossip.transactions
 from chainp2p.chain.interfaces import Admission, TransactionAdded
 from chainp2p.errors import Penalty, Reason, RefusalReason, RequestRefused
 from chainp2p.gossip.service import GossipService
-from chainp2p.gossip.transactions import NO_TRANSACTIONS, PUSH_BYTES
+from chainp2p.gossip.transactions import PUSH_BYTES
+from chainp2p.peer.link import Credit
 from chainp2p.sync.service import SyncService
 from chainp2p.testing.toychain import FAILS, IGNORED, REJECTED, ToyChain
 from chainp2p.wire.messages import (
+    NO_TRANSACTIONS,
     AnnounceBlocks,
     AnnounceTransactions,
     Blocks,
@@ -103,6 +105,9 @@ class OfTransactions(Base):
         self.assertTrue(all(node.chain.transaction(hash) for node in nodes))
         self.assertLessEqual(len(self.sent(nodes[0], NewTransaction)), 3)
         self.assertEqual([node.faults for node in nodes], [[]] * 10)
+        # each got it from one that was the first
+        credits = [[credit for link in node.links for credit in link.credits] for node in nodes]
+        self.assertEqual(credits, [[], *[[Credit.TRANSACTION]] * 9])
 
     def test_a_large_one_is_only_announced(self) -> None:
         one, two, three = self.full_mesh(3)
