@@ -15,6 +15,7 @@ class Model:
     def __init__(self, limits: FetchLimits) -> None:
         self.limits = limits
         self.preferred: dict[int, bool] = {}
+        self.useless: set[int] = set()
         self.rows: list[dict] = []
         self.ready: list[bytes] = []
 
@@ -53,7 +54,7 @@ class Model:
                 if row["id"] == id
                 and sum(other["until"] is not None for other in self._mine(row["peer"])) < self.limits.in_flight
             ]
-            rows.sort(key=lambda row: not self.preferred[row["peer"]])
+            rows.sort(key=lambda row: (row["peer"] in self.useless, not self.preferred[row["peer"]]))
             if rows:
                 self.count = getattr(self, "count", 0) + 1
                 rows[0].update(until=now + self.limits.seconds, asked=self.count)
@@ -70,6 +71,7 @@ steps = st.lists(
         st.tuples(st.just("announce"), st.integers(0, 3), st.sampled_from(IDS), st.integers(1, 120)),
         st.tuples(st.just("fail"), st.integers(0, 3), st.sampled_from(IDS)),
         st.tuples(st.just("forget"), st.sampled_from(IDS)),
+        st.tuples(st.just("useless"), st.integers(0, 3)),
         st.tuples(st.just("next"), st.floats(0, 4)),
     ),
     max_size=60,
@@ -80,8 +82,8 @@ class AgainstTheModel(SynchronousTestCase):
     @settings(deadline=None, derandomize=True, max_examples=400)
     @given(steps)
     def test_same_requests(self, script: list) -> None:
-        tracker: FetchTracker[int] = FetchTracker(LIMITS)
         model, now = Model(LIMITS), 0.0
+        tracker: FetchTracker[int] = FetchTracker(LIMITS, lambda peer: peer in model.useless)
         for step in script:
             match step:
                 case "join", peer, preferred if peer not in model.preferred:
@@ -100,6 +102,8 @@ class AgainstTheModel(SynchronousTestCase):
                     tracker.forget(id)
                     rows = [row for row in model.rows if row["id"] == id]
                     model.remove(rows)
+                case "useless", peer:
+                    model.useless ^= {peer}
                 case "next", seconds:
                     now += seconds
                     requests = tracker.next(now)

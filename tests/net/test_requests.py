@@ -111,6 +111,7 @@ class DeadlineTest(SynchronousTestCase):
         self.pair.pump()
         self.pair.clock.advance(1.1)
         self.failureResultOf(sooner, RequestTimedOut)
+        self.assertEqual(self.pair.host_a.small_faults, [(Reason.MISBEHAVED, "no answer in time")])
         self.assertNoResult(answer)
         self.pair.clock.advance(4)
         self.failureResultOf(answer, RequestTimedOut)

@@ -58,6 +58,19 @@ class Choosing(SynchronousTestCase):
         self.assertEqual(self.claims.for_headers(3.0), "b")
         self.assertEqual(self.claims.for_headers(3.0 + PASSED_OVER), "b")
 
+    def test_the_useless_come_after_those_who_failed_and_before_liars(self) -> None:
+        useless = {"b"}
+        claims: Claims[str] = Claims(useless.__contains__)
+        for name, weight in (("a", 5), ("b", 9), ("c", 7)):
+            claims.joined(name, name.encode() * 32, Claim(name.encode() * 32, weight, rank(weight)))
+        self.assertEqual((claims.for_headers(0.0), claims.for_blocks(info(5), 0.0)), ("c", ["a", "c", "b"]))
+        claims.failed("a", 0.0)
+        self.assertEqual(claims.for_blocks(info(5), 0.0), ["c", "a", "b"])
+        claims.served("c", claims["c"].claim, info(6), 0.0)
+        self.assertEqual(claims.for_blocks(info(5), 0.0), ["a", "b", "c"])
+        useless.clear()
+        self.assertEqual(claims.for_headers(PASSED_OVER), "b")
+
     def test_claims_without_rank_come_after(self) -> None:
         self.claims.heard("a", b"x" * 32, 50)
         self.assertEqual((self.claims.for_headers(0.0), self.claims.highest), ("b", 50))
