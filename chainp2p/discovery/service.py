@@ -33,7 +33,7 @@ class _Peer:
 
 
 class PeerExchange:
-    """A :class:`~chainp2p.peer.link.LinkUser` that learns of peers from peers.
+    """A :class:`~chainp2p.peer.link.LinkUser` that learns of peers from peers; not over links for blocks only.
 
     :param now: Unix time in seconds.
     :param enabled: False: nothing is asked and ``GetPeers`` is refused; a peer's own record is still read.
@@ -84,7 +84,7 @@ class PeerExchange:
     def joined(self, link: Link) -> None:
         rules = self._rules
         self._peers[link] = _Peer(AskGate(rules.interval), Allowance(rules.burst, rules.rate))
-        if self._enabled:
+        if self._enabled and not link.block_only:
             self._ask(link)
 
     def left(self, link: Link, reason: Reason) -> None:
@@ -129,7 +129,7 @@ class PeerExchange:
     # serving
 
     def _get_peers(self, link: Link, message: GetPeers) -> Message:
-        if not self._enabled:
+        if not self._enabled or link.block_only:
             return Refused(RefusalReason.UNSUPPORTED, 0)
         peer = self._peers.get(link)
         wait = peer.gate.wait(self._reactor.seconds()) if peer is not None else self._rules.interval

@@ -1,5 +1,6 @@
 """Where to listen and whom to call, as Twisted endpoints on any reactor."""
 
+import errno
 import ipaddress
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +13,26 @@ from twisted.internet.endpoints import (
     quoteStringArgument,
     serverFromString,
 )
+from twisted.internet.error import (
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+    TCPTimedOutError,
+    TimeoutError,
+    UnknownHostError,
+)
 
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.peer.address import split_host_port
 
-__all__ = ["Listeners", "client_endpoint", "parse_external", "server_text", "specific_interface"]
+__all__ = [
+    "Listeners",
+    "client_endpoint",
+    "parse_external",
+    "server_text",
+    "specific_interface",
+    "why_no_connection",
+]
 
 #: How long a TCP connection may take to stand (seconds).
 CONNECT_TIMEOUT = 10.0
@@ -36,6 +52,38 @@ def server_text(text: str) -> str:
         raise SettingsError(f"network.listen_addr: {text!r}: tcp:PORT or HOST:PORT is expected")
     family = "tcp6" if ":" in host else "tcp"
     return f"{family}:{port}:interface={quoteStringArgument(host)}"  # type: ignore[no-untyped-call]
+
+
+#: What it means that a connection could not be made, and the rule that says so; a subclass stands before its base.
+_NOT_MADE: tuple[tuple[type[Exception], str, str], ...] = (
+    (DNSLookupError, "name_unknown", "the name is not known"),
+    (UnknownHostError, "name_unknown", "the name is not known"),
+    (ConnectionRefusedError, "refused", "nobody listens at this port"),
+    (NoRouteError, "no_route", "there is no route to the address"),
+    (TCPTimedOutError, "timed_out", "no answer"),
+    (TimeoutError, "timed_out", "no answer"),
+)
+_ERRNO_RULES = {
+    errno.ENETUNREACH: "no_route",
+    errno.EHOSTUNREACH: "no_route",
+    errno.EADDRNOTAVAIL: "no_route",
+    errno.ECONNREFUSED: "refused",
+    errno.ETIMEDOUT: "timed_out",
+    errno.EACCES: "forbidden",
+    errno.EPERM: "forbidden",
+    errno.EMFILE: "no_descriptors",
+    errno.ENFILE: "no_descriptors",
+}
+
+
+def why_no_connection(error: BaseException) -> tuple[str, str]:
+    """Return the rule that tells why a dial made no connection, and plain words."""
+    for kind, rule, text in _NOT_MADE:
+        if isinstance(error, kind):
+            return rule, text
+    number = getattr(error, "osError", None) or getattr(error, "errno", None) or getattr(error, "socketError", None)
+    rule = _ERRNO_RULES.get(number, "not_connected") if isinstance(number, int) else "not_connected"
+    return rule, str(error) or type(error).__name__
 
 
 class Listeners:

@@ -10,6 +10,7 @@ from chainp2p.net.endpoints import client_endpoint
 from chainp2p.net.host import LinkHost
 from chainp2p.net.life import Phase
 from chainp2p.net.protocol import PeerProtocol
+from chainp2p.peer.outbound import Purpose
 
 __all__ = ["PeerFactory"]
 
@@ -18,6 +19,7 @@ class PeerFactory(Factory):
     """Makes the links of one listener, or the one link of one dial.
 
     :param expected: whom we mean to dial; None for a listener.
+    :param purpose: what the dial is for.
     :param opened: told of each link as soon as its connection stands.
     :param room: whether one more connection may be taken; without room it is closed before it costs anything.
     """
@@ -29,16 +31,18 @@ class PeerFactory(Factory):
         host: LinkHost,
         expected: bytes | None = None,
         opened: Callable[[PeerProtocol], None] | None = None,
+        purpose: Purpose | None = None,
         room: Callable[[str], bool] | None = None,
     ) -> None:
         self._room = room
         self._host = host
         self._opened = opened
         self._expected = expected
+        self._purpose = purpose
         self.link: PeerProtocol | None = None  #: the newest
 
     def _make(self) -> PeerProtocol:
-        link = self.link = PeerProtocol(self._host, self._expected, outbound=self._expected is not None)
+        link = self.link = PeerProtocol(self._host, self._expected, self._expected is not None, self._purpose)
         link.factory = self
         return link
 

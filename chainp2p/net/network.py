@@ -16,7 +16,7 @@ from chainp2p.net.causes import CauseKeeper
 from chainp2p.net.conduct import ConductKeeper
 from chainp2p.net.dialer import Dialer
 from chainp2p.net.door import Door
-from chainp2p.net.endpoints import Listeners, server_text
+from chainp2p.net.endpoints import Listeners, server_text, why_no_connection
 from chainp2p.net.factory import PeerFactory
 from chainp2p.net.metrics import Metric, network_metrics
 from chainp2p.net.protocol import PeerProtocol
@@ -36,6 +36,7 @@ from chainp2p.peer.enr import Enr, EnrError
 from chainp2p.peer.handshake import VERSION, check_settings
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.link import Handler, Link, LinkUser, collect_handlers
+from chainp2p.peer.outbound import Dial, Outbound, Purpose
 from chainp2p.peer.own import OwnRecord
 from chainp2p.peer.quota import Quota, quotas_of
 from chainp2p.peer.votes import is_loopback
@@ -132,8 +133,16 @@ class Network(Service):
             self._book, self._roster, settings.max_peers, self._conduct.refusal, self._door.check
         )
         self._keeper = BookKeeper(reactor, now, store, self._book, self._admission.is_welcome)
-        room = self._admission.room_to_dial
-        self._dialer = Dialer(self, self._book, self._busy, room, self._dial_failed, self._roster.opened)
+        self._dialer = Dialer(
+            self,
+            self._book,
+            Outbound(self._book, profile, random),
+            self._busy,
+            lambda: self._roster.open,
+            lambda: settings.max_peers - len(self._roster.live()),
+            self._dial_failed,
+            self._roster.opened,
+        )
         self.explainer = Explainer(
             reactor, now, key.peer_id, self._causes, self._book, self._roster, self._admission, self._conduct
         )
@@ -376,6 +385,11 @@ class Network(Service):
             self._book.reached(link.peer_id, self.reactor.seconds())
         elif not is_loopback(link.address[0]):
             self.counters["callers"] += 1
+        if link.purpose is Purpose.FEELER:
+            link.close(Reason.SHUTDOWN, "a look whether somebody is here", "feeler")
+            return
+        if link.purpose is not None and link.purpose.block_only:
+            self._book.anchor(link.peer_id)
         self._record.observed(link.peer_id, link.address[0], status.observed[0], len(self._roster) + 1)
         self._log.info(
             "peer {peer} at {address} is here",
@@ -473,13 +487,15 @@ class Network(Service):
                 link.close(refusal.reason, refusal.detail, refusal.rule)
 
     def _head_changed(self, _: HeadChanged) -> None:
+        self._dialer.head_changed()
         for link in self._roster.current:
             if link.warning is not None:
                 self.heights_heard(link)
 
     def _announce(self, enr: bytes) -> None:
         for link in self._roster.current:
-            link.send(PeerRecord(enr))
+            if not link.block_only:
+                link.send(PeerRecord(enr))
 
     def _takes_strangers(self, ip: str) -> bool:
         if self._door.room(ip):
@@ -487,11 +503,12 @@ class Network(Service):
         self.counters["refused_connections"] += 1
         return False
 
-    def _dial_failed(self, address: NodeAddress, text: str) -> None:
-        end = LinkEnd(
-            self.now(), None, (address.host, address.port), Reason.CONNECTION_LOST, text, False, True, ready=False
-        )
-        self._note(end, address.peer_id, {}, dialled=True)
+    def _dial_failed(self, dial: Dial, error: Exception, seconds: float) -> None:
+        address, (rule, text) = dial.address, why_no_connection(error)
+        where, lost = (address.host, address.port), Reason.CONNECTION_LOST
+        end = LinkEnd(self.now(), None, where, lost, text, False, True, ready=False, rule=rule)
+        facts = {"dialled": address.host, "purpose": dial.purpose.value, "seconds": round(seconds, 3)}
+        self._note(end, address.peer_id, {**facts, "error": str(error)}, dialled=True)
         self._book.ended(address.peer_id, end, self.reactor.seconds())
 
     def _short_of_memory(self, link: PeerProtocol) -> None:

@@ -157,6 +157,10 @@ class Peers(Message):
     peers: tuple[bytes, ...] = on_wire(ListOf(ENR, 100))
 
 
+#: ``Status.flags`` bit 0: no transactions, please.
+NO_TRANSACTIONS = 1
+
+
 @CORE.message(12, N, Channel.CONTROL)
 @frozen
 class Status(Message):
