@@ -173,10 +173,12 @@ class Daemon(MultiService):
 
     def __init__(self, reactor: Any, options: Options) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        from chainp2p.node.checkup import raise_descriptors
         from chainp2p.node.node import Node
         from chainp2p.node.platform import production_platform
 
         platform = production_platform(reactor, latency=options.latency, loss=options.loss)
+        raise_descriptors(options.settings)
         self._reactor = reactor
         self._lifeline = options.lifeline
         self.node = Node(reactor, options.settings, platform=platform)

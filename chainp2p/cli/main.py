@@ -14,6 +14,7 @@ __all__ = ["cli", "main"]
 _COMMANDS = {
     "config": ("chainp2p.cli.settings", "config"),
     "devnet": ("chainp2p.cli.devnet", "devnet"),
+    "doctor": ("chainp2p.cli.doctor", "doctor"),
     "enr": ("chainp2p.cli.identity", "enr"),
     "genesis": ("chainp2p.cli.genesis", "genesis"),
     "init": ("chainp2p.cli.identity", "init"),

@@ -1,7 +1,9 @@
 """Gathers what :mod:`chainp2p.node.doctor` judges: from the machine, and from the node that runs on it."""
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
+from chainp2p.errors import SettingsError
+from chainp2p.ledger.opening import CHAIN_FILE
 from chainp2p.net.endpoints import client_endpoint
+from chainp2p.node.assembly import check_chain
 from chainp2p.node.doctor import diagnose
 from chainp2p.node.facts import (
     AllowListFacts,
@@ -20,6 +25,7 @@ from chainp2p.node.facts import (
     Disk,
     Facts,
     Finding,
+    GenesisFacts,
     NetworkFacts,
     PeerFacts,
     SecretFile,
@@ -34,7 +40,7 @@ from chainp2p.settings import Settings
 if TYPE_CHECKING:
     from chainp2p.node.running import Running
 
-__all__ = ["Checkup", "machine_facts"]
+__all__ = ["Checkup", "machine_facts", "raise_descriptors", "stopped_facts"]
 
 #: Seconds between two looks; a wrong clock or a full disk should be in the log before somebody asks.
 INTERVAL = 60.0
@@ -42,22 +48,39 @@ INTERVAL = 60.0
 FILES = 64
 
 
-def _descriptors(settings: Settings, running: bool) -> Descriptors | None:
-    try:
-        import resource
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        used = len(os.listdir("/proc/self/fd")) if running else None
-    except (ImportError, OSError):
-        # not a POSIX system, or one without /proc
-        return None
+def _needed(settings: Settings) -> int:
     network, rpc = settings.network, settings.rpc
     needed = network.max_peers + IN_FLIGHT + FILES
     if rpc.listen:
         needed += limits_of(rpc.limits).connections
     if settings.admin.listen:
         needed += ADMIN_CONNECTIONS
-    return Descriptors(limit=limit, used=used, needed=needed)
+    return needed
+
+
+def _descriptors(settings: Settings, running: bool) -> Descriptors | None:
+    """What this process may open; what a daemon may, which raises its limit as far as it can, if it does not run."""
+    try:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = len(os.listdir("/proc/self/fd")) if running else None
+    except (ImportError, OSError):
+        # not a POSIX system, or one without /proc
+        return None
+    return Descriptors(limit=soft if running else hard, used=used, needed=_needed(settings))
+
+
+def raise_descriptors(settings: Settings) -> None:
+    """Let this process open as much as the settings may need, or as much of it as its hard limit allows."""
+    try:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _needed(settings))), hard))
+    except (ImportError, OSError, ValueError):
+        # the check-up tells what the limit is
+        pass
 
 
 def machine_facts(folder: Path | None, settings: Settings, running: bool) -> Facts:
@@ -82,6 +105,33 @@ def machine_facts(folder: Path | None, settings: Settings, running: bool) -> Fac
         except OSError:
             continue
     return Facts(disk=disk, descriptors=_descriptors(settings, running), secrets=secrets)
+
+
+def stopped_facts(folder: Path, settings: Settings | None) -> Facts:
+    """Look at the machine and at the network of a data directory whose node does not run.
+
+    :param settings: what it is to be started with; None if nobody said.
+    """
+    facts = machine_facts(folder, settings or Settings(), False)
+    hash, error = None, ""
+    if settings is not None:
+        try:
+            hash = check_chain(settings).genesis_hash
+        except SettingsError as wrong:
+            error = str(wrong)
+    return evolve(facts, genesis=GenesisFacts(settings=hash, stored=_stored_genesis(folder), error=error))
+
+
+def _stored_genesis(folder: Path) -> bytes | None:
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{(folder.absolute() / CHAIN_FILE).as_uri()}?mode=ro", uri=True)
+        ) as database:
+            row = database.execute("SELECT value FROM meta WHERE key = 'genesis'").fetchone()
+    except (sqlite3.Error, ValueError):
+        # no database yet, or another chain's
+        return None
+    return None if row is None else bytes(row[0])
 
 
 class Checkup:
