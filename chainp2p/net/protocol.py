@@ -91,7 +91,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self.expected = expected
         self.outbound = outbound
         self.purpose = purpose
-        self._life: LinkLife | None = None
+        self._life: LinkLife  #: from the dial or the connection on
         self.peer_id = b""
         self.address: tuple[str, int] = _NOTHING
         self.local_address: tuple[str, int] = _NOTHING
@@ -216,13 +216,12 @@ class PeerProtocol(TwistedProtocol, Living):
     def dial(self, address: tuple[str, int], attempt: "Deferred[Any]") -> None:
         """The connection is being made; *attempt* fires with it, or fails."""
         self.address = address
-        life = self._life = begin_dialing(self, attempt)
+        self._life = begin_dialing(self, attempt)
+        attempt.addErrback(self._not_connected)
 
-        def failed(failure: Failure) -> Failure:
-            life.lost()
-            return failure
-
-        attempt.addErrback(failed)
+    def _not_connected(self, failure: Failure) -> Failure:
+        self._life.lost()
+        return failure
 
     def connectionMade(self) -> None:
         """The connection stands; security is next."""
@@ -232,10 +231,10 @@ class PeerProtocol(TwistedProtocol, Living):
         self.local_address = (getattr(here, "host", ""), getattr(here, "port", 0))
         self.opened_at = self._host.reactor.seconds()
         self._liveness = Liveness(self.opened_at)
-        if self._life is None:
-            self._life = begin_accepted(self)
-        else:
+        if self.phase is Phase.DIALING:
             self._life.connected()
+        else:
+            self._life = begin_accepted(self)
 
     def plan_deadline(self) -> IDelayedCall:
         """End a link whose handshake takes too long, whichever part of it."""
@@ -251,7 +250,6 @@ class PeerProtocol(TwistedProtocol, Living):
         """The transport has proven who is there: greet, or say why not."""
         if self.phase is not Phase.SECURING:
             return
-        assert self._life is not None
         try:
             self.peer_id = self._host.security.proven(self.transport)
         except PeerFault as fault:
@@ -404,7 +402,6 @@ class PeerProtocol(TwistedProtocol, Living):
             self._status = cast(Status, message)
             self.warning, self.height = self._greeting.warning, self._status.height
             self._greeting = None
-            assert self._life is not None
             self._life.greeted()
             self.connected_at = self._host.now()
             self._alarm.by(self._host.reactor.seconds())
@@ -487,7 +484,7 @@ class PeerProtocol(TwistedProtocol, Living):
     ) -> None:
         """End the link; only the first call counts."""
         before = self.phase
-        if self.end is not None or self._life is None or before is Phase.GONE:
+        if self.end is not None or before is Phase.GONE:
             return
         self._inbox.clear()
         if self._next_turn is not None:
