@@ -483,7 +483,8 @@ class LimitTest(SynchronousTestCase):
         for _ in range(19):
             self.world.node(static_nodes=(hub.address,)).start()
         self.world.run(3)
-        self.assertEqual(len(hub.peers), 16)
+        self.assertLessEqual(sum(not view.outbound for view in hub.network.peers()), 16)
+        self.assertLessEqual(len(hub.peers), 18)
 
     def test_known_records_are_dialled_while_there_is_room(self):
         nodes = [self.world.node().start() for _ in range(20)]
