@@ -168,6 +168,9 @@ class SparedTest(_Star):
         self.assertEqual(
             (redial.kind, redial.rule, redial.reason), (SentenceKind.REDIAL, "redial_incompatible", "wrong_genesis")
         )
+        self.assertTrue(self.hub.network.unban_peer(stranger.key.peer_id))
+        self.world.run(1)
+        self.assertEqual([one.count for one in self.hub.network.bans()], [1])  # dialled at once, and counted anew
         stranger.chain.genesis_hash = GENESIS
         stranger.stop().start(static_nodes=(self.hub.address,))
         self.world.run(3)
@@ -225,10 +228,13 @@ class UselessTest(_Star):
 
     def test_it_counts_is_seen_and_fades(self):
         self.link().fault(Reason.MISBEHAVED, "slow", Penalty.USELESS)
+        self.assertFalse(self.link().useless)
         self.link().fault(Reason.MISBEHAVED, "slow", Penalty.USELESS)
+        self.assertTrue(self.link().useless)
         self.assertEqual(self.hub.network.peers()[0].useless, 2.0)
         self.world.run(600)
         self.assertAlmostEqual(self.hub.network.useless_score(self.other.key.peer_id), 1.0, delta=0.001)
+        self.assertFalse(self.link().useless)
         self.assertEqual(self.hub.network.bans(), [])
 
 
