@@ -65,6 +65,8 @@ class Host:
     def enr_seq(self) -> int:
         return 1
 
+    def welcome(self, peer_id: bytes) -> None: ...
+
     def admit(self, link: Any) -> None: ...
 
     def link_ready(self, link: Any) -> None:

@@ -57,6 +57,12 @@ class Admission:
         """Whether there is an allow-list and it names this peer."""
         return self._allowed is not None and peer_id in self._allowed
 
+    def unlisted(self, peer_id: bytes) -> PeerFault | None:
+        """Return the fault of a peer that the allow-list does not name; None for all others."""
+        return (
+            None if self.is_allowed(peer_id) else PeerFault(Reason.NOT_ALLOWED, "not on the allow-list", Penalty.NONE)
+        )
+
     def removed(self) -> list[bytes]:
         """Return whom the operator has sent away."""
         return sorted(self._removed)
@@ -82,8 +88,9 @@ class Admission:
         peer_id = link.peer_id
         if peer_id in self._removed:
             raise PeerFault(Reason.REMOVED, "by the operator", Penalty.NONE)
-        if not self.is_allowed(peer_id):
-            raise PeerFault(Reason.NOT_ALLOWED, "not on the allow-list", Penalty.NONE)
+        unlisted = self.unlisted(peer_id)
+        if unlisted is not None:
+            raise unlisted
         barred = self._barred(peer_id)
         if barred is not None:
             raise barred

@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 
+from chainp2p.errors import PeerFault
 from chainp2p.net.endpoints import client_endpoint
 from chainp2p.net.host import LinkHost
 from chainp2p.net.life import Phase
@@ -39,16 +40,20 @@ class PeerFactory(Factory):
         self._opened = opened
         self._expected = expected
         self._purpose = purpose
-        self.link: PeerProtocol | None = None  #: the newest
+        self._dialled: PeerProtocol | None = None
+
+    def welcome(self, peer_id: bytes) -> PeerFault | None:
+        """Return why a key gets no link at all, as soon as it is proven."""
+        return self._host.welcome(peer_id)
 
     def _make(self) -> PeerProtocol:
-        link = self.link = PeerProtocol(self._host, self._expected, self._expected is not None, self._purpose)
+        link = PeerProtocol(self._host, self._expected, self._expected is not None, self._purpose)
         link.factory = self
         return link
 
     def dial(self, host: str, port: int) -> "Deferred[Any]":
         """Make the link and connect it; fires when the connection stands, and closing the link gives it up."""
-        link = self._make()
+        link = self._dialled = self._make()
         attempt: Deferred[Any] = client_endpoint(self._host.reactor, host, port).connect(
             self._host.security.client(self)
         )
@@ -59,7 +64,7 @@ class PeerFactory(Factory):
         """Return the protocol of a new connection, None without room."""
         if self._room is not None and not self._room(getattr(addr, "host", "")):
             return None
-        link = self.link
+        link = self._dialled
         if link is None or link.phase is not Phase.DIALING:
             link = self._make()
         if self._opened is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from chainp2p.errors import Reason
+from chainp2p.errors import PeerFault, Reason
 from chainp2p.peer.budget import ReceiveBudget
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.quota import Quota
@@ -39,6 +39,10 @@ class LinkHost(Protocol):
     def status(self, observed: tuple[bytes, int]) -> Status: ...
 
     def enr_seq(self) -> int: ...
+
+    def welcome(self, peer_id: bytes) -> PeerFault | None:
+        """Return why this key gets no link at all; asked in the middle of the transport's handshake."""
+        ...
 
     def admit(self, link: "PeerProtocol") -> None:
         """The other end has proven its id; raises PeerFault if it may not stay."""

@@ -238,7 +238,8 @@ class Network(Service):
 
     def metrics(self) -> list[Metric]:
         """Return what is counted, and the bytes in every queue with their bounds."""
-        return network_metrics((link for link in self._roster.open if link.end is None), self.budget, self.counters)
+        links = (link for link in self._roster.open if link.end is None)
+        return [*network_metrics(links, self.budget, self.counters), *self._door.metrics()]
 
     def ends(self) -> list[LinkEnd]:
         """Return how links and attempts ended, newest first."""
@@ -357,6 +358,10 @@ class Network(Service):
         """Return the number of our record."""
         return self.enr.seq
 
+    def welcome(self, peer_id: bytes) -> PeerFault | None:
+        """Return why this key may not even finish the handshake: there is an allow-list without it."""
+        return self._admission.unlisted(peer_id)
+
     def admit(self, link: PeerProtocol) -> None:
         """Judge a proven id: removed, banned, no room."""
         if self._stopping:
@@ -412,8 +417,7 @@ class Network(Service):
         """Record the end of *link*, once."""
         self.counters["over_quota"] += link.quota.over
         self.counters["send_dropped"] += link.dropped
-        self._door.ended(link)
-        self._note(end, link.expected, link_facts(link, self.reactor.seconds()))
+        self._note(end, link.expected, {**link_facts(link, self.reactor.seconds()), **self._door.ended(link)})
         if link.peer_id:
             self._record.gone(link.peer_id)
             self._roster.ended(link, end)

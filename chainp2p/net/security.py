@@ -31,13 +31,16 @@ __all__ = ["ALPN", "Security", "TlsSecurity"]
 ALPN = b"chainp2p/1"
 #: A complete ClientHello must be here so soon (seconds): a socket that says nothing costs an attacker nothing.
 HELLO_TIMEOUT = 3.0
+#: The alert that OpenSSL sends where a certificate has no error and is refused nevertheless.
+UNWELCOME = "alert internal error"
 
 
 class Security(Protocol):
     """Wraps factories of protocols, so that their transports know the id of the other end.
 
     The wrapped protocol's ``handshakeCompleted()`` is called once its transport can carry bytes; a transport that fails
-    before it gives ``connectionLost`` a failure that holds a :exc:`PeerFault`, where it knows the reason.
+    before it gives ``connectionLost`` a failure that holds a :exc:`PeerFault`, where it knows the reason. A wrapped
+    factory with a method ``welcome(peer_id)`` is asked as soon as the id is proven, and may answer a PeerFault.
     """
 
     def client(self, factory: IProtocolFactory) -> IProtocolFactory:
@@ -87,17 +90,23 @@ class _TlsTransport(BufferingTLSTransport):
     def connectionLost(self, reason: Any = None) -> None:
         self.hello_seen()
         error = self._reason.value if self._reason is not None else None
-        if self.fault is None and not self._handshakeDone and isinstance(error, SSL.Error):
-            text = _text(error)
-            bad = any(word in text.lower() for word in ("certificate", "unknown ca"))
-            reason_found = Reason.BAD_CERTIFICATE if bad else Reason.MALFORMED_FRAME
-            if "alert" in text:
-                self._reason = Failure(PeerGone(reason_found, f"TLS: {text}"))  # type: ignore[no-untyped-call]
-            else:
-                self.fault = PeerFault(reason_found, f"TLS: {text}", Penalty.USELESS)
+        if self.fault is None and isinstance(error, SSL.Error):
+            self._ended(_text(error))
         if self.fault is not None:
             self._reason = Failure(self.fault)  # type: ignore[no-untyped-call]
         super().connectionLost(reason)
+
+    def _ended(self, text: str) -> None:
+        """OpenSSL says *text*: an alert is the other end's word, whenever it comes, anything else is its mistake."""
+        bad = any(word in text.lower() for word in ("certificate", "unknown ca"))
+        reason = Reason.BAD_CERTIFICATE if bad else Reason.MALFORMED_FRAME
+        if UNWELCOME in text:
+            gone = PeerGone(Reason.NOT_ALLOWED, f"the other side does not want our key (TLS: {text})")
+            self._reason = Failure(gone)  # type: ignore[no-untyped-call]
+        elif "alert" in text:
+            self._reason = Failure(PeerGone(reason, f"TLS: {text}"))  # type: ignore[no-untyped-call]
+        elif not self._handshakeDone:
+            self.fault = PeerFault(reason, f"TLS: {text}", Penalty.USELESS)
 
 
 class _TlsFactory(TLSMemoryBIOFactory):
@@ -107,6 +116,7 @@ class _TlsFactory(TLSMemoryBIOFactory):
         super().__init__(creator, is_client, wrapped, clock)
         self.is_client = is_client
         self.clock = clock
+        self.welcome: Callable[[bytes], PeerFault | None] = getattr(wrapped, "welcome", lambda _: None)
 
     def buildProtocol(self, addr: Any) -> Any:
         """Return the protocol of a new connection, or None where the wrapped factory wants none."""
@@ -168,8 +178,11 @@ class TlsSecurity:
             raise SSL.Error([("", "", "no common ALPN protocol")])
         return ALPN
 
-    def _verify(self, connection: SSL.Connection, certificate: crypto.X509, _: int, depth: int, __: int) -> bool:
-        """Judge the other end's certificate; OpenSSL asks again for each error that it found, the answer is kept."""
+    def _verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, _: int) -> bool:
+        """Judge the other end's certificate; OpenSSL asks for each error that it found, and at last without one.
+
+        Who has a good certificate and is not welcome is refused at last: :data:`UNWELCOME` tells it from a bad one.
+        """
         transport = cast(_TlsTransport, connection.get_app_data())
         if transport.fault is not None or depth > 0:
             return False
@@ -178,11 +191,14 @@ class TlsSecurity:
                 transport.host_key = check_certificate(
                     crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate), self._now()
                 )
-            except BadCertificate as error:
-                transport.fault = PeerFault(Reason.BAD_CERTIFICATE, str(error))
-            except Exception as error:
+            except BadCertificate as bad:
+                transport.fault = PeerFault(Reason.BAD_CERTIFICATE, str(bad))
+            except Exception as failure:
                 # Whatever a stranger's bytes make the parser raise, they are the stranger's fault.
-                transport.fault = PeerFault(Reason.BAD_CERTIFICATE, f"unreadable: {type(error).__name__}")
+                transport.fault = PeerFault(Reason.BAD_CERTIFICATE, f"unreadable: {type(failure).__name__}")
+        key = transport.host_key
+        if not error and key is not None and key.peer_id is not None:
+            transport.fault = transport.factory.welcome(key.peer_id)
         return transport.fault is None
 
     def client(self, factory: IProtocolFactory) -> IProtocolFactory:

@@ -68,6 +68,7 @@ class FakeHost:
         self.unknown = []
         self.small_faults = []
         self.refuse = refuse
+        self.unwelcome = {}
         self._hello = Hello(version, genesis, status.get("height", 0))
         self._status = status
 
@@ -82,6 +83,9 @@ class FakeHost:
 
     def enr_seq(self):
         return 7
+
+    def welcome(self, peer_id):
+        return self.unwelcome.get(peer_id)
 
     def admit(self, link):
         if self.refuse is not None:

@@ -5,7 +5,7 @@ from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.errors import Penalty, Reason
+from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.net.certificate import make_certificate
 from chainp2p.net.factory import PeerFactory
 from chainp2p.net.security import ALPN, TlsSecurity
@@ -152,9 +152,10 @@ class RefusalTest(SynchronousTestCase):
         self.assertEqual(pair.reasons(), [Reason.WRONG_PEER_ID, Reason.WRONG_PEER_ID])
 
     def test_bad_certificate_of_the_dialler(self):
-        """TLS 1.3: the dialler's handshake is done when the refusal comes."""
+        """TLS 1.3: the dialler's handshake is done when the refusal comes; the alert says what it is."""
         pair = TlsPair(self.evil(certificate=self.bad(value=b"")))
-        self.assertEqual(pair.reasons(), [Reason.REFUSED_AFTER_TLS, Reason.BAD_CERTIFICATE])
+        self.assertEqual(pair.reasons(), [Reason.BAD_CERTIFICATE, Reason.BAD_CERTIFICATE])
+        self.assertFalse(pair.host_a.ends[0].by_us)
         self.assertIn("missing", pair.host_b.ends[0].detail)
         self.assertIs(pair.host_b.ends[0].penalty, Penalty.MALICIOUS)
 
@@ -165,6 +166,18 @@ class RefusalTest(SynchronousTestCase):
         self.assertIn("not valid at this time", pair.host_a.ends[0].detail)
         self.assertEqual(reasons[1], Reason.BAD_CERTIFICATE)  # the alert says so
         self.assertFalse(pair.host_b.ends[0].by_us)
+
+    def test_a_key_that_is_not_welcome(self):
+        """It is refused in the middle of the handshake, and its owner hears why."""
+        for side in (0, 1):
+            pair = TlsPair()
+            hosts = [pair.host_a, pair.host_b]
+            unlisted = PeerFault(Reason.NOT_ALLOWED, "not on the allow-list", Penalty.NONE)
+            hosts[side].unwelcome = {hosts[1 - side].own_id: unlisted}
+            self.assertEqual(pair.reasons(), [Reason.NOT_ALLOWED, Reason.NOT_ALLOWED])
+            self.assertEqual([host.ends[0].by_us for host in hosts], [side == 0, side == 1])
+            self.assertIs(hosts[side].ends[0].penalty, Penalty.NONE)
+            self.assertEqual(hosts[0].ready + hosts[1].ready, [])
 
     def test_more_than_one_certificate(self):
         for side in ("make_a", "make_b"):
