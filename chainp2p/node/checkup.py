@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,29 +59,39 @@ def _needed(settings: Settings) -> int:
     return needed
 
 
-def _descriptors(settings: Settings, running: bool) -> Descriptors | None:
-    """What this process may open; what a daemon may, which raises its limit as far as it can, if it does not run."""
+def _limits() -> tuple[int, int] | None:
+    """The soft and the hard limit of descriptors; None where there is no such thing."""
     try:
         import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        used = len(os.listdir("/proc/self/fd")) if running else None
-    except (ImportError, OSError):
-        # not a POSIX system, or one without /proc
+    except ImportError:
         return None
-    return Descriptors(limit=soft if running else hard, used=used, needed=_needed(settings))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft, sys.maxsize if hard == resource.RLIM_INFINITY else hard
+
+
+def _descriptors(settings: Settings, running: bool) -> Descriptors | None:
+    """What this process may open; what a daemon may, which raises its limit as far as it can, if it does not run."""
+    limits = _limits()
+    if limits is None:
+        return None
+    used = None
+    if running:
+        with contextlib.suppress(OSError):
+            # not there on every system
+            used = len(os.listdir("/proc/self/fd"))
+    return Descriptors(limit=limits[0] if running else limits[1], used=used, needed=_needed(settings))
 
 
 def raise_descriptors(settings: Settings) -> None:
     """Let this process open as much as the settings may need, or as much of it as its hard limit allows."""
-    try:
+    limits = _limits()
+    if limits is not None and limits[0] < _needed(settings):
         import resource
 
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _needed(settings))), hard))
-    except (ImportError, OSError, ValueError):
-        # the check-up tells what the limit is
-        pass
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        with contextlib.suppress(OSError, ValueError):
+            # the check-up tells what the limit is
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], min(limits[1], _needed(settings))), hard))
 
 
 def machine_facts(folder: Path | None, settings: Settings, running: bool) -> Facts:

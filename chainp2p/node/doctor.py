@@ -270,8 +270,8 @@ def descriptors(facts: Facts) -> Iterator[Finding]:
         "few_descriptors",
         Severity.ERROR if short else Severity.WARNING,
         f"the process may open {found.limit} files and connections{used}; the settings may need {found.needed}",
-        f"raise the hard limit (ulimit -Hn {found.needed}, or LimitNOFILE={found.needed} for systemd) and start again, or "
-        "lower --max-peers and rpc.limits.connections",
+        f"raise the hard limit (ulimit -Hn {found.needed}, or LimitNOFILE={found.needed} for systemd) and start "
+        "again, or lower --max-peers and rpc.limits.connections",
         {"limit": found.limit, "needed": found.needed},
     )
 
