@@ -6,6 +6,7 @@ from typing import Any
 from chainp2p.net.admission import Admission
 from chainp2p.net.causes import CauseKeeper
 from chainp2p.net.conduct import ConductKeeper
+from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.roster import Roster
 from chainp2p.peer.book import AddressBook
 from chainp2p.peer.why import Answer, KnownNow, LinkNow, PeerFacts, why_address, why_ban, why_peer
@@ -72,13 +73,19 @@ class Explainer:
             sentence=next((one for one in self._conduct.bans() if one.peer_id == peer_id), None),
             known=self._known(peer_id),
             room=self._admission.room_to_dial(),
+            clocks=[ahead for link in self._roster.current if (ahead := self._ahead(link)) is not None],
             causes=self._causes.about(peer_id),
         )
+
+    def _ahead(self, link: PeerProtocol) -> float | None:
+        """Return by how many seconds the clock of a peer is ahead of ours."""
+        return None if link.clock is None else link.clock + self._reactor.seconds() - self._now()
 
     def _link(self, peer_id: bytes) -> LinkNow | None:
         ready = self._roster.get(peer_id)
         if ready is not None:
-            return LinkNow(ready.connected_at, ready.outbound, ready.address, ready.status.agent, ready.warning)
+            agent, ahead = ready.status.agent, self._ahead(ready)
+            return LinkNow(ready.connected_at, ready.outbound, ready.address, agent, ready.warning, ahead)
         for link in self._roster.live():
             if link.peer_id == peer_id:
                 return LinkNow(None, link.outbound, link.address)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from statistics import median
 
 from attrs import field, frozen
 
@@ -14,6 +15,10 @@ __all__ = ["Answer", "KnownNow", "LinkNow", "PeerFacts", "State", "why_address",
 RECENT = 3_600.0
 #: A weak symptom is explained by a stronger one that is not older than this before it (seconds): one round of dials.
 TOGETHER = 600.0
+#: A clock that is so far off is worth a word (seconds; the same as ``chainp2p doctor``).
+CLOCK_LIMIT = 5.0
+#: So many peers have to tell their clocks before the median says who is wrong.
+CLOCKS = 3
 
 
 class State(Enum):
@@ -30,13 +35,18 @@ class State(Enum):
 
 @frozen
 class LinkNow:
-    """The link to the peer; *since*: Unix time of becoming ready, None: it is greeting."""
+    """The link to the peer.
+
+    :param since: Unix time of becoming ready; None: it is greeting.
+    :param clock: seconds by which its clock is ahead of ours; None if it does not tell.
+    """
 
     since: float | None
     outbound: bool
     address: tuple[str, int]
     agent: str = ""
     warning: str | None = None
+    clock: float | None = None
 
 
 @frozen
@@ -57,6 +67,7 @@ class PeerFacts:
     :param allowed: whether the allow-list, if there is one, names it.
     :param sentence: what keeps it away for its conduct.
     :param room: how many peers that are not held may be dialled more.
+    :param clocks: seconds by which the clocks of all peers that are here are ahead of ours.
     :param causes: all that is remembered of it, newest first.
     """
 
@@ -69,6 +80,7 @@ class PeerFacts:
     sentence: Sentence | None = None
     known: KnownNow | None = None
     room: int = 1
+    clocks: Sequence[float] = ()
     causes: Sequence[Cause] = ()
 
 
@@ -168,16 +180,16 @@ _PASSIVE = {
 
 def _happened(cause: Cause, now: float) -> str:
     """Return what happened, how often, when, who decided, and why."""
-    what = _PASSIVE[cause.kind]
-    by = cause.evidence.get("by")
+    what, theirs = _PASSIVE[cause.kind], cause.evidence.get("by") == "peer"
     if cause.kind is CauseKind.ENDED:
-        what = "left" if by == "peer" else "sent away"
-    elif cause.kind is CauseKind.REFUSED:
-        what = "it refused us" if by == "peer" else "refused"
+        if _strength(cause) == 3 and not (theirs and cause.code == "shutdown"):
+            what = "it sent us away" if theirs else "sent away"
+        elif not _strength(cause):
+            what = "a link closed"
+    elif cause.kind is CauseKind.REFUSED and theirs:
+        what = "it refused us"
     times = f" {cause.count} times" if cause.count > 1 else ""
     since = f", first {span(now - cause.since)} ago" if cause.count > 1 else ""
-    if cause.code in _WEAK | _SYMPTOMS and cause.kind is CauseKind.ENDED:
-        what = "left"
     return f"{what}{times} {span(now - cause.when)} ago{since}: {_said(cause)}"
 
 
@@ -251,7 +263,7 @@ def why_peer(facts: PeerFacts) -> Answer:
 
 def _here(facts: PeerFacts, link: LinkNow) -> Answer:
     way = "outbound" if link.outbound else "inbound"
-    more = {"way": way, "remote": f"{link.address[0]}:{link.address[1]}", "agent": link.agent}
+    more: dict[str, str | float] = {"way": way, "remote": f"{link.address[0]}:{link.address[1]}", "agent": link.agent}
     if link.since is None:
         return _answer(facts, State.COMING, "greeting", f"greeting: {way}, the handshake is under way", None, **more)
     here = f"connected: here for {span(facts.now - link.since)}, {way}"
@@ -260,11 +272,26 @@ def _here(facts: PeerFacts, link: LinkNow) -> Answer:
     if link.warning:
         words = f"{here}; its chain will differ (wrong_settings): {link.warning}"
         return _answer(facts, State.HERE, "wrong_settings", words, None, since=link.since, **more)
+    if link.clock is not None and abs(link.clock) > CLOCK_LIMIT:
+        code, words = _clock(link.clock, facts.clocks)
+        more["clock_offset"] = round(link.clock, 1)
+        return _answer(facts, State.HERE, code, f"{here}; {code}: {words}", None, since=link.since, **more)
     if not trouble:
         return _answer(facts, State.HERE, "connected", here, None, since=link.since, **more)
     cause = trouble[0]
     words = f"{here}; before that: {_happened(cause, facts.now)}"
     return _answer(facts, State.HERE, cause.code, words, cause, here_since=link.since, **more)
+
+
+def _clock(offset: float, others: Sequence[float]) -> tuple[str, str]:
+    """Say whose clock is wrong where two differ: the one that is far from the median of all."""
+    way = f"{span(abs(offset))} {'ahead of' if offset > 0 else 'behind'} ours"
+    if len(others) < CLOCKS:
+        return "clocks_differ", f"its clock is {way}, and too few peers are here to say who is wrong"
+    middle = median(others)
+    if abs(offset - middle) > CLOCK_LIMIT:
+        return "peer_clock", f"its clock is {way}, and far from that of the {len(others)} peers that are here"
+    return "wrong_clock", f"its clock is {way}, and so are those of most peers: ours is wrong"
 
 
 def _barred(facts: PeerFacts) -> Answer | None:

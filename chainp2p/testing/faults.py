@@ -12,10 +12,10 @@ from twisted.internet.protocol import Factory, Protocol
 from chainp2p.peer.address import parse_node
 from chainp2p.testing.machines import Machine
 from chainp2p.testing.network import Weather
-from chainp2p.testing.planting import Fault, Question, Scene, toy_chain, with_network
+from chainp2p.testing.planting import FEW, Fault, Question, Scene, toy_chain, with_network
 from chainp2p.wire.codec import CODEC
 from chainp2p.wire.frames import HEADER, encode_frames
-from chainp2p.wire.messages import GetBlocks, Hello, NewBlock, PeerRecord, Pong
+from chainp2p.wire.messages import AnnounceBlocks, GetBlocks, Hello, NewBlock, PeerRecord, Pong
 from chainp2p.wire.schema import Kind
 
 __all__ = ["FAULTS"]
@@ -31,6 +31,10 @@ MONTH = 30 * 86_400.0
 LARGE = 1_000_000
 LARGE_BLOCKS = 4
 REQUESTS = 8
+#: More than ten times as many messages as may come at once.
+FLOOD = 2_000
+#: Codes of the rules by which a peer has to go for another one.
+EVICTED = ("evicted_youngest_of_group", "evicted_useless")
 #: An id of a frame that no link has come to.
 FRAME_ID = 1_000_001
 
@@ -38,12 +42,12 @@ FAULTS: list[Fault] = []
 
 
 def _fault(
-    words: str, *codes: str, tls: bool = False
+    words: str, *codes: str, tls: bool = False, alone: bool = False
 ) -> Callable[[Callable[[Scene], Question]], Callable[[Scene], Question]]:
     """Enter a function in :data:`FAULTS` under its own name."""
 
     def enter(act: Callable[[Scene], Question]) -> Callable[[Scene], Question]:
-        FAULTS.append(Fault(act.__name__, words, frozenset(codes), act, tls))
+        FAULTS.append(Fault(act.__name__, words, frozenset(codes), act, tls, alone))
         return act
 
     return enter
@@ -114,6 +118,13 @@ def bad_certificate(scene: Scene) -> Question:
     machine = scene.add(start=False)
     scene.securities[machine.name] = lambda it, key: scene.tls(it, key, ahead=MONTH)
     scene.simulation.start(machine)
+    scene.hold(machine)
+    return _peer(machine)
+
+
+@_fault("its clock is an hour ahead", "peer_clock")
+def wrong_clock(scene: Scene) -> Question:
+    machine = scene.add(offset=HOUR)
     scene.hold(machine)
     return _peer(machine)
 
@@ -252,6 +263,25 @@ def full_table(scene: Scene) -> Question:
     return _peer(machine)
 
 
+def _crowd(scene: Scene) -> list[Machine]:
+    """Let as many callers of one group come as there are slots."""
+    return [scene.caller(ip=f"10.96.0.{number}") for number in range(1, FEW + 1)]
+
+
+@_fault("it had to go for another one, when all our slots were taken", *EVICTED, "inbound_full", alone=True)
+def evicted(scene: Scene) -> Question:
+    _crowd(scene)
+    scene.caller(ip="10.95.0.1")
+    (victim,) = [end.peer_id for end in scene.network.ends() if end.rule in EVICTED]
+    return Question("peer", victim)
+
+
+@_fault("all our slots are taken, and its group has most of them", "inbound_full", alone=True)
+def no_slot_here(scene: Scene) -> Question:
+    _crowd(scene)
+    return _peer(scene.add(ip="10.96.0.200", bootstrap=[scene.observer]))
+
+
 # -- two of one
 
 
@@ -331,6 +361,12 @@ def never_reading(scene: Scene) -> Question:
         link.request(GetBlocks(chain.genesis_hash, LARGE_BLOCKS), HOUR).addErrback(lambda _: None)
     cast(Any, link.transport).pauseProducing()
     return _peer(machine)
+
+
+@_fault("it says far more than any node has to say", "message_quota")
+def flood(scene: Scene) -> Question:
+    nothing = CODEC.encode(AnnounceBlocks(()))
+    return _rogue(scene, b"".join(encode_frames(Kind.NOTIFICATION, FRAME_ID + at, nothing)[0] for at in range(FLOOD)))
 
 
 # -- nothing at all

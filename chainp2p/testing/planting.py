@@ -21,6 +21,8 @@ __all__ = ["Fault", "Planted", "Question", "Scene", "plant", "rounds"]
 
 #: Honest peers of the observer: enough that a ban is not spared for want of others.
 HONEST = 4
+#: Inbound slots of an observer whose slots are to be taken: as many as the smallest node has.
+FEW = 16
 #: Seconds between planting and asking: longer than a silent peer is waited for (90) and a short ban lasts.
 WAIT = 200.0
 #: Seconds that a link may take to be ready.
@@ -43,6 +45,7 @@ class Fault:
     :param codes: answers that name it; several, where the observer cannot tell them apart.
     :param act: plants it in a scene that runs, and answers what to ask afterwards.
     :param tls: whether it needs real transport security.
+    :param alone: whether it fills the observer's slots, and so leaves no room for another one.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Fault:
     codes: frozenset[str]
     act: "Callable[[Scene], Question]"
     tls: bool = False
+    alone: bool = False
 
 
 @frozen
@@ -86,16 +90,19 @@ class Scene:
     """An observer with honest peers, and whatever goes wrong around it.
 
     :param tls: real TLS on all links, not the plain stand-in.
+    :param peers: how many the observer may have.
     """
 
-    def __init__(self, seed: int | str, tls: bool = False) -> None:
+    def __init__(self, seed: int | str, *, tls: bool = False, peers: int = 80) -> None:
         self.chance = Random(f"{seed}/faults")
         #: Machines with a transport security of their own.
         self.securities: dict[str, _Speaks] = {}
         self._tls = tls
         self.simulation = Simulation(seed, make_chain=toy_chain(), security=self._security)
         honest = [self.simulation.add_node(f"honest{number}") for number in range(1, HONEST + 1)]
-        self.observer = self.simulation.add_node("observer", bootstrap=honest)
+        self.observer = self.simulation.add_node(
+            "observer", bootstrap=honest, settings=lambda settings: with_network(settings, max_peers=peers)
+        )
         self._count = 0
         self.simulation.start()
         self.simulation.expect("the observer has its peers", lambda: self.observer.peers >= HONEST, MEETING)
@@ -187,7 +194,8 @@ def with_network(settings: Settings, **changes: Any) -> Settings:
 
 def plant(seed: int | str, faults: Sequence[Fault]) -> list[Planted]:
     """Plant these faults in one network, one after the other, wait, and ask about each."""
-    scene = Scene(seed, tls=any(fault.tls for fault in faults))
+    few = any(fault.alone for fault in faults)
+    scene = Scene(seed, tls=any(fault.tls for fault in faults), peers=HONEST + FEW if few else 80)
     try:
         questions = [fault.act(scene) for fault in faults]
         scene.run(WAIT)
@@ -198,8 +206,9 @@ def plant(seed: int | str, faults: Sequence[Fault]) -> list[Planted]:
 
 def rounds(seed: int, faults: Sequence[Fault]) -> list[tuple[Fault, ...]]:
     """Shuffle *faults*, and join a third of them in pairs."""
-    shuffled = list(faults)
+    shuffled = sorted(faults, key=lambda fault: fault.name)
     Random(f"{seed}/rounds").shuffle(shuffled)
-    paired = len(faults) // 3 // 2 * 2
+    shuffled.sort(key=lambda fault: fault.alone)
+    paired = round(len(faults) / 6) * 2
     pairs = [tuple(shuffled[at : at + 2]) for at in range(0, paired, 2)]
     return [*pairs, *((fault,) for fault in shuffled[paired:])]
