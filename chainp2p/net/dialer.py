@@ -93,7 +93,9 @@ class Dialer:
 
     def head_changed(self) -> None:
         """There is a new head."""
-        self._outbound.head_changed(self._host.reactor.seconds())
+        stale_at = self._outbound.head_changed(self._host.reactor.seconds())
+        if self._running and stale_at is not None:
+            self._alarm.by(stale_at)
 
     def _plan(self) -> None:
         if self._running:

@@ -160,9 +160,10 @@ class Outbound:
         jitter = self._random.uniform(1 - FEELER_JITTER, 1 + FEELER_JITTER)
         self._feeler_at = now + self._profile.feeler_interval * jitter
 
-    def head_changed(self, now: float) -> None:
-        """There is a new head."""
+    def head_changed(self, now: float) -> float | None:
+        """There is a new head; return when the tip is stale if no other comes."""
         self._tip.moved(now)
+        return self._tip.stale_at()
 
     def changed(self) -> None:
         """Something is different from the last time that nobody could be dialled."""
@@ -199,10 +200,10 @@ class Outbound:
                 yield dial(address, Purpose.HELD)
         free = min(spare, LEARNT_DIALS - sum(line.purpose is not Purpose.HELD and not line.connected for line in lines))
         while free > 0 and (purpose := self._wanted(counts)) is not None:
-            address = self._anchor(taken) if purpose is Purpose.ANCHOR else self._pick(now, groups, taken)
-            if address is not None:
+            found = self._anchor(taken) if purpose is Purpose.ANCHOR else self._pick(now, groups, taken)
+            if found is not None:
                 free -= 1
-                yield dial(address, purpose)
+                yield dial(found, purpose)
             elif purpose is not Purpose.ANCHOR:
                 break
         if now >= self._feeler_at and not counts[Purpose.FEELER]:
@@ -261,7 +262,7 @@ class Outbound:
         )
         if len(others) < FULL_SLOTS:
             return Review(keep=extra.peer_id)
-        worst = next(iter(others[:-PROTECTED]), None)
+        worst = next(iter(others[: max(0, len(others) - PROTECTED)]), None)
         if worst is None or _block_at(worst) >= _block_at(extra):
             text = f"the tip is stale, and no new block came from here in {EXTRA_TIME:g} s"
             return Review(drop=extra.peer_id, rule="extra_no_better", text=text)
