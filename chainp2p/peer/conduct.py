@@ -123,7 +123,7 @@ class Conduct:
     # -- judging
 
     def judge(self, end: LinkEnd, now: float, *, peers_left: int, held: bool, listed: bool) -> Consequence:
-        """A link has ended: return what follows.
+        """A link has ended: return what follows; None if nothing new does.
 
         :param peers_left: ready peers without this one.
         :param held: whether the operator named this peer to be dialled.
@@ -133,6 +133,8 @@ class Conduct:
         if peer_id is None:
             return self._stranger(end, now)
         if end.penalty is Penalty.INCOMPATIBLE or end.reason in _INCOMPATIBLE:
+            if not (end.outbound or end.ready):
+                return None  # a caller that we may never want to dial
             return self._wait(peer_id, SentenceKind.REDIAL, "redial_incompatible", end, now)
         if not end.by_us:
             return None
@@ -152,12 +154,12 @@ class Conduct:
         harmless = end.outbound or not end.by_us or end.penalty is Penalty.NONE
         if harmless or not self._public or is_private(ip):
             return None
-        address = source_address(ip)
-        self._last_choice.pop(address, None)  # so that the dictionary is ordered by time
-        self._last_choice[address] = now + LAST_CHOICE_TIME
+        address, until = source_address(ip), now + LAST_CHOICE_TIME
+        before = self._last_choice.pop(address, now)  # out and in, so that the dictionary is ordered by time
+        self._last_choice[address] = until
         if len(self._last_choice) > LAST_CHOICE_LIMIT:
             del self._last_choice[next(iter(self._last_choice))]
-        return LastChoice(address, self._last_choice[address])
+        return LastChoice(address, until) if before <= now else None
 
     def _wait(self, peer_id: bytes, kind: SentenceKind, rule: str, end: LinkEnd, now: float) -> Sentence | None:
         before, forgiven_at = self._counts.get((peer_id, kind), (0, 0.0))

@@ -127,6 +127,17 @@ class BanTest(_Star):
         self.assertEqual([link.end.reason for link in live], [Reason.MISBEHAVED, Reason.BANNED])
         second.stop()
 
+    def test_it_survives_a_kill(self):
+        self.blame()
+        self.hub.host.kill()
+        self.hub.disk.crash()
+        self.hub.host = self.hub.host.boot()
+        self.hub.start()
+        self.world.run(60)
+        self.assertEqual([one.kind for one in self.hub.network.bans()], [SentenceKind.BAN])
+        self.assertFalse(self.here())
+        self.assertEqual(len(self.hub.peers), 3)
+
 
 class SparedTest(_Star):
     def spared(self, rule):

@@ -14,9 +14,15 @@ DAY = 86_400.0
 
 
 def end(
-    peer_id=PEER, reason=Reason.MISBEHAVED, penalty=Penalty.MALICIOUS, by_us=True, ip="203.0.113.9", outbound=False
+    peer_id=PEER,
+    reason=Reason.MISBEHAVED,
+    penalty=Penalty.MALICIOUS,
+    by_us=True,
+    ip="203.0.113.9",
+    outbound=False,
+    ready=True,
 ):
-    return LinkEnd(0.0, peer_id, (ip, 5), reason, "lies", by_us, outbound, True, penalty)
+    return LinkEnd(0.0, peer_id, (ip, 5), reason, "lies", by_us, outbound, ready, penalty)
 
 
 class ConductTest(SynchronousTestCase):
@@ -82,6 +88,11 @@ class ConductTest(SynchronousTestCase):
             self.assertFalse(self.away(61.0))
             self.assertEqual(self.judge(200.0, reason=reason, penalty=penalty, by_us=by_us).until, 260.0)
 
+    def test_an_incompatible_caller_is_nobody_that_we_would_dial(self):
+        facts = {"reason": Reason.WRONG_GENESIS, "penalty": Penalty.INCOMPATIBLE}
+        self.assertIsNone(self.judge(ready=False, **facts))
+        self.assertEqual(self.judge(ready=False, outbound=True, **facts).kind, SentenceKind.REDIAL)
+
     def test_a_link_that_becomes_ready_ends_no_ban(self):
         self.judge()
         self.conduct.met(PEER)
@@ -131,6 +142,13 @@ class ConductTest(SynchronousTestCase):
             self.assertIsNone(self.judge(5.0, **{**stranger, **facts}), facts)
         self.conduct = Conduct(public=False)
         self.assertIsNone(self.judge(5.0, ip="8.8.4.4", **stranger))
+
+    def test_an_address_stays_last_choice_with_each_fault_and_that_is_no_news(self):
+        stranger = {"peer_id": None, "penalty": Penalty.USELESS, "ip": "8.8.8.8"}
+        self.assertIsNotNone(self.judge(0.0, **stranger))
+        self.assertIsNone(self.judge(3_599.0, **stranger))
+        self.assertTrue(self.conduct.is_last_choice("8.8.8.8", 7_000.0))
+        self.assertIsNotNone(self.judge(7_200.0, **stranger))
 
     def test_a_proven_key_answers_for_its_fault_alone(self):
         self.judge(ip="8.8.8.8")
