@@ -24,7 +24,7 @@ def transfer(account: int, nonce: int, value: int = 1, to: bytes = RECIPIENT) ->
 class Traffic:
     """Sends transfers in a thread of its own; a node that does not answer is passed over.
 
-    :param urls: answers the RPC URLs of the nodes that may take one.
+    :param urls: answers the RPC URLs of the nodes that may take one; none: wait.
     """
 
     def __init__(self, account: int, urls: Callable[[], list[str]], pause: float = 0.1) -> None:
@@ -47,6 +47,8 @@ class Traffic:
         nonce = 0
         while not self._stop.wait(self._pause):
             urls = self._urls()
+            if not urls:
+                continue
             try:
                 sent = call(urls[nonce % len(urls)], "eth_sendRawTransaction", transfer(self._account, nonce))
             except (OSError, AssertionError):
