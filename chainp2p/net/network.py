@@ -468,7 +468,7 @@ class Network(Service):
         """End the link once both sides have reached the height from which their settings differ."""
         ours, heads = tuple(self._chain.settings_hashes()), (self._chain.head.height, link.height)
         try:
-            check_settings(ours, link.status.settings, min(heads))
+            check_settings(ours, link.status.settings, min(heads), self.own_id, link.peer_id)
         except PeerFault as fault:
             link.fault(fault.reason, fault.detail, fault.penalty)
 

@@ -94,6 +94,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self._life: LinkLife  #: from the dial or the connection on
         self.peer_id = b""
         self.address: tuple[str, int] = _NOTHING
+        self.dialled: tuple[str, int] | None = None  #: as the dial named it, before a name was looked up
         self.local_address: tuple[str, int] = _NOTHING
         self.opened_at = 0.0  #: by ``reactor.seconds()``
         self.connected_at = 0.0  #: Unix time of becoming ready
@@ -215,7 +216,7 @@ class PeerProtocol(TwistedProtocol, Living):
 
     def dial(self, address: tuple[str, int], attempt: "Deferred[Any]") -> None:
         """The connection is being made; *attempt* fires with it, or fails."""
-        self.address = address
+        self.address = self.dialled = address
         self._life = begin_dialing(self, attempt)
         attempt.addErrback(self._not_connected)
 
@@ -268,7 +269,8 @@ class PeerProtocol(TwistedProtocol, Living):
             return
         hello = self._host.hello()
         self._tell(hello)
-        self._greeting = Greeting(self.peer_id, hello.genesis, self._own_status().settings, hello.height)
+        settings, own_id = self._own_status().settings, self._host.own_id
+        self._greeting = Greeting(self.peer_id, hello.genesis, settings, hello.height, own_id)
 
     def _own_status(self) -> Status:
         status = self._host.status(packed_endpoint(*self.address))

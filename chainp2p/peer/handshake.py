@@ -46,33 +46,40 @@ class Proven:
             raise PeerFault(Reason.WRONG_PEER_ID, detail, Penalty.USELESS)
 
 
+Settings = tuple[tuple[int, bytes], ...]
+
+
 def check_settings(
-    ours: tuple[tuple[int, bytes], ...], theirs: tuple[tuple[int, bytes], ...], height: int
+    ours: Settings, theirs: Settings, height: int, own_id: bytes = b"", peer_id: bytes = b""
 ) -> str | None:
-    """Compare consensus settings.
+    """Compare consensus settings: (height from which they are in force, hash).
 
     :param height: the lower of the two heads.
+    :param own_id: with *peer_id*: whose they are, so that a text that is sent means the same on the other side.
     :return: None if all agree, a text if they differ only above *height*.
     :raise PeerFault: ``wrong_settings``, naming both sides, if they differ at or below it.
     """
 
-    def in_force(settings: tuple[tuple[int, bytes], ...], at: int) -> tuple[int, bytes] | None:
+    def in_force(settings: Settings, at: int) -> tuple[int, bytes] | None:
         reached = [pair for pair in settings if pair[0] <= at]
         return max(reached) if reached else None
 
-    heights = sorted({at for at, _ in (*ours, *theirs)})
-    for at in heights:
+    def show(who: str, pair: tuple[int, bytes] | None) -> str:
+        return f"{who} has {pair[1].hex()[:8]}, set at height {pair[0]}" if pair else f"{who} has none"
+
+    for at in sorted({at for at, _ in (*ours, *theirs)}):
         left, right = in_force(ours, at), in_force(theirs, at)
         if left == right:
             continue
-
-        def show(pair: tuple[int, bytes] | None) -> str:
-            return f"{pair[1].hex()[:8]} from height {pair[0]}" if pair else "none"
-
-        detail = f"at height {at}: ours {show(left)}, theirs {show(right)}"
+        names = (
+            f"node {own_id.hex()[:8]}" if own_id else "this side",
+            f"node {peer_id.hex()[:8]}" if peer_id else "the other",
+        )
+        both = f"{show(names[0], left)}; {show(names[1], right)}"
         if at <= height:
+            detail = f"the consensus settings differ from height {at} on, and both chains are there: {both}"
             raise _incompatible(Reason.WRONG_SETTINGS, detail)
-        return f"settings will differ {detail}"
+        return f"the consensus settings will differ from height {at} on (the lower head is {height}): {both}"
     return None
 
 
@@ -89,8 +96,9 @@ class Greeting:
 
     peer_id: bytes  #: proven by the transport
     genesis: bytes
-    settings: tuple[tuple[int, bytes], ...]
+    settings: Settings
     height: int
+    own_id: bytes = b""  #: for texts
     stage: Stage = Stage.HELLO
     status: Status | None = None
     warning: str | None = field(default=None)
@@ -105,7 +113,8 @@ class Greeting:
                 self._ack(message)
                 self.stage = Stage.STATUS
             case Stage.STATUS, Status():
-                self.warning = check_settings(self.settings, message.settings, min(self.height, message.height))
+                height = min(self.height, message.height)
+                self.warning = check_settings(self.settings, message.settings, height, self.own_id, self.peer_id)
                 self.status = message
                 self.stage = Stage.READY
             case _:
