@@ -10,9 +10,11 @@ from attrs import evolve
 from twisted.internet.protocol import Factory, Protocol
 
 from chainp2p.peer.address import parse_node
+from chainp2p.peer.slots import Slots
+from chainp2p.settings import Settings
 from chainp2p.testing.machines import Machine
 from chainp2p.testing.network import Weather
-from chainp2p.testing.planting import FEW, Fault, Question, Scene, toy_chain, with_network
+from chainp2p.testing.planting import FEW, HONEST, Fault, Question, Scene, toy_chain, with_network
 from chainp2p.wire.codec import CODEC
 from chainp2p.wire.frames import HEADER, encode_frames
 from chainp2p.wire.messages import AnnounceBlocks, GetBlocks, Hello, NewBlock, PeerRecord, Pong
@@ -32,7 +34,7 @@ LARGE = 1_000_000
 LARGE_BLOCKS = 4
 REQUESTS = 8
 #: More than ten times as many messages as may come at once.
-FLOOD = 2_000
+FLOOD = 6_000
 #: Codes of the rules by which a peer has to go for another one.
 EVICTED = ("evicted_youngest_of_group", "evicted_useless")
 #: An id of a frame that no link has come to.
@@ -263,23 +265,30 @@ def full_table(scene: Scene) -> Question:
     return _peer(machine)
 
 
-def _crowd(scene: Scene) -> list[Machine]:
-    """Let as many callers of one group come as there are slots."""
-    return [scene.caller(ip=f"10.96.0.{number}") for number in range(1, FEW + 1)]
+def _crowd(scene: Scene) -> None:
+    """Let callers of one group take all slots that they can have; nobody can dial them."""
+    slots = Slots.of(HONEST + FEW, HONEST)
+    for number in range(1, slots.general + slots.fresh + 1):
+        scene.caller(ip=f"10.96.0.{number}", change=_unreachable)
+
+
+def _unreachable(settings: Settings) -> Settings:
+    return with_network(settings, listen_addr=())
 
 
 @_fault("it had to go for another one, when all our slots were taken", *EVICTED, "inbound_full", alone=True)
 def evicted(scene: Scene) -> Question:
     _crowd(scene)
-    scene.caller(ip="10.95.0.1")
-    (victim,) = [end.peer_id for end in scene.network.ends() if end.rule in EVICTED]
+    scene.caller(ip="10.95.0.1", change=_unreachable)
+    scene.run(1.0)
+    victim = next(end.peer_id for end in scene.network.ends() if end.rule in EVICTED)
     return Question("peer", victim)
 
 
 @_fault("all our slots are taken, and its group has most of them", "inbound_full", alone=True)
 def no_slot_here(scene: Scene) -> Question:
     _crowd(scene)
-    return _peer(scene.add(ip="10.96.0.200", bootstrap=[scene.observer]))
+    return _peer(scene.add(ip="10.96.0.200", bootstrap=[scene.observer], change=_unreachable))
 
 
 # -- two of one

@@ -79,7 +79,7 @@ class NeverMetTest(_Pair):
         for node, culprit in ((self.near, other), (other, self.near)):
             answer = self.why(node, culprit)
             self.assertEqual((answer.state, answer.code), (State.AWAY, "wrong_genesis"))
-            self.assertEqual(answer.evidence["rule"], "redial_incompatible")
+        self.assertEqual(answer.evidence["rule"], "redial_incompatible")
 
     def test_an_address(self):
         explainer = self.near.network.explainer
