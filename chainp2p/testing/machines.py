@@ -27,6 +27,7 @@ from chainp2p.settings import Settings
 from chainp2p.testing.databases import MemoryDisk
 from chainp2p.testing.executor import SimExecutor
 from chainp2p.testing.hosts import MemoryHost
+from chainp2p.testing.traces import traces
 
 if TYPE_CHECKING:
     from chainp2p.testing.simulator import Simulation
@@ -141,6 +142,26 @@ class Machine:
     def peers(self) -> int:
         """How many peers it has."""
         return len(self._running().network.links())
+
+    def traces(self, peer_id: bytes | None = None) -> list[str]:
+        """Return the ways to what is left in the running node of a peer (None: of all) that is gone; see
+        :meth:`chainp2p.testing.simulator.Simulation.check_empty`.
+        """
+        node = self._running()
+        network = node.network
+        here = {known for link in network._roster.open for known in (link.peer_id, link.expected or b"")}
+        here |= {dial.address.peer_id for dial in network._dialer.attempts}
+        ids = set(self.simulation.names) | {end.peer_id for end in network.ends() if end.peer_id}
+        calls = self.host.clock.planned(self.host.owner)
+        roots = {
+            "network": network,
+            "sync": node.sync,
+            "gossip": node.gossip,
+            "node": node._parts,
+            "timers": [(call.func, call.args, call.kw) for call in calls],
+        }
+        gone = frozenset(ids - here - {self.key.peer_id})
+        return traces(roots, gone if peer_id is None else gone & {peer_id}, peer_id)
 
     def _running(self) -> Node:
         if self.node is None:

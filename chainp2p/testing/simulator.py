@@ -209,8 +209,26 @@ class Simulation:
         for done in stopping:
             self.wait(done, _START_LIMIT)
 
+    def check_empty(self, peer: Machine | bytes | None = None) -> None:
+        """See that nothing is left in any running node of a peer that is gone, apart from what
+        :data:`chainp2p.testing.traces.OUTLIVES` names: no reference to its link, nowhere its id.
+
+        :param peer: a machine or a peer id; None: every peer without a link, and every link that has ended.
+        :raise SimulationError: with the way to each thing that is left.
+        """
+        peer_id = peer.key.peer_id if isinstance(peer, Machine) else peer
+        left = [f"{machine.name}.{way}" for machine in self.running for way in machine.traces(peer_id)]
+        if left:
+            raise SimulationError(f"seed {self.seed}: left of peers that are gone:\n" + "\n".join(left))
+
     def close(self) -> None:
-        """End everything at once and drop all databases."""
+        """See that no peer that is gone has left anything, then end everything at once and drop all databases."""
+        try:
+            self.check_empty()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         globalLogPublisher.removeObserver(cast(ILogObserver, self._observe))
         with _silence():
             # coroutines of dead programs end here, whatever they say to that

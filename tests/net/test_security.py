@@ -49,7 +49,9 @@ class TlsPair:
         self.host_a, self.host_b = FakeHost(self.clock, KEY_A.peer_id), FakeHost(self.clock, KEY_B.peer_id)
         self.host_a.security = (make_a or self.good)(KEY_A, self.clock)
         self.host_b.security = (make_b or self.good)(KEY_B, self.clock)
-        dialling, listening = PeerFactory(self.host_a, expected), PeerFactory(self.host_b)
+        dialled, accepted = [], []
+        dialling = PeerFactory(self.host_a, expected, dialled.append)
+        listening = PeerFactory(self.host_b, opened=accepted.append)
         self.ta, self.tb = Transport(self.clock, None, 30303), Transport(self.clock, None, 40000)
         for here, there in ((self.ta, self.tb), (self.tb, self.ta)):
             here.other = there
@@ -57,7 +59,7 @@ class TlsPair:
         self.tb.protocol = self.host_b.security.server(listening).buildProtocol(None)
         self.tb.protocol.makeConnection(self.tb)
         self.ta.protocol.makeConnection(self.ta)
-        self.a, self.b = dialling.link, listening.link
+        (self.a,), (self.b,) = dialled, accepted
 
     @staticmethod
     def good(key, clock):
