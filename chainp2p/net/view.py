@@ -22,6 +22,9 @@ class PeerView:
     :param role: what the allow-list calls it; may be empty.
     :param clock_offset: seconds by which its clock is ahead of ours; None if it does not tell.
     :param warning: how its consensus settings will differ from ours; may be empty.
+    :param purpose: what we opened the link for (:class:`chainp2p.peer.outbound.Purpose`); empty for a caller.
+    :param dialled: host and port as they were dialled, a name as a name; None for a caller.
+    :param block_only: no transactions go either way.
     :param useless: how useless it has been of late (:meth:`chainp2p.peer.conduct.Conduct.score`).
     """
 
@@ -43,6 +46,9 @@ class PeerView:
     role: str
     clock_offset: float | None
     warning: str
+    purpose: str
+    dialled: tuple[str, int] | None
+    block_only: bool
 
 
 def peer_view(
@@ -69,6 +75,9 @@ def peer_view(
         role=role,
         clock_offset=clock_offset,
         warning=link.warning or "",
+        purpose=link.purpose.value if link.purpose is not None else "",
+        dialled=link.dialled,
+        block_only=link.block_only,
     )
 
 
@@ -80,4 +89,8 @@ def link_facts(link: PeerProtocol, now: float) -> dict[str, str | int | float]:
         facts |= {"since": link.connected_at, "agent": status.agent, "height": status.height}
     if link.warning:
         facts["settings"] = link.warning
+    if link.purpose is not None:
+        facts["purpose"] = link.purpose.value
+    if link.dialled is not None and link.dialled[0] != link.address[0]:
+        facts["dialled"] = link.dialled[0]
     return facts

@@ -162,10 +162,15 @@ class NameTest(DialTest):
         node = self.world.node(static_nodes=(f"{first.key.peer_id.hex()}@node.example:30303",)).start()
         self.world.run(2)
         self.assertEqual(node.network.links()[0].address[0], first.ip)
+        view = node.network.peers()[0]
+        self.assertEqual((view.dialled, view.purpose), (("node.example", 30303), "held"))
+        self.assertIsNone(first.network.peers()[0].dialled)
         names["node.example"] = second.host
         first.stop()
         self.world.run(10)
         self.assertEqual(node.network.links()[0].address[0], second.ip)
+        gone = node.network.explainer.facts(first.key.peer_id).causes
+        self.assertIn("node.example", [cause.evidence.get("dialled") for cause in gone])
 
 
 class StaleTest(DialTest):

@@ -108,6 +108,9 @@ class View:
     role: str = "bank"
     clock_offset: float | None = -0.25
     warning: str = ""
+    purpose: str = "held"
+    dialled: tuple[str, int] | None = ("node.example", 2)
+    block_only: bool = False
 
 
 class Network:
@@ -270,6 +273,7 @@ class AdminMethods(Methods):
             },
         )
         self.assertEqual(peer["status"]["height"], 5)
+        self.assertEqual((peer["purpose"], peer["dialled"], peer["blockOnly"]), ("held", "node.example:2", False))
 
     def test_adding_and_removing(self) -> None:
         name = f"{KEY.peer_id.hex()}@127.0.0.1:1"

@@ -248,6 +248,9 @@ def _peer(peer: Any) -> dict[str, Any]:
         "connectedAt": peer.connected_at,
         "useless": round(peer.useless, 2),
         "role": peer.role,
+        "purpose": peer.purpose,
+        "dialled": None if peer.dialled is None else _address(peer.dialled),
+        "blockOnly": peer.block_only,
         "settingsWarning": peer.warning,
         "clockOffset": None if peer.clock_offset is None else round(peer.clock_offset, 3),
     }
