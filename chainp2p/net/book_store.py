@@ -7,8 +7,7 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from chainp2p.peer.address import NodeAddress
-from chainp2p.peer.known import Known, address_group
-from chainp2p.peer.votes import is_private
+from chainp2p.peer.known import Known, known_at
 
 __all__ = ["BOOK_SCHEMA", "StoredBook", "anchor_statements", "book_statements", "read_book", "secret_statement"]
 
@@ -49,13 +48,11 @@ def read_book(database: sqlite3.Connection) -> StoredBook:
 
 def _known(row: tuple[Any, ...]) -> Known:
     peer_id, host, port, record, seq, sources, tried, seen, reached, failures = row
-    return Known(
+    return known_at(
         NodeAddress(peer_id, host, port),
-        address_group(host),
-        is_private(host),
-        record,
-        int.from_bytes(seq, "big"),
-        tuple(sources.split()),
+        record=record,
+        seq=int.from_bytes(seq, "big"),
+        sources=tuple(sources.split()),
         tried=bool(tried),
         seen_at=seen,
         reached_at=reached,

@@ -12,7 +12,7 @@ from chainp2p.peer.address import NodeAddress
 from chainp2p.peer.buckets import LOOK_LIMIT, PUBLIC_BUCKETS, SMALL_BUCKETS
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import Enr
-from chainp2p.peer.known import Known, address_group
+from chainp2p.peer.known import Known, address_group, known_at
 from chainp2p.peer.netgroup import source_address
 from chainp2p.peer.shelves import Shelves
 from chainp2p.peer.votes import is_private
@@ -195,7 +195,7 @@ class AddressBook:
         if peer_id == self._own_id:
             return False
         host, known = address.host, self.get(peer_id)
-        held = Known(evolve(address, enr=None), address_group(host), is_private(host), held=True, trusted=trusted)
+        held = known_at(evolve(address, enr=None), held=True, trusted=trusted)
         if address.enr is not None:
             held.record, held.seq = address.enr.raw, address.enr.seq
         if known is not None:
@@ -238,48 +238,45 @@ class AddressBook:
             return Learnt.NO_ENDPOINT
         if enr.peer_id == self._own_id or endpoint in self._own:
             return Learnt.OWN
-        private = is_private(endpoint[0])
-        if private and not self._profile.private_addresses and not is_private(source_ip):
+        told = known_at(NodeAddress(enr.peer_id, *endpoint), record=enr.raw, seq=enr.seq, seen_at=now)
+        if told.private and not self._profile.private_addresses and not is_private(source_ip):
             return Learnt.PRIVATE
-        known, address = self.get(enr.peer_id), NodeAddress(enr.peer_id, *endpoint)
+        known = self.get(enr.peer_id)
         if known is None:
-            return self._learn_new(address, private, enr, source_ip, now)
-        if enr.seq > known.seq:
-            return self._learn_newer(known, address, private, enr, source_ip, now)
+            return self._learn_new(told, source_ip, now)
+        if told.seq > known.seq:
+            return self._learn_newer(known, told, source_ip, now)
         if now - known.seen_at >= SEEN_STEP:
             known.seen_at = now
             self._touch(known.peer_id)
-        if enr.seq == known.seq and not known.held and not known.tried:
+        if told.seq == known.seq and not known.held and not known.tried:
             self._shelves.place(known, address_group(source_ip), now)
         return Learnt.KNOWN
 
-    def _learn_new(self, address: NodeAddress, private: bool, enr: Enr, source_ip: str, now: float) -> Learnt:
-        host, spare = address.host, None
-        if not private and len(there := self._shelves.at_ip(host)) >= IDS_PER_IP:
+    def _learn_new(self, told: Known, source_ip: str, now: float) -> Learnt:
+        host, spare = told.address.host, None
+        if not told.private and len(there := self._shelves.at_ip(host)) >= IDS_PER_IP:
             if source_address(source_ip) == source_address(host):
                 spare = next((other for other in there if other.reached_at is None), None)
             if spare is None:
                 return Learnt.IDS_PER_IP
-        known = Known(address, address_group(host), private, enr.raw, enr.seq, seen_at=now)
-        if not self._shelves.add(known, address_group(source_ip), now):
+        if not self._shelves.add(told, address_group(source_ip), now):
             return Learnt.NO_SLOT
         if spare is not None and spare.peer_id in self:
             self._shelves.remove(spare)
         return Learnt.NEW
 
-    def _learn_newer(
-        self, known: Known, address: NodeAddress, private: bool, enr: Enr, source_ip: str, now: float
-    ) -> Learnt:
-        if known.address != address:
+    def _learn_newer(self, known: Known, told: Known, source_ip: str, now: float) -> Learnt:
+        if known.address != told.address:
             if not known.held:
                 self._shelves.remove(known)
-                learnt = self._learn_new(address, private, enr, source_ip, now)
+                learnt = self._learn_new(told, source_ip, now)
                 return Learnt.MOVED if learnt is Learnt.NEW else learnt
             # Where the operator has said where a peer is, its record does not move it.
             if known.record and Enr.decode(known.record).tcp_endpoint == (known.address.host, known.address.port):
-                held = Known(address, address_group(address.host), private, held=True, trusted=known.trusted)
-                known = self._held[known.peer_id] = held
-        known.record, known.seq, known.seen_at = enr.raw, enr.seq, now
+                told.held, told.trusted = True, known.trusted
+                self._held[known.peer_id] = known = told
+        known.record, known.seq, known.seen_at = told.record, told.seq, now
         self._touch(known.peer_id)
         return Learnt.MOVED
 

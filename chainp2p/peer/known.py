@@ -1,12 +1,15 @@
 """What the address book knows of one peer."""
 
+from functools import lru_cache
+from typing import Any
+
 from attrs import define, field
 
 from chainp2p.peer.address import NodeAddress
 from chainp2p.peer.netgroup import netgroup
 from chainp2p.peer.votes import is_private
 
-__all__ = ["HORIZON", "Known", "address_group"]
+__all__ = ["HORIZON", "Known", "address_group", "known_at"]
 
 #: An address of which nothing was heard for so long is worth nothing (seconds; Bitcoin Core, ``ADDRMAN_HORIZON``).
 HORIZON = 30 * 86_400.0
@@ -17,6 +20,7 @@ RETRIES, FAILURES_OF_OLD, OLD = 3, 10, 7 * 86_400.0
 DIAL_TIME = 60.0
 
 
+@lru_cache(maxsize=1_024)
 def address_group(host: str) -> str:
     """Return whose say an address has: its netgroup; alone where it means something only in its own network."""
     return host if is_private(host) else netgroup(host)
@@ -74,3 +78,9 @@ class Known:
         if self.reached_at is None:
             return self.failures >= RETRIES
         return self.failures >= FAILURES_OF_OLD and now - self.reached_at > OLD
+
+
+def known_at(address: NodeAddress, **facts: Any) -> Known:
+    """Return what is known of a peer at *address*."""
+    private = is_private(address.host)
+    return Known(address, address.host if private else netgroup(address.host), private, **facts)

@@ -1,6 +1,7 @@
 """An address book that an attacker floods, stored, read again by the next run, and asked whom to dial."""
 
 import sqlite3
+from functools import lru_cache
 from random import Random
 
 from attrs import frozen
@@ -78,6 +79,13 @@ class _Hosts:
 _FIRST = [*range(11, 100), *range(128, 169), *range(170, 172), *range(173, 192), *range(204, 223)]
 
 
+@lru_cache(maxsize=1)
+def _enemies(count: int) -> list[Enr]:
+    """What the attacker tells, the same in each seed: it cannot know what the victim's secret makes of it."""
+    hosts = _Hosts(Random("flood"))
+    return [_record(number, hosts.next(), honest=False) for number in range(count)]
+
+
 def flood_book(seed: int, flood: Flood) -> FloodOutcome:
     """Play one seed."""
     chance = Random(f"flood/{seed}")
@@ -99,9 +107,9 @@ def flood_book(seed: int, flood: Flood) -> FloodOutcome:
         for enemy in enemies:
             for record in honest:
                 book.learn(record, enemy, now)
-    for number in range(flood.attacker):
+    for number, record in enumerate(_enemies(flood.attacker)):
         now += _STEP
-        book.learn(_record(number, hosts.next(), honest=False), enemies[number % len(enemies)], now)
+        book.learn(record, enemies[number % len(enemies)], now)
     book, now = _restarted(book, chance, now), now + 60.0
     kept = list(book)
     groups: set[str] = set()
