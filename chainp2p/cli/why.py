@@ -56,6 +56,7 @@ def why(kind: str, id: str, data_dir: Path | None, admin_url: str | None, as_jso
 
     ID is a peer id or its first digits, enr:... or PEERID@host:port; for "peer" also an IP address, with or without
     port. The first line names the cause by its code; below it stand the evidence, and what happened before.
+    Peers and bans can be asked about; what sync does is told by "chainp2p status" and by admin_explainSync.
 
     \b
     Examples:
