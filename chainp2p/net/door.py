@@ -1,16 +1,18 @@
 """The door for those who call us: who may begin a handshake, and who gets a slot when it is done."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.net.conduct import ConductKeeper
+from chainp2p.net.metrics import Metric
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.roster import Roster
 from chainp2p.peer.book import AddressBook
 from chainp2p.peer.causes import Cause, CauseKind
 from chainp2p.peer.eviction import Candidate, Verdict
-from chainp2p.peer.intake import Caller, Intake, Turned
+from chainp2p.peer.intake import IN_FLIGHT, Caller, Intake, Turned
 from chainp2p.peer.link import Credit
 from chainp2p.peer.liveness import DEAD_AFTER
 from chainp2p.peer.netgroup import netgroup
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Door"]
 
-#: Addresses and keys that are remembered as met, whoever called.
+#: Addresses at which a peer was reached that are remembered: the book looks up public ones only.
 MET_LIMIT = 4_096
 
 
@@ -62,12 +64,12 @@ class Door:
         self._max_peers = max_peers
         self._intake = Intake(chance, redial, loopback_exempt)
         self._secret = chance.randbytes(32)
+        self._turned: Counter[str] = Counter()
         self._next: Caller | None = None
         self._callers: dict[PeerProtocol, Caller] = {}
         self._seats: dict[PeerProtocol, tuple[bool, bool]] = {}
         self._pings: dict[PeerProtocol, float] = {}
         self._met_ips: dict[str, None] = {}
-        self._met_ids: dict[bytes, None] = {}
 
     # -- connections
 
@@ -78,6 +80,7 @@ class Door:
         known = ip in self._met_ips or any(one.tried for one in at_ip)
         answer = self._intake.offer(ip, self._reactor.seconds(), known=known, named=named)
         if isinstance(answer, Turned):
+            self._turned[answer.rule] += 1
             evidence: dict[str, str | int | float] = {"in_flight": len(self._intake), "direction": "inbound"}
             self._note(Cause(self._now(), CauseKind.REFUSED, answer.rule, None, (ip, 0), answer.text, evidence))
             return False
@@ -90,6 +93,7 @@ class Door:
         for link, other in self._callers.items():
             if other is caller:
                 text = f"too many handshakes at once, most of them from {caller.group}"
+                self._turned["handshake_replaced"] += 1
                 link.close(Reason.TOO_MANY_PEERS, text, "handshake_replaced")
                 return
 
@@ -100,11 +104,28 @@ class Door:
             self._callers[link] = caller
         self._roster.opened(link)
 
-    def ended(self, link: PeerProtocol) -> None:
-        """*link* has ended, whatever it was."""
+    def ended(self, link: PeerProtocol) -> dict[str, str | int | float]:
+        """*link* has ended, whatever it was; return what the rules of the door went by."""
+        facts: dict[str, str | int | float] = {}
+        if link in self._callers or link in self._seats:
+            facts = {"group": netgroup(link.address[0]), "in_flight": len(self._intake), "inbound": len(self._seats)}
+        ping = self._pings.pop(link, None)
+        if ping is not None:
+            facts["ping_seconds"] = ping
+        for what, at in link.credited.items():
+            facts[f"last_{what.value}_seconds"] = self._reactor.seconds() - at
         self._settled(link)
         self._seats.pop(link, None)
-        self._pings.pop(link, None)
+        return facts
+
+    def metrics(self) -> list[Metric]:
+        """Return the handshakes in flight, the slots taken, and how often each rule has sent somebody away."""
+        return [
+            ("chainp2p_handshakes_in_flight", {}, len(self._intake)),
+            ("chainp2p_handshakes_in_flight_limit", {}, IN_FLIGHT),
+            ("chainp2p_inbound_slots_taken", {}, len(self._seats)),
+            *(("chainp2p_turned_away_total", {"rule": rule}, count) for rule, count in sorted(self._turned.items())),
+        ]
 
     def _settled(self, link: PeerProtocol) -> None:
         caller = self._callers.pop(link, None)
@@ -118,7 +139,11 @@ class Door:
         if not self._needs_none(link):
             verdict = self._judge(link, behind=True)
             if verdict is not None and verdict.victim is None:
-                raise PeerFault(Reason.TOO_MANY_PEERS, verdict.text, Penalty.NONE, verdict.rule)
+                raise self._full(verdict)
+
+    def _full(self, verdict: Verdict) -> PeerFault:
+        self._turned[verdict.rule] += 1
+        return PeerFault(Reason.TOO_MANY_PEERS, verdict.text, Penalty.NONE, verdict.rule)
 
     def seat(self, link: PeerProtocol) -> None:
         """Give the peer a slot, at the cost of another one's if need be; raises PeerFault if it gets none."""
@@ -127,15 +152,18 @@ class Door:
             behind = link.status.rank < self._rank()
             verdict = self._judge(link, behind)
             if verdict is not None and verdict.victim is None:
-                raise PeerFault(Reason.TOO_MANY_PEERS, verdict.text, Penalty.NONE, verdict.rule)
+                raise self._full(verdict)
             self._seats[link] = behind, self._is_fresh(link)
             if verdict is not None and verdict.victim is not None:
+                self._turned[verdict.rule] += 1
                 verdict.victim.key.close(Reason.TOO_MANY_PEERS, verdict.text, verdict.rule)
             self._time(link)
         known = self._book.get(link.peer_id)
-        _remember(self._met_ids, link.peer_id)
         if known is not None and known.reached_at is not None and known.address.host == link.address[0]:
-            _remember(self._met_ips, link.address[0])
+            self._met_ips.pop(link.address[0], None)
+            self._met_ips[link.address[0]] = None
+            if len(self._met_ips) > MET_LIMIT:
+                del self._met_ips[next(iter(self._met_ips))]
 
     def _needs_none(self, link: PeerProtocol) -> bool:
         here = self._roster.get(link.peer_id) is not None
@@ -143,7 +171,7 @@ class Door:
 
     def _is_fresh(self, link: PeerProtocol) -> bool:
         known = self._book.get(link.peer_id)
-        return link.peer_id not in self._met_ids and (known is None or known.reached_at is None)
+        return known is None or known.reached_at is None
 
     def _judge(self, link: PeerProtocol, behind: bool) -> Verdict | None:
         outbound = sum(other.outbound for other in self._roster.live())
@@ -173,10 +201,3 @@ class Door:
                 self._pings[link] = self._reactor.seconds() - start
 
         link.request(Ping(0), timeout=DEAD_AFTER).addCallbacks(answered, lambda _: None)
-
-
-def _remember(met: dict[Any, None], what: Any) -> None:
-    met.pop(what, None)
-    met[what] = None
-    if len(met) > MET_LIMIT:
-        del met[next(iter(met))]

@@ -423,6 +423,10 @@ class Network(Service):
             self._roster.ended(link, end)
         self._judge(link.peer_id, end)
         peer_id = link.expected or link.peer_id
+        if peer_id and link.outbound and end.reason is Reason.TOO_MANY_PEERS and not end.by_us:
+            # it has proven who it is: the address is as good as that of a peer with room
+            self._book.reached(peer_id, self.reactor.seconds())
+            end = evolve(end, ready=True)
         if peer_id:
             self._book.ended(peer_id, end, self.reactor.seconds())
         self._dialer.plan()
