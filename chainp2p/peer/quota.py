@@ -62,7 +62,7 @@ def _by_size(message: Message, size: int) -> float:
 #: Each is several times what an honest peer sends at full speed, so that only floods meet it.
 _CORE: dict[type[Message], Quota] = {
     # Sent once in 30 s of silence, and once for each second link to the same peer.
-    Ping: Quota(1.0, 16.0, _one),
+    Ping: Quota(1.0, 8.0, _one),
     # A full answer has 2 MiB and 128 blocks. Download has 3 open; 60 MB/s or 3,800 blocks/s are beyond what a node can
     # check. A request for one block, as gossip sends for each block announced, costs a fifth: 150/s.
     GetBlocks: Quota(30 * 160.0, 120 * 160.0, lambda message, _: 32.0 + min(message.count, _BLOCKS)),
@@ -70,8 +70,8 @@ _CORE: dict[type[Message], Quota] = {
     GetHeaders: Quota(20 * 2_200.0, 100 * 2_200.0, lambda message, _: 200.0 + min(message.count, _HEADERS)),
     # 100 transactions in flight, asked for as they are announced, every 0.1 s: 7,700/s or 30 MB/s, 147/s one by one.
     GetTransactions: Quota(30 * 320.0, 120 * 320.0, lambda message, _: 64.0 + len(message.hashes)),
-    # Once a link.
-    GetMempool: Quota(0.1, 4.0, _one),
+    # Once a link; the pool itself allows no more.
+    GetMempool: Quota(1.0, 4.0, _one),
     # Every 5 s in a small network; discovery itself allows no more.
     GetPeers: Quota(1.0, 16.0, _one),
     # A block every 250 ms (20 a second on demand) of up to 2 MiB, and as many again in a reorganisation.
@@ -83,13 +83,13 @@ _CORE: dict[type[Message], Quota] = {
     # One for each new head, or each block push that did not fit.
     AnnounceBlocks: Quota(256.0, 2_048.0, lambda message, _: 4.0 + len(message.blocks)),
     # On change, at most once a minute.
-    PeerRecord: Quota(0.1, 8.0, _one),
+    PeerRecord: Quota(0.5, 8.0, _one),
 }
 #: A message of an embedding chain.
 _FOREIGN = Quota(2_000.0, 16_000.0, _by_size)
 #: Messages that are not known here: a later version sends hardly any, for it sees by our features that we do not know
 #: them. The largest has 4 MiB.
-_UNKNOWN = Quota(100.0, 4_200.0, _by_size)
+_UNKNOWN = Quota(100.0, 1_100.0, _by_size)
 
 
 def quotas_of(codec: Codec) -> dict[type[Message], Quota]:
