@@ -94,20 +94,17 @@ def raise_descriptors(settings: Settings) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], min(limits[1], _needed(settings))), hard))
 
 
-def machine_facts(folder: Path | None, settings: Settings, running: bool) -> Facts:
+def machine_facts(folder: Path, settings: Settings, running: bool) -> Facts:
     """Look at disk, descriptors and key files; takes milliseconds of the calling thread.
 
-    :param folder: the data directory, if there is one.
+    :param folder: the data directory.
     :param running: whether this process is the node.
     """
     disk, secrets = None, []
-    if folder is not None:
-        try:
-            disk = Disk(folder=str(folder), free=shutil.disk_usage(folder).free)
-        except OSError:
-            # a folder that is gone is found by whoever writes to it
-            pass
-    files = [] if folder is None else [folder / KEY_FILE, folder / JWT_FILE]
+    with contextlib.suppress(OSError):
+        # a folder that is gone is found by whoever writes to it
+        disk = Disk(folder=str(folder), free=shutil.disk_usage(folder).free)
+    files = [folder / KEY_FILE, folder / JWT_FILE]
     if settings.seal.keyfile is not None:
         files.append(settings.seal.keyfile)
     for file in files:
@@ -196,7 +193,9 @@ class Checkup:
 
     async def _facts(self) -> Facts:
         settings = self._running.settings
-        facts: Facts = await self._executor.run(machine_facts, self._folder, settings, True)
+        facts = Facts()
+        if self._folder is not None:
+            facts = await self._executor.run(machine_facts, self._folder, settings, True)
         return evolve(facts, network=self._network(), allow_list=self._allow_list())
 
     def _network(self) -> NetworkFacts:

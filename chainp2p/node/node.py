@@ -11,6 +11,7 @@ from chainp2p.chain.interfaces import AdmissionResult, IChain, ITransactionPool
 from chainp2p.errors import SettingsError
 from chainp2p.events import EventBus
 from chainp2p.node.config import prepared
+from chainp2p.node.facts import Finding
 from chainp2p.node.platform import Platform, production_platform
 from chainp2p.node.running import Bound, Running
 from chainp2p.settings import Settings
@@ -126,6 +127,10 @@ class Node(MultiService):
     def peers(self) -> list[Any]:
         """The connected peers, as frozen ``PeerView`` values; none while the node does not run."""
         return list(self.network.peers()) if self._parts is not None and self._outcome is not None else []
+
+    def findings(self) -> "Deferred[list[Finding]]":
+        """Examine node and machine: what is wrong, the worst first, with the remedy (``chainp2p doctor``)."""
+        return Deferred.fromCoroutine(self._running().checkup.findings())
 
     def submit_transaction(self, raw: bytes) -> "Deferred[AdmissionResult]":
         """Check a transaction, keep it in the pool and announce it to the peers."""
