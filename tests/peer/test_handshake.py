@@ -72,6 +72,17 @@ class SettingsTest(SynchronousTestCase):
         self.assertIn("06060606", fault.detail)
         self.assertIn("07070707", fault.detail)
 
+    def test_each_side_says_it_so_that_it_means_the_same_on_the_other(self):
+        """Height, both hashes, since when, and whose they are."""
+        fault = self.assertRaises(PeerFault, check_settings, (S0, S1), (S0, S2), 100, US, THEM)
+        self.assertIn("differ from height 100 on", fault.detail)
+        self.assertIn("node bbbbbbbb has 06060606, set at height 100", fault.detail)
+        self.assertIn("node aaaaaaaa has 07070707, set at height 100", fault.detail)
+        warning = check_settings((S0, S1), (S0,), 99, US, THEM)
+        self.assertIn("will differ from height 100 on (the lower head is 99)", warning)
+        self.assertIn("node aaaaaaaa has 05050505, set at height 0", warning)
+        self.assertLess(len(fault.detail), 256)
+
     def test_one_has_none(self):
         self.assertIn("none", self.assertRaises(PeerFault, check_settings, (S0,), (), 0).detail)
 
