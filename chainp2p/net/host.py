@@ -68,6 +68,10 @@ class LinkHost(Protocol):
         """Whether others should be asked first."""
         ...
 
+    def above_quota(self, link: "PeerProtocol", name: str) -> None:
+        """The peer sends more messages of this name than are of use; told once a minute."""
+        ...
+
     def skipped(self, link: "PeerProtocol", tag: int) -> None:
         """A message of an unknown tag came."""
         ...

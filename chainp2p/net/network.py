@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -29,7 +30,7 @@ from chainp2p.net.why import Explainer
 from chainp2p.peer.address import NodeAddress, parse_node
 from chainp2p.peer.book import AddressBook
 from chainp2p.peer.budget import ReceiveBudget
-from chainp2p.peer.causes import Evidence
+from chainp2p.peer.causes import Cause, CauseKind, Evidence
 from chainp2p.peer.conduct import BAN_TIME, Sentence
 from chainp2p.peer.ends import EndLedger, LinkEnd
 from chainp2p.peer.enr import Enr, EnrError
@@ -132,7 +133,7 @@ class Network(Service):
         self._admission = Admission(
             self._book, self._roster, settings.max_peers, self._conduct.refusal, self._door.check
         )
-        self._keeper = BookKeeper(reactor, now, store, self._book, self._admission.is_welcome)
+        self._keeper = BookKeeper(reactor, now, store, self._book, self._admission.is_welcome, self._causes.note)
         self._dialer = Dialer(
             self,
             self._book,
@@ -239,7 +240,7 @@ class Network(Service):
     def metrics(self) -> list[Metric]:
         """Return what is counted, and the bytes in every queue with their bounds."""
         links = (link for link in self._roster.open if link.end is None)
-        return [*network_metrics(links, self.budget, self.counters), *self._door.metrics()]
+        return [*network_metrics(links, self.budget, self.counters), *self._door.metrics(), *self._keeper.metrics()]
 
     def ends(self) -> list[LinkEnd]:
         """Return how links and attempts ended, newest first."""
@@ -247,10 +248,7 @@ class Network(Service):
 
     def add_peer(self, address: NodeAddress, trusted: bool = False) -> bool:
         """Hold this peer from now on, even if it had been removed or banned; False if it is ourselves."""
-        self._conduct.lift(address.peer_id)
-        if self._admission.is_removed(address.peer_id):
-            self._admission.restore(address.peer_id)
-            self._store.save_removed(address.peer_id, False)
+        self.unban_peer(address.peer_id)
         if not self._book.hold(address, trusted):
             return False
         self._dialer.plan()
@@ -266,6 +264,7 @@ class Network(Service):
             return False
         self._admission.remove(peer_id)
         self._store.save_removed(peer_id, True)
+        self._causes.by_operator(CauseKind.BANNED, "removed", peer_id, "until it is added or unbanned")
         self._book.forget(peer_id)
         for link in self._roster.live():
             if link.peer_id == peer_id:
@@ -294,6 +293,7 @@ class Network(Service):
         if removed:
             self._admission.restore(peer_id)
             self._store.save_removed(peer_id, False)
+            self._causes.by_operator(CauseKind.UNBANNED, "ban_lifted", peer_id, "it may come again")
         return self._conduct.lift(peer_id) or removed
 
     def useless_score(self, peer_id: bytes) -> float:
@@ -423,12 +423,12 @@ class Network(Service):
             self._roster.ended(link, end)
         self._judge(link.peer_id, end)
         peer_id = link.expected or link.peer_id
-        if peer_id and link.outbound and end.reason is Reason.TOO_MANY_PEERS and not end.by_us:
+        if end.outbound and end.peer_id == peer_id and end.reason is Reason.TOO_MANY_PEERS and not end.by_us:
             # it has proven who it is: the address is as good as that of a peer with room
             self._book.reached(peer_id, self.reactor.seconds())
             end = evolve(end, ready=True)
         if peer_id:
-            self._book.ended(peer_id, end, self.reactor.seconds())
+            self._keeper.ended(peer_id, end)
         self._dialer.plan()
 
     def _note(self, end: LinkEnd, meant: bytes | None, facts: Evidence, dialled: bool = False) -> None:
@@ -459,6 +459,12 @@ class Network(Service):
         """Count a small fault."""
         self.counters["useless_faults"] += 1
         self._conduct.useless(link.peer_id)
+
+    def above_quota(self, link: PeerProtocol, name: str) -> None:
+        """Count messages that are more than are of use as one small fault."""
+        self.useless(link, Reason.MISBEHAVED, name)
+        text, evidence = f"sends more {name} than is of use", {"message": name, "above_quota": link.quota.over}
+        self._causes.note(Cause(self.now(), CauseKind.NOTED, "above_quota", link.peer_id, link.address, text, evidence))
 
     def is_useless(self, link: PeerProtocol) -> bool:
         """Tell whether others should be asked before this peer."""
@@ -517,7 +523,7 @@ class Network(Service):
         end = LinkEnd(self.now(), None, where, lost, text, False, True, ready=False, rule=rule)
         facts = {"dialled": address.host, "purpose": dial.purpose.value, "seconds": round(seconds, 3)}
         self._note(end, address.peer_id, {**facts, "error": str(error)}, dialled=True)
-        self._book.ended(address.peer_id, end, self.reactor.seconds())
+        self._keeper.ended(address.peer_id, end)
 
     def _short_of_memory(self, link: PeerProtocol) -> None:
         link.close(Reason.NOT_READING, "the process holds too much of what peers sent", "process_memory")

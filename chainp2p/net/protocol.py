@@ -1,10 +1,8 @@
-"""One link to a peer, from the first byte to the recorded end: a shell over the cores of ``wire`` and ``peer``."""
+"""One link to a peer, from the dial to the recorded end: its transport, back-pressure, and how it ends."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
-from attrs import evolve
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -12,39 +10,21 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason, RefusalReason
-from chainp2p.net.alarm import Alarm
-from chainp2p.net.asking import Asking
+from chainp2p.errors import PeerFault, PeerGone, Penalty, Reason
+from chainp2p.net.conversation import Conversation, printable
 from chainp2p.net.host import LinkHost
-from chainp2p.net.life import LinkLife, Living, Phase, begin_accepted, begin_dialing
-from chainp2p.net.notices import Notices
+from chainp2p.net.life import Phase, begin_accepted, begin_dialing
 from chainp2p.net.outbox import Outbox
 from chainp2p.net.serving import Serving
 from chainp2p.peer.ends import DETAIL_LIMIT, LinkEnd
-from chainp2p.peer.enr import Enr
-from chainp2p.peer.handshake import Greeting, Proven, Stage
+from chainp2p.peer.handshake import Greeting, Proven
 from chainp2p.peer.inbox import Inbox
-from chainp2p.peer.link import Credit
-from chainp2p.peer.liveness import DEAD_AFTER, STALLED_AFTER, Due, Liveness
+from chainp2p.peer.liveness import STALLED_AFTER, Liveness
 from chainp2p.peer.outbound import Purpose
-from chainp2p.peer.quota import LinkQuota
-from chainp2p.peer.votes import packed_endpoint
-from chainp2p.wire.codec import WireError
-from chainp2p.wire.frames import Incoming, Received
 from chainp2p.wire.messages import (
-    NO_TRANSACTIONS,
-    Ack,
-    AnnounceBlocks,
     Disconnect,
-    Hello,
-    Message,
-    Ping,
-    Pong,
-    Refused,
-    Status,
 )
-from chainp2p.wire.schema import Channel, Kind
-from chainp2p.wire.sending import Pushed
+from chainp2p.wire.schema import Channel
 
 __all__ = ["PeerProtocol"]
 
@@ -56,20 +36,13 @@ FLUSH_TIMEOUT = 1.0
 UNHANDLED_LIMIT = 5_000_000
 
 _NOTHING: tuple[str, int] = ("", 0)
-#: Of the path that each message takes: in Python 3.11 an attribute of an enum class costs twice one of a module.
-_READY, _REQUEST, _REPLY = Phase.READY, Kind.REQUEST, Kind.REPLY
-_NOT_READING, _DROPPED = Pushed.NOT_READING, Pushed.DROPPED
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text[:DETAIL_LIMIT])
 
 
 @implementer(IHandshakeListener)
-class PeerProtocol(TwistedProtocol, Living):
+class PeerProtocol(Conversation, TwistedProtocol):
     """A connection to a peer; a :class:`chainp2p.peer.link.Link` once it is ready.
 
-    1. Nothing is sent before ``handshakeCompleted``; the greeting is a table (:class:`Greeting`).
+    1. Nothing is sent before ``handshakeCompleted``; what is said from then on is :class:`Conversation`.
     2. It ends once, with one reason: whoever comes first says it to the host and, where it may still hear, to the peer.
        From then on nothing that arrives is looked at.
     3. Reading never waits for sending. Only bytes that wait for their turn, or whose handlers have not finished, pause
@@ -87,130 +60,17 @@ class PeerProtocol(TwistedProtocol, Living):
         outbound: bool = False,
         purpose: Purpose | None = None,
     ) -> None:
-        self._host = host
+        super().__init__(host, purpose)
         self.expected = expected
         self.outbound = outbound
-        self.purpose = purpose
-        self._life: LinkLife  #: from the dial or the connection on
-        self.peer_id = b""
-        self.address: tuple[str, int] = _NOTHING
         self.dialled: tuple[str, int] | None = None  #: as the dial named it, before a name was looked up
         self.local_address: tuple[str, int] = _NOTHING
         self.opened_at = 0.0  #: by ``reactor.seconds()``
-        self.connected_at = 0.0  #: Unix time of becoming ready
-        self.end: LinkEnd | None = None
-        self.partial_since: float | None = None
-        self.warning: str | None = None  #: how the peer's settings will differ from ours
-        self.height = 0  #: of the peer's head, at the handshake; kept up to date where the warning matters
-        self.enr: Enr | None = None  #: the peer's newest record
-        self.clock: float | None = None  #: what the peer's Unix clock showed at second 0 of ``reactor.seconds()``
-        self.credited: dict[Credit, float] = {}  #: when it was last of use, by ``reactor.seconds()``
-        self._status: Status | None = None
-        self._authenticated = False
-        self.quota = LinkQuota(host.quotas)
-        self._notices = Notices(self, host.handlers, self._blame, self._unhandled_changed)
-        self._asking = Asking(host.reactor.seconds, self._send_request)
         self._inbox = Inbox(host.codec)
         self._next_turn: IDelayedCall | None = None
+        self.partial_since: float | None = None
         self._held = 0
         self._unhandled_limit = max(UNHANDLED_LIMIT, max(spec.maximum for spec in host.codec.registry.by_tag.values()))
-        self._greeting: Greeting | None = None
-
-    # -- Link
-
-    @property
-    def status(self) -> Status:
-        """The peer's ``Status``, as it was at the handshake."""
-        assert self._status is not None, "the link is not ready"
-        return self._status
-
-    @property
-    def block_only(self) -> bool:
-        """Whether one side has said in its ``Status`` that it wants no transactions."""
-        theirs = self._status is not None and bool(self._status.flags & NO_TRANSACTIONS)
-        return theirs or (self.purpose is not None and self.purpose.block_only)
-
-    @property
-    def useless(self) -> bool:
-        """Whether others should be asked first."""
-        return self._host.is_useless(self)
-
-    def send(self, message: Message, instead: Message | None = None) -> None:
-        """Queue a notification.
-
-        :param instead: sent in place of a block push that does not fit into the queue.
-        """
-        if self.phase is not _READY:
-            return
-        spec = message.spec
-        self._push(self._host.codec.encode(message), spec.kind, spec.channel, instead)
-
-    def send_raw(self, data: bytes, instead: Message | None = None) -> None:
-        """Queue a notification that is encoded already."""
-        if self.phase is _READY:
-            spec = self._host.codec.registry.by_tag[int.from_bytes(data[:4], "little")]
-            self._push(data, spec.kind, spec.channel, instead)
-
-    def _push(
-        self, payload: bytes, kind: Kind, channel: Channel, instead: Message | None = None, reply_to: int = 0
-    ) -> None:
-        outcome, _ = self._outbox.push(payload, kind, channel, reply_to)
-        if outcome is _NOT_READING:
-            self._finish(Reason.NOT_READING, "control messages pile up", penalty=Penalty.USELESS)
-        elif outcome is _DROPPED and instead is not None:
-            self.send(instead)
-        elif self._outbox.queue.full:
-            self._account(self._host.reactor.seconds())
-
-    def queued(self) -> dict[str, int]:
-        """Return the bytes in each queue of this link, by its name."""
-        if self.end is not None or not self.peer_id:
-            return {}
-        sent = {f"send_{channel.name.lower()}": self._outbox.queue.queued_in(channel) for channel in Channel}
-        return {
-            "partial": self._inbox.partial,
-            "turn": self._inbox.waiting,
-            "handlers": self._notices.unhandled,
-            "asked": self._serving.waiting,
-            "asking": self._asking.waiting,
-            **sent,
-        }
-
-    @property
-    def dropped(self) -> int:
-        """Announcements and block pushes that were given up because the peer does not read."""
-        return self._outbox.queue.dropped if self.peer_id else 0
-
-    def request(self, message: Message, timeout: float = 10.0) -> "Deferred[Any]":
-        """Send a request; see :class:`chainp2p.peer.link.Link`."""
-        if self.phase is not _READY:
-            end = self.end
-            return fail(PeerGone(end.reason, end.detail) if end else PeerGone(Reason.CONNECTION_LOST, "not ready"))
-        deadline = self._host.reactor.seconds() + timeout
-        answer = self._asking.ask(message, self._host.codec.encode(message), deadline)
-        self._alarm.by(deadline)
-        return answer
-
-    def _send_request(self, request: Message, payload: bytes, on_id: Callable[[int], None]) -> Callable[[], bool]:
-        outcome, take_back = self._outbox.push(payload, _REQUEST, request.spec.channel, 0, on_id)
-        if outcome is _NOT_READING:
-            self._finish(Reason.NOT_READING, "control messages pile up", penalty=Penalty.USELESS)
-        return take_back
-
-    def fault(self, reason: Reason, detail: str, penalty: Penalty = Penalty.MALICIOUS) -> None:
-        """The peer is to blame."""
-        if penalty is Penalty.USELESS:
-            self._host.useless(self, reason, _printable(detail))
-        else:
-            self._finish(reason, detail, penalty=penalty)
-
-    def close(self, reason: Reason, detail: str = "", rule: str = "") -> None:
-        """End the link for a reason that blames nobody."""
-        self._finish(reason, detail, rule=rule)
-
-    def credit(self, what: Credit) -> None:
-        """The peer was the first to bring something new and valid."""
-        self.credited[what] = self._host.reactor.seconds()
 
     # -- transport
 
@@ -271,16 +131,6 @@ class PeerProtocol(TwistedProtocol, Living):
         self._tell(hello)
         settings, own_id = self._own_status().settings, self._host.own_id
         self._greeting = Greeting(self.peer_id, hello.genesis, settings, hello.height, own_id)
-
-    def _own_status(self) -> Status:
-        status = self._host.status(packed_endpoint(*self.address))
-        return evolve(status, flags=status.flags | NO_TRANSACTIONS) if self.block_only else status
-
-    def _tell(self, message: Message) -> None:
-        self._push(self._host.codec.encode(message), message.spec.kind, message.spec.channel)
-
-    def _reply(self, request_id: int, message: Message) -> None:
-        self._push(self._host.codec.encode(message), _REPLY, message.spec.channel, reply_to=request_id)
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes of the peer."""
@@ -348,77 +198,7 @@ class PeerProtocol(TwistedProtocol, Living):
         self._life.lost()
         self._host.link_gone(self)
 
-    # -- messages
-
-    def _received(self, received: Received, now: float) -> None:
-        if isinstance(received, WireError):
-            raise received
-        if not isinstance(received, Incoming):
-            self._authenticated = True
-            self._host.skipped(self, received.tag)
-            self.quota.charge(Message, None, received.size, now)
-            if self.phase is _READY and received.kind is _REQUEST:
-                self._serving.unsupported(received.id)
-            elif self.phase is _READY and received.kind is _REPLY:
-                self._asking.replied(received.id, None)
-            return
-        message = received.message
-        if self.phase is not _READY or type(message) is Disconnect:
-            self._greeted(message)
-        elif received.kind is _REPLY:
-            self._asking.replied(received.id, message)
-        elif wait := self.quota.charge(type(message), message, received.size, now):
-            self._above_quota(received, wait, now)
-        elif received.kind is _REQUEST:
-            if type(message) is Ping:
-                self._reply(received.id, Pong(self._host.enr_seq()))
-            else:
-                self._serving.asked(received.id, message, received.size)
-        else:
-            self._notified(message, received.size)
-
-    def _above_quota(self, received: Incoming, wait: float, now: float) -> None:
-        """Serve not; a notification is dropped, and so is a Ping, to which nothing but Pong is an answer."""
-        kind = type(received.message)
-        if received.kind is _REQUEST and kind is not Ping:
-            self._reply(received.id, Refused(RefusalReason.TOO_OFTEN, int(wait * 1000) + 1))
-        if self.end is None and self.quota.first(kind, now):
-            self.fault(Reason.MISBEHAVED, f"{kind.__name__}: more than is of use", Penalty.USELESS)
-
-    def _greeted(self, message: Message) -> None:
-        """Take a message of the greeting, or the peer's ``Disconnect``."""
-        if isinstance(message, Disconnect):
-            try:
-                reason, detail = Reason(message.reason), message.detail
-            except ValueError:
-                reason, detail = Reason.CONNECTION_LOST, f"reason {message.reason}: {message.detail}"
-            self._finish(reason, detail, by_us=False)
-            return
-        self._authenticated = True
-        assert self._greeting is not None
-        stage = self._greeting.received(message)
-        if isinstance(message, Hello):
-            self._tell(Ack(self._host.own_id))
-            self._tell(self._own_status())
-        elif stage is Stage.READY:
-            self._status = cast(Status, message)
-            self.warning, self.height = self._greeting.warning, self._status.height
-            self._greeting = None
-            self._life.greeted()
-            self.connected_at = self._host.now()
-            self._alarm.by(self._host.reactor.seconds())
-            self._host.link_ready(self)
-
-    def _notified(self, message: Message, size: int) -> None:
-        if isinstance(message, (Hello, Ack, Status)):
-            raise PeerFault(Reason.OUT_OF_ORDER, f"{type(message).__name__} after the greeting")
-        if self.warning is not None and isinstance(message, AnnounceBlocks):
-            self.height = max([self.height, *(height for _, height in message.blocks)])
-            self._host.heights_heard(self)
-        if self.end is None:
-            self._notices.take(message, size)
-
-    # -- back-pressure and time
+    # -- back-pressure
 
     def _unhandled_changed(self) -> None:
         if self.end is None:
@@ -440,7 +220,7 @@ class PeerProtocol(TwistedProtocol, Living):
     def _transport_full(self) -> None:
         now = self._host.reactor.seconds()
         self._liveness.stalled(now)
-        if self.phase is _READY:
+        if self.phase is Phase.READY:
             self._alarm.by(now + STALLED_AFTER)
 
     def _transport_drained(self) -> None:
@@ -449,37 +229,37 @@ class PeerProtocol(TwistedProtocol, Living):
             self._account(self._host.reactor.seconds())
             self._serving.turn()
 
-    def set_alarm(self) -> Alarm:
-        """One timer serves all deadlines of a ready link: requests, keep-alive, stalls."""
-        self._alarm = Alarm(self._host.reactor, self._wake)
-        return self._alarm
+    def queued(self) -> dict[str, int]:
+        """Return the bytes in each queue of this link, by its name."""
+        if self.end is not None or not self.peer_id:
+            return {}
+        sent = {f"send_{channel.name.lower()}": self._outbox.queue.queued_in(channel) for channel in Channel}
+        return {
+            "partial": self._inbox.partial,
+            "turn": self._inbox.waiting,
+            "handlers": self._notices.unhandled,
+            "asked": self._serving.waiting,
+            "asking": self._asking.waiting,
+            **sent,
+        }
 
-    def _wake(self) -> None:
-        now = self._host.reactor.seconds()
-        if self._asking.expire(now):
-            # one fault, however many questions: it is one slow moment
-            self._host.useless(self, Reason.MISBEHAVED, "no answer in time")
-        if self.end is None:
-            self._keep_alive(now)
-        times = [time for time in (self._asking.next_deadline, self._liveness.next()) if time is not None]
-        if times:
-            self._alarm.by(min(times))
-
-    def _keep_alive(self, now: float) -> None:
-        match self._liveness.due(now):
-            case Due.PING:
-                self.request(Ping(self._host.enr_seq()), timeout=DEAD_AFTER).addBoth(lambda _: None)
-            case Due.DEAD:
-                self._finish(Reason.PING_TIMEOUT, f"silent for {DEAD_AFTER:g} s")
-            case Due.STALLED:
-                self._finish(Reason.NOT_READING, f"no byte has left for {STALLED_AFTER:g} s", penalty=Penalty.USELESS)
-            case Due.NOTHING:
-                pass
+    @property
+    def dropped(self) -> int:
+        """Announcements and block pushes that were given up because the peer does not read."""
+        return self._outbox.queue.dropped if self.peer_id else 0
 
     # -- the end
 
-    def _blame(self, fault: PeerFault) -> None:
-        self._finish(fault.reason, fault.detail, penalty=fault.penalty, rule=fault.rule)
+    def fault(self, reason: Reason, detail: str, penalty: Penalty = Penalty.MALICIOUS) -> None:
+        """The peer is to blame."""
+        if penalty is Penalty.USELESS:
+            self._host.useless(self, reason, printable(detail))
+        else:
+            self._finish(reason, detail, penalty=penalty)
+
+    def close(self, reason: Reason, detail: str = "", rule: str = "") -> None:
+        """End the link for a reason that blames nobody."""
+        self._finish(reason, detail, rule=rule)
 
     def _finish(
         self, reason: Reason, detail: str, by_us: bool = True, penalty: Penalty = Penalty.NONE, rule: str = ""
@@ -492,7 +272,7 @@ class PeerProtocol(TwistedProtocol, Living):
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
-        detail = _printable(detail)
+        detail = printable(detail)
         peer_id = self.peer_id or None
         ready = before is Phase.READY
         self.end = LinkEnd(

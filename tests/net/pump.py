@@ -7,6 +7,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from chainp2p.errors import Reason
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.serving import bulk_requests
 from chainp2p.peer.budget import ReceiveBudget
@@ -105,6 +106,9 @@ class FakeHost:
 
     def useless(self, link, reason, detail):
         self.small_faults.append((reason, detail))
+
+    def above_quota(self, link, name):
+        self.small_faults.append((Reason.MISBEHAVED, name))
 
     def heights_heard(self, link):
         self.heard_heights = link.height
