@@ -7,7 +7,7 @@ from attrs import evolve
 
 from chainp2p.net.alarm import Alarm
 from chainp2p.net.store import PeerStore
-from chainp2p.peer.causes import Cause, Causes, Evidence, cause_of_end
+from chainp2p.peer.causes import Cause, CauseKind, Causes, Evidence, cause_of_end
 from chainp2p.peer.ends import LinkEnd
 
 __all__ = ["CauseKeeper"]
@@ -60,3 +60,7 @@ class CauseKeeper(Causes):
     def ended(self, end: LinkEnd, meant: bytes | None, facts: Evidence, dialled: bool = False) -> None:
         """A link or a dial has ended (see :func:`chainp2p.peer.causes.cause_of_end`)."""
         self.note(cause_of_end(end, meant, facts, dialled))
+
+    def by_operator(self, kind: CauseKind, code: str, peer_id: bytes, text: str) -> None:
+        """The operator has decided something about a peer."""
+        self.note(Cause(self._now(), kind, code, peer_id, ("", 0), text, {"by": "operator"}))

@@ -210,8 +210,8 @@ class OperatorTest(_Star):
         network, peer = self.hub.network, self.other.key.peer_id
         for mistake, remedy, noted in (
             (network.ban_peer, network.unban_peer, ["ban_lifted"]),
-            (network.remove_peer, network.unban_peer, ["ban_lifted"]),
-            (network.ban_peer, lambda _: network.add_peer(parse_node(self.other.address)), ["ban_lifted"] * 2),
+            (network.remove_peer, network.unban_peer, ["ban_lifted"] * 2),
+            (network.ban_peer, lambda _: network.add_peer(parse_node(self.other.address)), ["ban_lifted"] * 3),
         ):
             mistake(peer)
             self.world.run(5)

@@ -66,6 +66,9 @@ class BothEndsTest(_Pair):
         self.assertEqual((answer.state, answer.code), (State.BARRED, "removed"))
         self.assertEqual(self.why(self.far, self.near).code, "removed")
         self.assertIn("it sent us away", self.why(self.far, self.near).line)
+        self.near.network.unban_peer(self.far.key.peer_id)
+        answer = self.why(self.near, self.far, "ban")
+        self.assertEqual((answer.code, answer.history[1].code), ("ban_lifted", "removed"))
 
 
 class NeverMetTest(_Pair):
