@@ -1,5 +1,6 @@
 """How addresses are grouped: who can get many addresses of one group cheaply gets the say of one."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 __all__ = ["netgroup", "source_address", "subnet"]
@@ -13,6 +14,11 @@ def _address(ip: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+#: Reading an address costs 20 us and whoever calls is looked up again and again; some 200 bytes each.
+_CACHED = 8_192
+
+
+@lru_cache(_CACHED)
 def _prefix(ip: str, bits4: int, bits6: int) -> str:
     address = _address(ip)
     if address is None:

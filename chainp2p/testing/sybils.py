@@ -1,7 +1,7 @@
 """The experiment of a Sybil attack: one node, some honest peers, and a crowd of addresses that want all its slots.
 
 The victim and a few honest peers are production nodes; the rest speak just enough of the protocol to be peers. Honest
-ones dial again as seldom as the back-off of the public profile says, attackers as often as the door lets them. All
+ones dial again as seldom as the back-off of the public profile says, attackers at its shortest pause for ever. All
 attackers are near (their pings are the shortest), answer everything at once, take a new key for each call, tell the
 victim of all their addresses, and one in two says that it is far behind.
 """
@@ -51,8 +51,9 @@ FULL, EARLY, LATE, LISTENING = 4, 20, 8, 48
 PERIOD = 30.0
 #: So long the honest ones are alone with the victim (seconds).
 QUIET = 120.0
-#: How often an attacker without a link calls (seconds): just above what the door allows an address.
-CALL_AGAIN = 10.1
+#: So long after its link or attempt ended an attacker calls again (seconds): 17 new keys a second at the door, each of
+#: which pushes somebody out or is refused; three times as many are allowed and change nothing but the time this takes.
+CALL_AGAIN = 30.0
 #: How often links are counted (seconds).
 LOOK = 5.0
 #: One-way delays in seconds; attackers are next door.
@@ -169,9 +170,9 @@ class _Peer:
         return self.world.status(self.behind)
 
     def told(self) -> tuple[bytes, ...]:
-        """Records of its own kind."""
+        """Records of its own kind: many at first, later a few (telling the same again has no effect)."""
         known = self.world.bad_records if self.bad else self.world.good_records
-        return tuple(self._random.sample(known, min(100, len(known))))
+        return tuple(self._random.sample(known, min(100 if self._calls == 1 else 4, len(known))))
 
     def call(self) -> None:
         """Dial the victim, now and whenever the link is gone."""
