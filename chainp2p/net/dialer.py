@@ -87,21 +87,16 @@ class Dialer:
             attempt.connection.cancel()
 
     def plan(self) -> None:
-        """Something has changed: look when the next dial is due."""
+        """Something has changed: look soon whom to dial, once for all that changes until then."""
         self._outbound.changed()
-        self._plan()
+        if self._running:
+            self._alarm.by(self._host.reactor.seconds() + ROUND_MIN)
 
     def head_changed(self) -> None:
         """There is a new head."""
         stale_at = self._outbound.head_changed(self._host.reactor.seconds())
         if self._running and stale_at is not None:
             self._alarm.by(stale_at)
-
-    def _plan(self) -> None:
-        if self._running:
-            now = self._host.reactor.seconds()
-            due = self._outbound.next_at(now, self._lines(), self._all_busy(), self._room())
-            self._alarm.by(max(due, now + ROUND_MIN))
 
     def _all_busy(self) -> set[bytes]:
         return self._busy() | self._attempts.keys()
@@ -131,7 +126,8 @@ class Dialer:
         self._review(now)
         for dial in self._outbound.dials(now, self._lines(), self._all_busy(), self._room()):
             self._dial(dial, now)
-        self._plan()
+        due = self._outbound.next_at(now, self._lines(), self._all_busy(), self._room())
+        self._alarm.by(max(due, now + ROUND_MIN))
 
     def _review(self, now: float) -> None:
         review = self._outbound.review(now, self._lines())

@@ -102,6 +102,18 @@ class FeelerTest(DialTest):
             self.assertIn(node.network.enr.raw, hub.network.relayable(self.world.clock.seconds()))
 
 
+class FullTest(DialTest):
+    def test_a_peer_without_room_has_a_good_address(self):
+        full = self.world.node(max_peers=1).start()
+        first, second = (self.world.node(bootstrap_nodes=(full.address,)).start() for _ in range(2))
+        self.world.run(10)
+        refused = next(node for node in (first, second) if not node.peers)
+        self.assertEqual(set(refused.reasons), {Reason.TOO_MANY_PEERS})
+        known = refused.network._book.get(full.key.peer_id)
+        self.assertIsNotNone(known.reached_at)
+        self.assertFalse(known.here)
+
+
 class FailureTest(DialTest):
     def failed(self, address, seconds=12):
         node = self.world.node(bootstrap_nodes=(address,)).start()
