@@ -29,6 +29,7 @@ ROUND_MIN = 0.05
 class _Attempt:
     dial: Dial
     since: float
+    link: PeerProtocol
     connection: "Deferred[Any]"
 
 
@@ -71,6 +72,11 @@ class Dialer:
     def attempts(self) -> list[Dial]:
         """Dials whose connection does not stand yet."""
         return [attempt.dial for attempt in self._attempts.values()]
+
+    @property
+    def links(self) -> list[PeerProtocol]:
+        """Links whose connection does not stand yet."""
+        return [attempt.link for attempt in self._attempts.values()]
 
     def start(self) -> None:
         """Dial from now on."""
@@ -146,8 +152,8 @@ class Dialer:
         if dial.purpose is Purpose.EXTRA:
             self._log.warn("no new head for long: dialling {peer} as well", peer=address.peer_id.hex()[:8])
         factory = PeerFactory(self._host, address.peer_id, self._opened, dial.purpose)
-        connection = factory.dial(address.host, address.port)
-        self._attempts[address.peer_id] = _Attempt(dial, now, connection)
+        link, connection = factory.dial(address.host, address.port)
+        self._attempts[address.peer_id] = _Attempt(dial, now, link, connection)
         connection.addCallbacks(self._connected, self._not_connected, (dial,), errbackArgs=(dial,))
 
     def _connected(self, _: Any, dial: Dial) -> None:
@@ -156,6 +162,8 @@ class Dialer:
 
     def _not_connected(self, failure: "Failure", dial: Dial) -> None:
         attempt = self._attempts.pop(dial.address.peer_id, None)
-        if self._running and attempt is not None and isinstance(failure.value, Exception):
+        if not self._running or attempt is None or attempt.link.end is not None:
+            return  # given up, and whoever did that has said why
+        if isinstance(failure.value, Exception):
             self._failed(dial, failure.value, self._host.reactor.seconds() - attempt.since)
             self.plan()

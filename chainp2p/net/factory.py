@@ -51,14 +51,14 @@ class PeerFactory(Factory):
         link.factory = self
         return link
 
-    def dial(self, host: str, port: int) -> "Deferred[Any]":
+    def dial(self, host: str, port: int) -> "tuple[PeerProtocol, Deferred[Any]]":
         """Make the link and connect it; fires when the connection stands, and closing the link gives it up."""
         link = self._dialled = self._make()
         attempt: Deferred[Any] = client_endpoint(self._host.reactor, host, port).connect(
             self._host.security.client(self)
         )
         link.dial((host, port), attempt)
-        return attempt
+        return link, attempt
 
     def buildProtocol(self, addr: Any) -> PeerProtocol | None:
         """Return the protocol of a new connection, None without room."""

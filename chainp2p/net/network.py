@@ -266,9 +266,7 @@ class Network(Service):
         self._store.save_removed(peer_id, True)
         self._causes.by_operator(CauseKind.BANNED, "removed", peer_id, "until it is added or unbanned")
         self._book.forget(peer_id)
-        for link in self._roster.live():
-            if link.peer_id == peer_id:
-                link.close(Reason.REMOVED, "by the operator")
+        self._close_all(peer_id, Reason.REMOVED, "by the operator")
         return True
 
     def bans(self) -> list[Sentence]:
@@ -308,7 +306,7 @@ class Network(Service):
         self._admission.allow(roles)
         for link in self._roster.live():
             if not self._admission.is_allowed(link.peer_id):
-                link.close(Reason.NOT_ALLOWED, "not on the allow-list")
+                link.close(Reason.NOT_ALLOWED, "taken off the allow-list", "delisted")
 
     def learn(self, enr: Enr, source: Link) -> None:
         """Take a verified record that *source* told us."""
@@ -496,9 +494,13 @@ class Network(Service):
     def _bar(self, peer_id: bytes) -> None:
         """End the links of a peer that is kept away now."""
         refusal = self._conduct.refusal(peer_id)
-        for link in self._roster.live():
-            if refusal is not None and link.peer_id == peer_id:
-                link.close(refusal.reason, refusal.detail, refusal.rule)
+        if refusal is not None:
+            self._close_all(peer_id, refusal.reason, refusal.detail, refusal.rule)
+
+    def _close_all(self, peer_id: bytes, reason: Reason, detail: str, rule: str = "") -> None:
+        for link in [*self._roster.live(), *self._dialer.links]:
+            if (link.peer_id or link.expected) == peer_id:
+                link.close(reason, detail, rule)
 
     def _head_changed(self, _: HeadChanged) -> None:
         self._dialer.head_changed()
