@@ -5,8 +5,11 @@ from typing import Any
 
 from chainp2p.net.alarm import Alarm
 from chainp2p.net.book_store import StoredBook
+from chainp2p.net.metrics import Metric
 from chainp2p.net.store import PeerStore
-from chainp2p.peer.book import AddressBook
+from chainp2p.peer.book import FAILURES_MAX, AddressBook, Learnt, Lost
+from chainp2p.peer.causes import Cause, CauseKind
+from chainp2p.peer.ends import LinkEnd
 
 __all__ = ["BookKeeper"]
 
@@ -17,14 +20,20 @@ SAVE_INTERVAL = 10.0
 #: and the fullest book within a quarter of a minute.
 SAVE_CHUNK, SAVE_PAUSE = 2_000, 0.25
 
+_TEXTS = {
+    Lost.GIVEN_UP: f"forgotten: more than {FAILURES_MAX} dials in a row failed, and nobody ever answered there",
+    Lost.SLOT: "another address that answered has its place in the book now: a dial to this one failed",
+}
+
 
 class BookKeeper:
-    """Stores what has changed in the book.
+    """Stores what has changed in the book, and tells who lost its place there.
 
     Times that are stored are Unix seconds, those that run are the reactor's; a stored time in the future is now.
 
     :param now: answers Unix time in seconds.
     :param welcome: whether the operator has nothing against a peer.
+    :param note: told what happened and why.
     """
 
     def __init__(
@@ -34,12 +43,14 @@ class BookKeeper:
         store: PeerStore,
         book: AddressBook,
         welcome: Callable[[bytes], bool],
+        note: Callable[[Cause], None],
     ) -> None:
         self._reactor = reactor
         self._now = now
         self._store = store
         self._book = book
         self._welcome = welcome
+        self._note = note
         self._anchors: list[bytes] = []
         self._alarm = Alarm(reactor, self._save)
 
@@ -70,6 +81,24 @@ class BookKeeper:
         """Store all that is not stored."""
         self._alarm.stop()
         self._write(len(self._book) + SAVE_CHUNK)
+
+    def ended(self, peer_id: bytes, end: LinkEnd) -> None:
+        """A link to, or an attempt to dial, *peer_id* has ended."""
+        known = self._book.get(peer_id)
+        lost = self._book.ended(peer_id, end, self._reactor.seconds())
+        if known is not None and lost is not None:
+            address = known.address.host, known.address.port
+            evidence: dict[str, str | int | float] = {"failures": known.failures, "detail": end.detail}
+            self._note(
+                Cause(self._now(), CauseKind.NOTED, lost.value, None, address, _TEXTS[lost], evidence, meant=peer_id)
+            )
+
+    def metrics(self) -> list[Metric]:
+        """Return how full the book is and what became of the records that we were told."""
+        return [
+            *(("chainp2p_book", {"part": name}, count) for name, count in self._book.counts().items()),
+            *(("chainp2p_records_total", {"result": one.value}, self._book.learnt[one]) for one in Learnt),
+        ]
 
     def _save(self) -> None:
         pause = SAVE_PAUSE if self._write(SAVE_CHUNK) == SAVE_CHUNK else SAVE_INTERVAL

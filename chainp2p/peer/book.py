@@ -1,11 +1,11 @@
 """The address book: whom to dial, when again, and whom to tell others about."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from chainp2p.errors import Reason
 from chainp2p.peer.address import NodeAddress
@@ -21,7 +21,7 @@ from chainp2p.settings import Profile
 if TYPE_CHECKING:
     import random
 
-__all__ = ["AddressBook", "Known", "Learnt"]
+__all__ = ["AddressBook", "Known", "Learnt", "Lost"]
 
 #: A record proves a key, not its address: so many ids an IP, whatever the ids (loopback and private ranges exempt).
 IDS_PER_IP = 4
@@ -61,15 +61,11 @@ class Learnt(Enum):
         return self in (Learnt.NEW, Learnt.MOVED)
 
 
-@frozen
-class _Either:
-    """What is in one or the other."""
+class Lost(Enum):
+    """What the end of a dial cost a peer; the value is the code of the rule."""
 
-    one: Container[bytes]
-    other: Container[bytes]
-
-    def __contains__(self, peer_id: object) -> bool:
-        return peer_id in self.one or peer_id in self.other
+    GIVEN_UP = "given_up"  #: nobody ever answered there: it is forgotten
+    SLOT = "slot_lost"  #: another address has its tried slot now
 
 
 class AddressBook:
@@ -98,6 +94,8 @@ class AddressBook:
         self._dials: dict[str, deque[float]] = {}
         self._anchors: list[bytes] = []
         self._own: deque[tuple[str, int]] = deque(maxlen=OWN_LIMIT)
+        #: What became of all records that we were told since the start.
+        self.learnt: Counter[Learnt] = Counter()
         #: What slots go by; whoever knows it can choose whom to displace.
         self.secret = chance.randbytes(32)
         self._shelves = self._empty_shelves()
@@ -233,6 +231,11 @@ class AddressBook:
 
     def learn(self, enr: Enr, source_ip: str, now: float) -> Learnt:
         """Take a record that a peer at *source_ip* told us."""
+        learnt = self._learn(enr, source_ip, now)
+        self.learnt[learnt] += 1
+        return learnt
+
+    def _learn(self, enr: Enr, source_ip: str, now: float) -> Learnt:
         endpoint = enr.tcp_endpoint
         if endpoint is None:
             return Learnt.NO_ENDPOINT
@@ -298,13 +301,14 @@ class AddressBook:
         if not known.held:
             self._shelves.reached(known, now)
 
-    def ended(self, peer_id: bytes, end: LinkEnd, now: float) -> None:
-        """A link to, or an attempt to dial, *peer_id* has ended."""
+    def ended(self, peer_id: bytes, end: LinkEnd, now: float) -> Lost | None:
+        """A link to, or an attempt to dial, *peer_id* has ended; return what that cost it apart from its back-off."""
         known = self.get(peer_id)
         if known is None or end.reason is Reason.DUPLICATE or not (end.outbound or end.ready):
-            return
-        if end.ready and known.here:
-            known.here, known.reached_at = False, now
+            return None
+        was_here, known.here = known.here, False
+        if was_here:
+            known.reached_at = now
         if end.reason is Reason.SELF:
             self._own.append((known.address.host, known.address.port))
         known.failures += 1
@@ -312,12 +316,15 @@ class AddressBook:
         known.not_before = now + delay * self._random.uniform(0.75, 1.25)
         self._touch(peer_id)
         if known.held:
-            return
-        vain = known.failures > FAILURES_MAX and known.reached_at is None
-        if vain or end.reason in (Reason.SELF, Reason.WRONG_PEER_ID):
+            return None
+        if end.reason in (Reason.SELF, Reason.WRONG_PEER_ID):
             self._shelves.remove(known)
-        elif not end.ready:
-            self._shelves.failed(known, now)
+        elif known.failures > FAILURES_MAX and known.reached_at is None:
+            self._shelves.remove(known)
+            return Lost.GIVEN_UP
+        elif not end.ready and not was_here and self._shelves.failed(known, now):
+            return Lost.SLOT
+        return None
 
     # -- whom to dial
 
@@ -350,20 +357,6 @@ class AddressBook:
     def collisions(self, now: float) -> list[NodeAddress]:
         """Return the tried addresses whose slots others claim, the oldest claim first: a feeler decides each."""
         return [known.address for known in self._shelves.claimed(now) if self._may_dial(known, (), now)]
-
-    def due(self, now: float, busy: Container[bytes], room: int) -> list[NodeAddress]:
-        """Return whom to dial now and count them as dialled.
-
-        :param busy: ids that are connected or being dialled.
-        :param room: how many that are not held may be dialled.
-        """
-        chosen = [address for address in self.held_due(now) if address.peer_id not in busy]
-        for _ in range(room):
-            address = self.pick(now, busy=_Either(busy, {known.peer_id for known in chosen}))
-            if address is None:
-                break
-            chosen.append(address)
-        return chosen
 
     def next_due(self, now: float, busy: Container[bytes], room: int) -> float | None:
         """When there may be somebody to dial next; None: not before something changes."""

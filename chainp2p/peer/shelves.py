@@ -162,10 +162,12 @@ class Shelves:
         elif not owner.was_here(FRESH_CONTACT, now) and len(self._claims) < CLAIMS_LIMIT:
             self._claims.setdefault(known.peer_id, now)
 
-    def failed(self, known: Known, now: float) -> None:
-        """A dial to a peer failed: it loses its tried slot if somebody claims it."""
+    def failed(self, known: Known, now: float) -> bool:
+        """A dial to a peer failed; True: it had a tried slot, which goes to who claimed it."""
         if known.tried and not known.here:
             self._settle(known, alive=False, now=now)
+            return not known.tried
+        return False
 
     def claimed(self, now: float) -> list[Known]:
         """Return the owners of claimed slots, the oldest claim first: a dial to each decides."""

@@ -9,7 +9,7 @@ from chainp2p.net import book as keeping
 from chainp2p.net.book import SAVE_INTERVAL, SAVE_PAUSE, BookKeeper
 from chainp2p.net.store import PeerStore
 from chainp2p.peer.address import NodeAddress
-from chainp2p.peer.book import AddressBook
+from chainp2p.peer.book import FAILURES_MAX, AddressBook
 from chainp2p.peer.known import HORIZON
 from chainp2p.settings import PUBLIC
 from chainp2p.testing.databases import MemoryDisk
@@ -29,7 +29,8 @@ class Run:
         self.skew = skew
         self.store = PeerStore(disk.open, SimExecutor(self.clock))
         self.book = AddressBook(PUBLIC, Random(seed), US)
-        self.keeper = BookKeeper(self.clock, self.now, self.store, self.book, welcome)
+        self.causes = []
+        self.keeper = BookKeeper(self.clock, self.now, self.store, self.book, welcome, self.causes.append)
         loaded = []
         self.store.load().addCallback(loaded.append)
         self.clock.advance(0)
@@ -146,6 +147,32 @@ class KeeperTest(SynchronousTestCase):
         again = Run(self.disk)
         known = again.book.get(IDS[1])
         self.assertEqual((len(again.book), known.held, known.tried), (1, False, True))
+
+    def test_who_loses_a_place_can_be_asked_about(self):
+        run = Run(self.disk)
+        for key, source in ((KEYS[0], "8.8.4.4"), (KEYS[1], "9.9.9.9")):
+            run.book.learn(record(key), source, 1_000.0)
+        run.book.reached(IDS[0], 1_000.0)
+        run.keeper.ended(IDS[0], ended(IDS[0], ready=True))
+        run.clock.advance(86_400.0)
+        run.book.reached(IDS[1], run.clock.seconds())  # at the same endpoint
+        run.keeper.ended(IDS[0], ended(None))
+        run.learn(2)
+        for _ in range(FAILURES_MAX + 1):
+            run.keeper.ended((2).to_bytes(32, "big"), ended(None))
+        run.keeper.ended(IDS[5], ended(None))
+        self.assertEqual([one.code for one in run.causes], ["slot_lost", "given_up"])
+        self.assertEqual([one.meant for one in run.causes], [IDS[0], (2).to_bytes(32, "big")])
+        self.assertEqual(run.causes[1].evidence["failures"], FAILURES_MAX + 1)
+
+    def test_metrics(self):
+        run = Run(self.disk)
+        run.learn(0)
+        run.learn(0)
+        values = {(name, *labels.values()): value for name, labels, value in run.keeper.metrics()}
+        self.assertEqual(values["chainp2p_book", "new"], 1)
+        self.assertEqual(values["chainp2p_records_total", "known"], 1)
+        self.assertEqual(values["chainp2p_records_total", "no_slot"], 0)
 
     def test_a_book_that_cannot_be_written_is_said_and_survived(self):
         run = Run(self.disk)
