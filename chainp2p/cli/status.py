@@ -108,5 +108,6 @@ def peers(data_dir: Path | None, admin_url: str | None, as_json: bool) -> None:
     for peer in found:
         network = peer.get("network", {})
         direction = "in" if network.get("inbound") else "out"
-        rows.append([peer["id"][:8], direction, network.get("remoteAddress", ""), peer.get("name", "")])
-    print_table(["peer", "way", "address", "agent"], rows)
+        address, agent = network.get("remoteAddress", ""), peer.get("name", "")
+        rows.append([peer["id"][:8], direction, address, peer.get("role", ""), agent])
+    print_table(["peer", "way", "address", "role", "agent"], rows)

@@ -8,7 +8,10 @@ __all__ = ["read_allow_list"]
 
 
 def read_allow_list(path: Path) -> dict[bytes, str]:
-    """Return peer id -> role label of a file with one ``PEERID [label]`` a line; ``#`` begins a comment."""
+    """Return peer id -> role label of a file with one ``PEERID [label]`` a line; ``#`` begins a comment.
+
+    :raise SettingsError: it cannot be read, has a line of another form, or names nobody.
+    """
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -25,4 +28,6 @@ def read_allow_list(path: Path) -> dict[bytes, str]:
         if len(peer_id) != 32:
             raise SettingsError(f"{path}: line {number}: a peer id of 64 hex digits is expected, not {text!r}")
         allowed[peer_id] = label.strip()
+    if not allowed:
+        raise SettingsError(f"{path}: it names no key, which would keep everybody away")
     return allowed

@@ -29,7 +29,12 @@ ANSWERS = {
     "chain_head": {"height": 7, "hash": "0xaa"},
     "eth_syncing": False,
     "admin_peers": [
-        {"id": "cd" * 32, "name": "other/1", "network": {"inbound": True, "remoteAddress": "10.0.0.1:3"}},
+        {
+            "id": "cd" * 32,
+            "name": "other/1",
+            "role": "bank",
+            "network": {"inbound": True, "remoteAddress": "10.0.0.1:3"},
+        },
     ],
 }
 
@@ -125,7 +130,7 @@ class ClientTests(SynchronousTestCase):
     def test_peers(self) -> None:
         folder = self.publish()
         out = run("peers", "--data-dir", folder).out
-        for text in ("cdcdcdcd", "in", "10.0.0.1:3", "other/1"):
+        for text in ("cdcdcdcd", "in", "10.0.0.1:3", "bank", "other/1"):
             self.assertIn(text, out)
         self.assertEqual(json.loads(run("peers", "--data-dir", folder, "--json").out), ANSWERS["admin_peers"])
 

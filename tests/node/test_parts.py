@@ -61,6 +61,7 @@ class AllowListTests(SynchronousTestCase):
     def test_a_bad_line_is_named(self) -> None:
         for bad in ("xyz", "abcd"):
             self.assertIn("line 2", str(self.assertRaises(SettingsError, self.read, f"#\n{bad}\n")))
+        self.assertIn("names no key", str(self.assertRaises(SettingsError, self.read, "# nobody yet\n")))
         self.assertIn("No such file", str(self.assertRaises(SettingsError, read_allow_list, Path("/none/such"))))
 
 

@@ -160,6 +160,7 @@ class AllowListTests(DoctorCase):
         self.assertNotIn("allow_list_unreadable", self.findings(hub))
         ends = [end for end in third.node.network.ends() if end.peer_id == hub.key.peer_id]
         self.assertEqual([(end.reason, end.by_us) for end in ends[-1:]], [(Reason.NOT_ALLOWED, False)])
+        self.assertIn("delisted", {end.rule for end in hub.node.network.ends()})
 
         self.write(*machines)
         hub.node.reload()
