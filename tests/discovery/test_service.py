@@ -10,7 +10,7 @@ from chainp2p.errors import Reason, RefusalReason, RequestRefused
 from chainp2p.peer.enr import Enr, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
 from chainp2p.settings import PRIVATE, PUBLIC, Profile
-from chainp2p.wire.messages import GetPeers, PeerRecord, Peers
+from chainp2p.wire.messages import NO_TRANSACTIONS, GetPeers, PeerRecord, Peers
 from tests.links import Host, Net, Puppet, connect, make_status
 
 GENESIS = b"\7" * 32
@@ -75,6 +75,15 @@ class Exchange(SynchronousTestCase):
         self.assertEqual(self.successResultOf(first), Peers(()))
         refused = self.failureResultOf(second, RequestRefused).value
         self.assertEqual((refused.reason, refused.retry_ms), (RefusalReason.TOO_OFTEN, 5_001))
+
+    def test_none_are_told_over_a_link_for_blocks_only(self) -> None:
+        one = self.node(1)
+        one.relayed = [record(10).raw]
+        far, near = connect(Puppet(self.net, "p", make_status(flags=NO_TRANSACTIONS), {}), one)
+        asked = far.request(GetPeers())
+        self.clock.run_for(20.0)
+        self.assertEqual(self.failureResultOf(asked, RequestRefused).value.reason, RefusalReason.UNSUPPORTED)
+        self.assertFalse([m for m in near.sent if isinstance(m, GetPeers)])
 
     def test_disabled_asks_nobody_and_serves_nobody(self) -> None:
         one, two = self.node(1, enabled=False), self.node(2)

@@ -255,6 +255,15 @@ class OfTransactions(Base):
         self.clock.run_for(0.1)
         self.assertEqual(quiet.faults, [])
 
+    def test_none_come_over_a_link_for_blocks_only(self) -> None:
+        one = self.node("one")
+        far, near = connect(Puppet(self.net, "p", make_status(flags=NO_TRANSACTIONS), {}), one)
+        far.send(NewTransaction(b"pay"))
+        far.send(AnnounceTransactions(((b"x" * 32, 3),)))
+        self.clock.run_for(10.0)
+        self.assertEqual((list(one.chain.transaction_hashes()), one.faults), ([], []))
+        self.assertFalse([m for m in near.sent if isinstance(m, (GetTransactions, GetMempool))])
+
     def test_served_in_asked_order_below_a_mebibyte(self) -> None:
         one = self.node("one")
         raws = [bytes([n]) * 100_000 for n in range(12)]
