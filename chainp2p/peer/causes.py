@@ -11,7 +11,7 @@ from chainp2p.peer.votes import is_private
 
 __all__ = ["Cause", "CauseKind", "Causes", "Evidence", "cause_of_end"]
 
-#: Causes that are kept, some 400 bytes each: days of an ordinary node, for what repeats is one cause.
+#: Causes that are kept, 1 KB each: days of an ordinary node, for what repeats is one cause.
 CAUSES_LIMIT = 4_096
 
 Evidence = Mapping[str, str | int | float]
@@ -95,7 +95,8 @@ class Causes:
     2. When it is full, the group of addresses that has the most causes loses its oldest one, so that whoever makes
        noise pushes out what he did himself (group: /16, in IPv6 /32; a private address and a bare key stand alone).
 
-    Cost: O(1) a cause, O(groups) for one that needs room, O(causes) for a question.
+    Cost: O(1) a cause, O(sizes of groups that there are, so at most 90) for one that needs room, O(causes) for a
+    question.
     """
 
     def __init__(self, limit: int = CAUSES_LIMIT) -> None:
@@ -103,6 +104,7 @@ class Causes:
         self._number = 0
         self._size = 0
         self._groups: dict[str, dict[int, Cause]] = {}
+        self._by_size: dict[int, dict[str, None]] = {}
         self._latest: dict[_Subject, int] = {}
         self._changed: dict[int, Cause | None] = {}
 
@@ -111,31 +113,47 @@ class Causes:
 
     def note(self, cause: Cause) -> None:
         """Remember *cause*."""
-        group, subject = self._groups.setdefault(_group(cause), {}), _subject(cause)
+        name, subject = _group(cause), _subject(cause)
         number = self._latest.get(subject, 0)
-        last = group.get(number)
+        last = self._groups.get(name, {}).get(number)
         if last is not None and (last.kind, last.code) == (cause.kind, cause.code):
-            del group[number]  # its place is at the end now
-            cause = evolve(cause, count=last.count + cause.count, first=last.since)
+            del self._groups[name][number]  # its place is at the end now
+            self._groups[name][number] = cause = evolve(cause, count=last.count + cause.count, first=last.since)
         else:
             self._number = number = self._number + 1
-            self._size += 1
-        group[number] = self._changed[number] = cause
+            self._add(name, number, cause)
+        self._changed[number] = cause
         self._latest[subject] = number
-        if self._size > self._limit:
-            self._drop()
+        self._make_room()
 
-    def _drop(self) -> None:
-        name = max(self._groups, key=lambda name: len(self._groups[name]))
-        group = self._groups[name]
-        oldest = next(iter(group))
-        subject = _subject(group.pop(oldest))
+    def _add(self, name: str, number: int, cause: Cause) -> None:
+        group = self._groups.setdefault(name, {})
+        group[number] = cause
+        self._size += 1
+        self._resized(name, len(group) - 1, len(group))
+
+    def _resized(self, name: str, before: int, after: int) -> None:
+        if before:
+            del self._by_size[before][name]
+            if not self._by_size[before]:
+                del self._by_size[before]
+        if after:
+            self._by_size.setdefault(after, {})[name] = None
+        else:
+            del self._groups[name]
+
+    def _make_room(self) -> None:
+        if self._size <= self._limit:
+            return
+        most = max(self._by_size)
+        name = next(iter(self._by_size[most]))
+        oldest = next(iter(self._groups[name]))
+        subject = _subject(self._groups[name].pop(oldest))
         if self._latest.get(subject) == oldest:
             del self._latest[subject]
-        if not group:
-            del self._groups[name]
         self._changed[oldest] = None
         self._size -= 1
+        self._resized(name, most, most - 1)
 
     def changed(self) -> dict[int, Cause | None]:
         """Return what has changed since the last call, by number; None: it was dropped."""
@@ -145,12 +163,10 @@ class Causes:
     def restore(self, stored: Iterable[tuple[int, Cause]]) -> None:
         """Take the causes of an earlier run, the oldest first."""
         for number, cause in stored:
-            self._groups.setdefault(_group(cause), {})[number] = cause
+            self._add(_group(cause), number, cause)
             self._latest[_subject(cause)] = number
             self._number = max(self._number, number)
-            self._size += 1
-            if self._size > self._limit:
-                self._drop()
+            self._make_room()
 
     def about(self, peer_id: bytes) -> list[Cause]:
         """Return what is remembered of a peer, newest first."""
