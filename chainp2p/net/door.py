@@ -116,6 +116,12 @@ class Door:
             facts[f"last_{what.value}_seconds"] = self._reactor.seconds() - at
         self._settled(link)
         self._seats.pop(link, None)
+        known = self._book.get(link.peer_id)
+        if known is not None and known.reached_at is not None and known.address.host == link.address[0]:
+            self._met_ips.pop(link.address[0], None)
+            self._met_ips[link.address[0]] = None
+            if len(self._met_ips) > MET_LIMIT:
+                del self._met_ips[next(iter(self._met_ips))]
         return facts
 
     def metrics(self) -> list[Metric]:
@@ -136,10 +142,11 @@ class Door:
 
     def check(self, link: PeerProtocol) -> None:
         """Raise PeerFault if there can be no slot for the key that *link* has just proven, whatever its rank is."""
-        if not self._needs_none(link):
-            verdict = self._judge(link, behind=True)
-            if verdict is not None and verdict.victim is None:
-                raise self._full(verdict)
+        if link.outbound or self._book.is_held(link.peer_id) or self._is_here(link):
+            return
+        verdict = self._judge(link, behind=True)
+        if verdict is not None and verdict.victim is None:
+            raise self._full(verdict)
 
     def _full(self, verdict: Verdict) -> PeerFault:
         self._turned[verdict.rule] += 1
@@ -148,26 +155,21 @@ class Door:
     def seat(self, link: PeerProtocol) -> None:
         """Give the peer a slot, at the cost of another one's if need be; raises PeerFault if it gets none."""
         self._settled(link)
-        if not self._needs_none(link):
-            behind = link.status.rank < self._rank()
-            verdict = self._judge(link, behind)
-            if verdict is not None and verdict.victim is None:
-                raise self._full(verdict)
-            self._seats[link] = behind, self._is_fresh(link)
-            if verdict is not None and verdict.victim is not None:
-                self._turned[verdict.rule] += 1
-                verdict.victim.key.close(Reason.TOO_MANY_PEERS, verdict.text, verdict.rule)
-            self._time(link)
-        known = self._book.get(link.peer_id)
-        if known is not None and known.reached_at is not None and known.address.host == link.address[0]:
-            self._met_ips.pop(link.address[0], None)
-            self._met_ips[link.address[0]] = None
-            if len(self._met_ips) > MET_LIMIT:
-                del self._met_ips[next(iter(self._met_ips))]
+        if link.outbound or self._book.is_held(link.peer_id):
+            return
+        behind = link.status.rank < self._rank()
+        # a second link to the same peer takes over the slot of the first: one of them ends soon
+        verdict = None if self._is_here(link) else self._judge(link, behind)
+        if verdict is not None and verdict.victim is None:
+            raise self._full(verdict)
+        self._seats[link] = behind, self._is_fresh(link)
+        if verdict is not None and verdict.victim is not None:
+            self._turned[verdict.rule] += 1
+            verdict.victim.key.close(Reason.TOO_MANY_PEERS, verdict.text, verdict.rule)
+        self._time(link)
 
-    def _needs_none(self, link: PeerProtocol) -> bool:
-        here = self._roster.get(link.peer_id) is not None
-        return link.outbound or here or self._book.is_held(link.peer_id)
+    def _is_here(self, link: PeerProtocol) -> bool:
+        return self._roster.get(link.peer_id) is not None
 
     def _is_fresh(self, link: PeerProtocol) -> bool:
         known = self._book.get(link.peer_id)

@@ -25,12 +25,13 @@ class Stranger:
     """One connection to the node at *port* of loopback.
 
     :param genesis: hash of the network it says it belongs to.
+    :param source: address that it calls from.
     """
 
-    def __init__(self, port: int, genesis: bytes, key: NodeKey, tls: bool = True) -> None:
+    def __init__(self, port: int, genesis: bytes, key: NodeKey, tls: bool = True, source: str = "127.0.0.1") -> None:
         self.key = key
         self.genesis = genesis
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0))
         self._next_id = 1
         if tls:
             self.socket = _context(key).wrap_socket(self.socket)
