@@ -1,6 +1,6 @@
 """Who may have a link with us, and how many."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.net.protocol import PeerProtocol
@@ -56,6 +56,10 @@ class Admission:
     def is_listed(self, peer_id: bytes) -> bool:
         """Whether there is an allow-list and it names this peer."""
         return self._allowed is not None and peer_id in self._allowed
+
+    def strangers(self, peer_ids: Iterable[bytes]) -> set[bytes]:
+        """Return those that the allow-list does not name; none without a list."""
+        return set() if self._allowed is None else {one for one in peer_ids if one not in self._allowed}
 
     def unlisted(self, peer_id: bytes) -> PeerFault | None:
         """Return the fault of a peer that the allow-list does not name; None for all others."""

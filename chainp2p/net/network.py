@@ -307,6 +307,7 @@ class Network(Service):
         for link in self._roster.live():
             if not self._admission.is_allowed(link.peer_id):
                 link.close(Reason.NOT_ALLOWED, "taken off the allow-list", "delisted")
+        self._dialer.plan()
 
     def learn(self, enr: Enr, source: Link) -> None:
         """Take a verified record that *source* told us."""
@@ -483,7 +484,8 @@ class Network(Service):
     # -- inside
 
     def _busy(self) -> set[bytes]:
-        return self._roster.ids() | self._conduct.away()
+        unlisted = self._admission.strangers(known.peer_id for known in self._book)
+        return self._roster.ids() | self._conduct.away() | unlisted
 
     def _judge(self, peer_id: bytes, end: LinkEnd) -> None:
         others = sum(link.peer_id != peer_id for link in self._roster.current)

@@ -34,6 +34,7 @@ from chainp2p.node.facts import (
 )
 from chainp2p.node.home import JWT_FILE, KEY_FILE
 from chainp2p.node.limits import limits_of
+from chainp2p.peer.address import parse_node
 from chainp2p.peer.intake import IN_FLIGHT
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS
 from chainp2p.settings import Settings
@@ -225,9 +226,14 @@ class Checkup:
         path = running.settings.network.allow_list
         if path is None:
             return None
-        roles = running.roles
+        roles, network = running.roles, running.settings.network
+        held = dict.fromkeys(parse_node(text).peer_id for text in (*network.bootstrap_nodes, *network.static_nodes))
         return AllowListFacts(
-            path=str(path), count=len(roles), lists_us=running.network.own_id in roles, error=running.allow_list_error
+            path=str(path),
+            count=len(roles),
+            lists_us=running.network.own_id in roles,
+            held=[peer_id for peer_id in held if peer_id not in roles],
+            error=running.allow_list_error,
         )
 
     async def _answers(self, host: str, port: int) -> bool:

@@ -324,6 +324,14 @@ def allow_list(facts: Facts) -> Iterator[Finding]:
             f"the allow-list is not in force as it stands, the former {found.count} keys are: {found.error}",
             f"correct {found.path}, then send SIGHUP or call admin_reload",
         )
+    if found.held:
+        yield Finding(
+            "held_unlisted",
+            Severity.WARNING,
+            f"the settings name nodes that {found.path} does not let in: {_ids(found.held)}",
+            "add them to the file, or take them out of --bootstrap and --static",
+            {"nodes": len(found.held)},
+        )
     if not found.lists_us:
         yield Finding(
             "own_key_unlisted",

@@ -64,11 +64,16 @@ class GenesisFacts:
 
 @frozen(kw_only=True)
 class AllowListFacts:
-    """The file of allowed keys: *error* is why its newest content is not in force."""
+    """The file of allowed keys.
+
+    :param held: bootstrap and static nodes that it does not name.
+    :param error: why its newest content is not in force.
+    """
 
     path: str
     count: int
     lists_us: bool
+    held: Sequence[bytes] = ()
     error: str = ""
 
 

@@ -104,6 +104,7 @@ class Running:
         #: The allow-list in force, peer id -> role; and why the file's newest content is not.
         self.roles: Mapping[bytes, str] = {}
         self.allow_list_error = ""
+        self._readings = 0
         self.servers: Servers
 
     def _open(self, name: str, seconds: float, close: Callable[[], Any]) -> None:
@@ -274,12 +275,19 @@ class Running:
         path = self.settings.network.allow_list
         if path is None:
             return None
+        self._readings += 1
+        reading = self._readings
         try:
             roles = await self._executor.run(read_allow_list, path)
         except SettingsError as error:
+            if reading != self._readings:
+                raise
             self.allow_list_error = str(error)
             self.log.error("the allow-list stays as it was: {error}", error=str(error))
             raise
+        if reading != self._readings:
+            # threads may finish in another order than they began: the one that began last has the newest content
+            return len(roles)
         self.log.info(
             "allow-list read again: {count} keys, {added} new, {gone} gone",
             count=len(roles),

@@ -200,3 +200,5 @@ class MachineTests(SynchronousTestCase):
         self.assertEqual(Counter(one.severity for one in codes.values()), {Severity.ERROR: 1, Severity.NOTE: 1})
         self.assertIn("line 2", codes["allow_list_unreadable"].text)
         self.assertIn("own_key_unlisted", codes)
+        held = AllowListFacts(path="/l", count=4, lists_us=True, held=[b"\x07" * 32])
+        self.assertIn("07070707", found(allow_list=held)["held_unlisted"].text)

@@ -154,12 +154,18 @@ class AllowListTests(DoctorCase):
         self.assertIn("line 1", finding.text)
         self.assertEqual(hub.peers, 2)
 
+        self.write(third)
+        hub.node.reload()
         self.write(hub, second)
         hub.node.reload()
         simulation.expect("the third is out", lambda: hub.peers == 1, 5)
         self.assertNotIn("allow_list_unreadable", self.findings(hub))
         ends = [end for end in third.node.network.ends() if end.peer_id == hub.key.peer_id]
         self.assertEqual([(end.reason, end.by_us) for end in ends[-1:]], [(Reason.NOT_ALLOWED, False)])
+        tries = len(hub.node.network.ends())
+        simulation.run_for(60)
+        dialled = [end for end in hub.node.network.ends()[:-tries] if end.outbound]
+        self.assertEqual(dialled, [], "who is not on the list is not dialled")
         self.assertIn("delisted", {end.rule for end in hub.node.network.ends()})
 
         self.write(*machines)
