@@ -25,6 +25,8 @@ __all__ = ["FAULTS"]
 HOUR = 3_600.0
 #: Seconds that what a stalled peer sends is late.
 STALL = 1_000.0
+#: A way so long that two who dial each other at about the same time do not know of each other (seconds).
+FAR = 0.5
 #: A ban that is over when the observer is asked (seconds).
 SHORT_BAN = 60.0
 #: A certificate of a clock so far ahead (seconds) is not valid yet: certificates begin a week before.
@@ -308,6 +310,8 @@ def duplicate_key(scene: Scene) -> Question:
 @_fault("it and we dialled each other at once", "duplicate")
 def duplicate_link(scene: Scene) -> Question:
     machine = scene.add()
+    for ends in ((machine.name, scene.observer.name), (scene.observer.name, machine.name)):
+        scene.simulation.network.set_weather(Weather(low=FAR), *ends)
     assert machine.node is not None
     machine.node.network.add_peer(parse_node(scene.observer.address))
     scene.hold(machine)
