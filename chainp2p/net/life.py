@@ -1,7 +1,7 @@
 """The life of a link as a machine: what may follow what, and the timer or Deferred that each state owns."""
 
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, get_type_hints
 
 from attrs import frozen
 from automat import TypeMachineBuilder
@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from chainp2p.net.alarm import Alarm
 
-__all__ = ["LinkLife", "Living", "Phase", "begin_accepted", "begin_dialing", "transitions"]
+__all__ = ["LinkLife", "Living", "Phase", "begin_accepted", "begin_dialing", "owned", "transitions"]
 
 
 class Phase(Enum):
@@ -69,21 +69,29 @@ class LinkLife(Protocol):
 
 @frozen
 class _Dialing:
+    """attempt to connect"""
+
     attempt: "Deferred[Any]"
 
 
 @frozen
 class _Shaking:
+    """handshake deadline"""
+
     deadline: IDelayedCall
 
 
 @frozen
 class _Ready:
+    """alarm"""
+
     alarm: Alarm
 
 
 @frozen
 class _Closing:
+    """cut"""
+
     cut: IDelayedCall
 
 
@@ -182,7 +190,13 @@ def begin_accepted(link: Living) -> LinkLife:
 
 def transitions() -> list[tuple[str, str, str]]:
     """Return (state, event, next state) of the machine, for its picture."""
-    automaton = _machine.__automat_automaton__
     order = [phase.value for phase in Phase]
-    found = [(old.name, event, new.name) for old, event, new, _ in automaton.allTransitions() if old is not new]
-    return sorted(found, key=lambda row: (order.index(row[0]), order.index(row[2])))
+    ways = _machine.__automat_automaton__.allTransitions()
+    found = [(old.name, event, new.name) for old, event, new, _ in ways if old is not new]
+    return sorted(found, key=lambda way: (order.index(way[0]), order.index(way[2]), way[1]))
+
+
+def owned() -> dict[str, str]:
+    """Return what each state owns, in a word or two, for the picture."""
+    data = {state.name: state.factory for state in (_dialing, _securing, _greeting, _ready, _closing)}
+    return {name: get_type_hints(factory)["return"].__doc__ or "" for name, factory in data.items()}

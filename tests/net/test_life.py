@@ -1,12 +1,15 @@
 """The life of a link: each state owns its timer, whatever leads out of it stops that, and no way leads back."""
 
+from xml.etree import ElementTree
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import Reason
-from chainp2p.net.life import Phase, transitions
+from chainp2p.net.life import Phase, owned, transitions
+from chainp2p.net.picture import render_life
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.peer.address import parse_node
 from chainp2p.peer.key import NodeKey
@@ -26,6 +29,15 @@ class MachineTest(SynchronousTestCase):
         self.assertEqual({state for state, _, _ in ways}, set(ORDER) - {"gone"})
         for state in ORDER[:-1]:
             self.assertTrue({"ended", "lost"} & {event for old, event, _ in ways if old == state})
+
+    def test_its_picture(self):
+        picture = ElementTree.fromstring(render_life())
+        words = [element.text or "" for element in picture.iter("{http://www.w3.org/2000/svg}text")]
+        for state, event, _ in transitions():
+            self.assertIn(state, words)
+            self.assertTrue(any(event in word.split(", ") for word in words), event)
+        for state in ORDER[:-1]:
+            self.assertIn(owned()[state], words)
 
 
 class TimerTest(SynchronousTestCase):
