@@ -16,7 +16,7 @@ BUCKET_SIZE = 64
 #: Buckets that addresses told by one source group, and tried addresses of one group, can reach (Bitcoin Core,
 #: ``ADDRMAN_NEW_BUCKETS_PER_SOURCE_GROUP`` and ``ADDRMAN_TRIED_BUCKETS_PER_GROUP``).
 NEW_PER_SOURCE, TRIED_PER_GROUP = 64, 8
-#: Addresses that one draw looks at, and groups among them: half a millisecond when none of them will do.
+#: Addresses that one draw looks at, and groups among them: 2 ms when none of them will do.
 LOOK_LIMIT, GROUP_LIMIT = 1_024, 256
 
 
