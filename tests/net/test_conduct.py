@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import Penalty, Reason
 from chainp2p.net.conduct_store import PRUNE_SENTENCES, SAVE_SENTENCE, SCHEMA, read_sentences, sentence_row
+from chainp2p.peer import conduct
 from chainp2p.peer.address import parse_node
 from chainp2p.peer.causes import CauseKind
 from chainp2p.peer.conduct import Sentence, SentenceKind
@@ -74,8 +75,9 @@ class BanTest(_Star):
         self.assertEqual(self.hub.network.ends()[0].code, "ban_for_fault")
 
     def test_it_ends_and_that_is_noted(self):
+        self.patch(conduct, "BAN_TIME", 1_800.0)
         self.blame()
-        self.world.run(DAY - 10)
+        self.world.run(1_790)
         self.assertFalse(self.here())
         self.until_it_is_back(45)
         (lifted,) = self.causes(CauseKind.UNBANNED)
@@ -100,9 +102,10 @@ class BanTest(_Star):
         self.assertAlmostEqual(after.until - after.since, DAY, delta=2)
 
     def test_one_that_ended_while_the_node_was_down(self):
+        self.patch(conduct, "BAN_TIME", 1_800.0)
         self.blame()
         self.hub.stop()
-        self.world.run(DAY)
+        self.world.run(1_800)
         self.hub.start()
         self.until_it_is_back(40)
         self.assertEqual([cause.code for cause in self.causes(CauseKind.UNBANNED)], ["ban_expired"])
