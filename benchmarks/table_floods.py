@@ -29,8 +29,8 @@ from tests.integration.traffic import Traffic
 FACTOR = 9.5
 #: What has to hold: rise of the p99 of others, seconds to connect, growth of the node's memory in MiB.
 P99_RISE, CONNECT, MEMORY = 1.2, 10.0, 32
-#: Peers that measure, each 100 times a second at most.
-HONEST = 4
+#: Peers that measure, each 40 times a second at most.
+HONEST = 8
 #: Seconds after a window's begin that belong to none: what was sent before is still being answered.
 MARGIN = 0.2
 

@@ -64,10 +64,10 @@ _CORE: dict[type[Message], Quota] = {
     # Sent once in 30 s of silence, and once for each second link to the same peer.
     Ping: Quota(1.0, 8.0, _one),
     # A full answer has 2 MiB and 128 blocks. Download has 3 open; 60 MB/s or 3,800 blocks/s are beyond what a node can
-    # check. A request for one block, as gossip sends for each block announced, costs a fifth: 150/s.
-    GetBlocks: Quota(30 * 160.0, 120 * 160.0, lambda message, _: 32.0 + min(message.count, _BLOCKS)),
-    # 2,000 headers an answer, one open: 40,000/s are as many seals as two cores can check. A small one costs a tenth.
-    GetHeaders: Quota(20 * 2_200.0, 100 * 2_200.0, lambda message, _: 200.0 + min(message.count, _HEADERS)),
+    # check. A request for one block, as gossip sends for each block announced (20/s at most), costs half of that: 60/s.
+    GetBlocks: Quota(30 * 256.0, 120 * 256.0, lambda message, _: 128.0 + min(message.count, _BLOCKS)),
+    # 2,000 headers an answer, one open: 40,000/s are as many seals as two cores can check. A small one costs a third.
+    GetHeaders: Quota(20 * 3_000.0, 100 * 3_000.0, lambda message, _: 1_000.0 + min(message.count, _HEADERS)),
     # 100 transactions in flight, asked for as they are announced, every 0.1 s: 7,700/s or 30 MB/s, 147/s one by one.
     GetTransactions: Quota(30 * 320.0, 120 * 320.0, lambda message, _: 64.0 + len(message.hashes)),
     # Once a link; the pool itself allows no more.

@@ -172,7 +172,7 @@ class Flood:
 class Honest:
     """A peer that asks for a few headers again and again; *times*: (when it asked, how long it took), in seconds."""
 
-    def __init__(self, port: int, seed: int, pause: float = 0.01) -> None:
+    def __init__(self, port: int, seed: int, pause: float = 0.025) -> None:
         self._stranger = _stranger(port, seed)
         _wait_until_ready(self._stranger)
         self._pause = pause
