@@ -108,7 +108,8 @@ class Conduct:
        not proven its key it is last choice for slots for an hour; public profile only, never a private address.
     6. The operator's word comes first, both ways: an operator's ban spares nobody, lifting ends any sentence.
 
-    Cost: O(1) a fault while the tables have room, a pass over one when it is full. All times are seconds on one clock of the caller.
+    Cost: O(1) a fault while the tables have room, a pass over one when it is full. All times are seconds on one clock
+    of the caller.
 
     :param public: whether this is a public network.
     """
