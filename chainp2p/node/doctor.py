@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from chainp2p.errors import Reason
-from chainp2p.node.facts import Facts, Finding, Severity
+from chainp2p.node.facts import Facts, Finding, Severity, ids_text
+from chainp2p.node.machine import allow_list, descriptors, disk, genesis, secrets
 from chainp2p.peer.causes import Evidence
 from chainp2p.peer.votes import is_loopback, is_private
 
@@ -15,14 +16,10 @@ __all__ = ["CHECKS", "diagnose", "median_offset"]
 CLOCK_LIMIT = 5.0
 #: Peers whose clocks are asked: five, so that two liars do not decide; three where there are not more to ask.
 CLOCKS_PUBLIC, CLOCKS_SMALL = 5, 3
-#: Free bytes below which ``/readyz`` fails, and below which the next commit may (SQLite's log alone grows to 64 MiB).
-DISK_LOW, DISK_FULL = 1 << 30, 128 << 20
 #: Seconds without a single caller after which the port is suspected: some rounds of peer exchange and feelers.
 QUIET_PUBLIC, QUIET_SMALL = 600.0, 60.0
 #: Seconds within which ends of links count, and after which a node without peers is worth a word.
 RECENT, ALONE = 3600.0, 60.0
-#: Share of the descriptors in use from which the next connection is in danger.
-DESCRIPTORS_SHORT = 0.9
 
 
 def median_offset(offsets: Sequence[float]) -> float:
@@ -30,11 +27,6 @@ def median_offset(offsets: Sequence[float]) -> float:
     ordered = sorted(offsets)
     low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     return min(low, high, key=abs)
-
-
-def _ids(peer_ids: Sequence[bytes]) -> str:
-    shown = ", ".join(peer_id.hex()[:8] for peer_id in peer_ids[:5])
-    return f"{shown} and {len(peer_ids) - 5} more" if len(peer_ids) > 5 else shown
 
 
 def _count(number: int, what: str) -> str:
@@ -80,7 +72,7 @@ def clock(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "peer_clock",
             Severity.NOTE,
-            f"the clock of {_count(len(strangers), 'peer')} is more than {CLOCK_LIMIT:g} s off: {_ids(strangers)}",
+            f"the clock of {_count(len(strangers), 'peer')} is more than {CLOCK_LIMIT:g} s off: {ids_text(strangers)}",
             "tell their operators; nothing is wrong here",
             {"peers": len(strangers)},
         )
@@ -187,9 +179,10 @@ def disagreement(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             reason.code,
             severity,
-            f"{_count(len(who), 'node')} with {what} met in the last hour, {_count(here, 'peer')} that agree"
-            + (f": {_ids(named)}" if named else ""),
-            remedy,
+            f"{_count(len(who), 'node')} with {what} met in the last hour"
+            + (f" ({ids_text(named)})" if named else "")
+            + f", against {_count(here, 'peer')}",
+            remedy if severity else "nothing is wrong here; it is for their operators to mend",
             {"nodes": len(who), "peers": here, "detail": ends[0].detail, "genesis": network.genesis.hex()[:16]},
         )
 
@@ -229,6 +222,7 @@ def alone(facts: Facts) -> Iterator[Finding]:
     if network is None or network.peers or network.uptime < ALONE:
         return
     codes = Counter(end.code for end in network.ends if network.now - end.when <= RECENT)
+    severity = Severity.WARNING
     if codes:
         common = ", ".join(f"{code} {number}x" for code, number in codes.most_common(3))
         text, remedy = (
@@ -238,107 +232,10 @@ def alone(facts: Facts) -> Iterator[Finding]:
     elif network.known:
         text, remedy = "no peer, though addresses are known", "look at the log: every dial is noted there"
     else:
+        # the first node of a network is no reason to worry
+        severity = Severity.NOTE
         text, remedy = "no peer, and no address to call", "give --bootstrap or --static with a node of the network"
-    yield Finding("no_peers", Severity.WARNING, text, remedy, {"known": network.known, **codes})
-
-
-def disk(facts: Facts) -> Iterator[Finding]:
-    """Space for the next blocks."""
-    found = facts.disk
-    if found is None or found.free >= DISK_LOW:
-        return
-    full = found.free < DISK_FULL
-    yield Finding(
-        "disk_full" if full else "disk_low",
-        Severity.ERROR if full else Severity.WARNING,
-        f"{found.free >> 20} MiB free in {found.folder}, {DISK_LOW >> 20} are needed",
-        "free space there, or stop the node and move its directory to a larger disk (--data-dir)",
-        {"free": found.free},
-    )
-
-
-def descriptors(facts: Facts) -> Iterator[Finding]:
-    """Each connection and each file takes one descriptor."""
-    found = facts.descriptors
-    if found is None:
-        return
-    short = found.used is not None and found.used > found.limit * DESCRIPTORS_SHORT
-    if not short and found.limit >= found.needed:
-        return
-    used = "" if found.used is None else f", {found.used} are open"
-    yield Finding(
-        "few_descriptors",
-        Severity.ERROR if short else Severity.WARNING,
-        f"the process may open {found.limit} files and connections{used}; the settings may need {found.needed}",
-        f"raise the hard limit (ulimit -Hn {found.needed}, or LimitNOFILE={found.needed} for systemd) and start "
-        "again, or lower --max-peers and rpc.limits.connections",
-        {"limit": found.limit, "needed": found.needed},
-    )
-
-
-def secrets(facts: Facts) -> Iterator[Finding]:
-    """Keys that others on this machine may read or replace."""
-    for file in facts.secrets:
-        if file.mode & 0o077:
-            yield Finding(
-                "key_permissions",
-                Severity.WARNING,
-                f"{file.path} can be used by other users of this machine (mode {file.mode:04o})",
-                f"chmod 600 {file.path}; if they are not trusted, make a new key",
-                {"mode": f"{file.mode:04o}"},
-            )
-
-
-def genesis(facts: Facts) -> Iterator[Finding]:
-    """The settings and the databases must be of one network."""
-    found = facts.genesis
-    if found is None:
-        return
-    if found.error:
-        yield Finding(
-            "genesis_unreadable",
-            Severity.ERROR,
-            f"the genesis cannot be read: {found.error}",
-            "chainp2p genesis check FILE names every wrong field",
-        )
-    elif found.settings is not None and found.stored is not None and found.settings != found.stored:
-        ours, stored = found.settings.hex()[:16], found.stored.hex()[:16]
-        yield Finding(
-            "other_database",
-            Severity.ERROR,
-            f"the databases are of the network {stored}, the settings are of {ours}: the node will not start",
-            "give the --genesis that belongs to this data directory, or another --data-dir",
-            {"settings": found.settings.hex(), "stored": found.stored.hex()},
-        )
-
-
-def allow_list(facts: Facts) -> Iterator[Finding]:
-    """The file of allowed keys is in force and makes sense."""
-    found = facts.allow_list
-    if found is None:
-        return
-    if found.error:
-        yield Finding(
-            "allow_list_unreadable",
-            Severity.ERROR,
-            f"the allow-list is not in force as it stands, the former {found.count} keys are: {found.error}",
-            f"correct {found.path}, then send SIGHUP or call admin_reload",
-        )
-    if found.held:
-        yield Finding(
-            "held_unlisted",
-            Severity.WARNING,
-            f"the settings name nodes that {found.path} does not let in: {_ids(found.held)}",
-            "add them to the file, or take them out of --bootstrap and --static",
-            {"nodes": len(found.held)},
-        )
-    if not found.lists_us:
-        yield Finding(
-            "own_key_unlisted",
-            Severity.NOTE,
-            f"{found.path} does not name this node: whoever uses the same file refuses it",
-            "add this node's peer id (chainp2p key show) to the file of all members",
-        )
+    yield Finding("no_peers", severity, text, remedy, {"known": network.known, **codes})
 
 
 #: All checks, in the order of the page in the docs.

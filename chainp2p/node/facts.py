@@ -19,6 +19,7 @@ __all__ = [
     "PeerFacts",
     "SecretFile",
     "Severity",
+    "ids_text",
 ]
 
 
@@ -145,3 +146,9 @@ class Finding:
     text: str
     remedy: str
     evidence: Evidence = Factory(dict)
+
+
+def ids_text(peer_ids: Sequence[bytes]) -> str:
+    """Return the first digits of the first five of them."""
+    shown = ", ".join(peer_id.hex()[:8] for peer_id in peer_ids[:5])
+    return f"{shown} and {len(peer_ids) - 5} more" if len(peer_ids) > 5 else shown

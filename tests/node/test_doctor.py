@@ -136,7 +136,9 @@ class ReachTests(SynchronousTestCase):
     def test_alone(self) -> None:
         lonely = evolve(HEALTHY, peers=())
         self.assertIn("addresses are known", found(lonely)["no_peers"].text)
-        self.assertIn("--bootstrap", found(evolve(lonely, known=0))["no_peers"].remedy)
+        first = found(evolve(lonely, known=0))["no_peers"]
+        self.assertIn("--bootstrap", first.remedy)
+        self.assertIs(first.severity, Severity.NOTE, "it may be the first node of a network")
         self.assertEqual(found(evolve(lonely, uptime=59.0)), {})
         failed = [end(Reason.CONNECTION_LOST, rule="refused")] * 3 + [end(Reason.CONNECTION_LOST, ago=3_700)]
         self.assertIn("refused 3x", found(evolve(lonely, ends=failed))["no_peers"].text)
@@ -151,6 +153,9 @@ class NetworkTests(SynchronousTestCase):
         self.assertIs(severity(1, 0), Severity.ERROR)
         self.assertIs(severity(6, 5), Severity.WARNING)
         self.assertIs(severity(5, 5), Severity.NOTE)
+        few = found(evolve(HEALTHY, ends=[end(Reason.WRONG_GENESIS)]))["wrong_genesis"]
+        self.assertIn("1 node with another genesis met in the last hour (01010101), against 5 peers", few.text)
+        self.assertIn("nothing is wrong here", few.remedy)
 
     def test_each_disagreement_has_its_code(self) -> None:
         for reason in (Reason.WRONG_GENESIS, Reason.WRONG_SETTINGS, Reason.WRONG_VERSION):
