@@ -187,7 +187,7 @@ class PeerProtocol(Conversation, TwistedProtocol):
         self._take_all_turns()
         error = reason.value
         if isinstance(error, PeerFault):
-            self._finish(error.reason, error.detail, penalty=error.penalty)
+            self._finish(error.reason, error.detail, penalty=error.penalty, rule=error.rule)
         elif isinstance(error, PeerGone):
             self._finish(error.reason, error.detail, by_us=False)
         elif self.phase is Phase.GREETING and not self._authenticated:

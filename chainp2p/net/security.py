@@ -77,7 +77,10 @@ class _TlsTransport(BufferingTLSTransport):
     def _no_hello(self) -> None:
         self._deadline = None
         self.fault = PeerFault(
-            Reason.HANDSHAKE_TIMEOUT, f"no complete ClientHello within {HELLO_TIMEOUT:g} s", Penalty.USELESS
+            Reason.HANDSHAKE_TIMEOUT,
+            f"no complete ClientHello within {HELLO_TIMEOUT:g} s",
+            Penalty.USELESS,
+            "client_hello_late",
         )
         self.abortConnection()  # type: ignore[no-untyped-call]
 

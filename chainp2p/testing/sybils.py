@@ -94,9 +94,9 @@ class SybilOutcome:
 class _Talk(Protocol):
     """One connection of a light peer, either way."""
 
-    def __init__(self, peer: "_Peer") -> None:
+    def __init__(self, peer: "_Peer", id: bytes) -> None:
         self._peer = peer
-        self._id = peer.next_id()
+        self._id = id
         self._first = b""
         self._reader: FrameReader | None = None
         self._sent = 0
@@ -140,6 +140,21 @@ class _Talk(Protocol):
         self._peer.lost(self)
 
 
+class _Dial(ClientFactory):
+    """One attempt of a light peer."""
+
+    noisy = False
+
+    def __init__(self, peer: "_Peer") -> None:
+        self._peer = peer
+
+    def buildProtocol(self, addr: Any) -> _Talk:
+        return self._peer.connected()
+
+    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+        self._peer.later()
+
+
 class _Peer:
     """One address that speaks for itself."""
 
@@ -154,17 +169,12 @@ class _Peer:
         self._random = Random(f"{world.seed}/{ip}/calls")
         self._calls = 0
         self._call: _Talk | None = None
-        self._dialling = False
         if bad:
             world.simulation.network.set_weather(NEAR, ip, world.victim.name)
             world.simulation.network.set_weather(NEAR, world.victim.name, ip)
-        accept = Factory.forProtocol(lambda: _Talk(self))  # type: ignore[arg-type]
+        accept = Factory.forProtocol(lambda: _Talk(self, self.key.peer_id))
         accept.noisy = False
         self.host.listenTCP(PORT, accept, interface=ip)
-
-    def next_id(self) -> bytes:
-        """The key of a call: who attacks takes a new one each time, for keys cost nothing."""
-        return self._random.randbytes(_ID) if self._dialling and self.bad else self.key.peer_id
 
     def status(self) -> Status:
         return self.world.status(self.behind)
@@ -177,24 +187,20 @@ class _Peer:
     def call(self) -> None:
         """Dial the victim, now and whenever the link is gone."""
         self._calls += 1
-        factory = ClientFactory()
-        factory.noisy = False
-        factory.buildProtocol = self._build  # type: ignore[method-assign]
-        factory.clientConnectionFailed = lambda *_: self._later()  # type: ignore[method-assign]
-        self.host.connectTCP(self.world.victim.host.ip, PORT, factory, timeout=10)
+        self.host.connectTCP(self.world.victim.host.ip, PORT, _Dial(self), timeout=10)
 
-    def _build(self, _: Any) -> Protocol:
-        self._dialling = True
-        self._call = _Talk(self)
-        self._dialling = False
+    def connected(self) -> _Talk:
+        """Begin a call; who attacks takes a new key for each, for keys cost nothing."""
+        self._call = _Talk(self, self._random.randbytes(_ID) if self.bad else self.key.peer_id)
         return self._call
 
     def lost(self, talk: _Talk) -> None:
         if talk is self._call:
             self._call = None
-            self._later()
+            self.later()
 
-    def _later(self) -> None:
+    def later(self) -> None:
+        """Call again after a pause."""
         pause = CALL_AGAIN
         if not self.bad:
             pause = min(PUBLIC.redial_min * 2.0 ** min(self._calls - 1, 30), PUBLIC.redial_max)
@@ -237,7 +243,8 @@ class _World:
     @property
     def network(self) -> Network:
         assert self.victim.node is not None
-        return self.victim.node.network
+        network: Network = self.victim.node.network
+        return network
 
     def hello(self) -> Hello:
         return Hello(VERSION, self.genesis, self.victim.head.height)
