@@ -1,6 +1,6 @@
 """Why a peer is here or is not: one line that names the cause, the evidence for it, and what happened before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from statistics import median
 
@@ -8,13 +8,12 @@ from attrs import field, frozen
 
 from chainp2p.peer.causes import Cause, CauseKind, Evidence
 from chainp2p.peer.conduct import Sentence, SentenceKind
+from chainp2p.peer.telling import WORDS, broken, happened, leading, said, span, strength
 
 __all__ = ["Answer", "KnownNow", "LinkNow", "PeerFacts", "State", "why_address", "why_ban", "why_peer"]
 
 #: What happened to a peer that is here is told first for so long (seconds); later it is history.
 RECENT = 3_600.0
-#: A weak symptom is explained by a stronger one that is not older than this before it (seconds): one round of dials.
-TOGETHER = 600.0
 #: A clock that is so far off is worth a word (seconds; the same as ``chainp2p doctor``).
 CLOCK_LIMIT = 5.0
 #: So many peers have to tell their clocks before the median says who is wrong.
@@ -102,134 +101,8 @@ class Answer:
     history: Sequence[Cause] = ()
 
 
-#: Words for what happened, where the detail says nothing.
-_WORDS: Mapping[str, str] = {
-    "shutdown": "the node was stopped",
-    "wrong_genesis": "it is of another network",
-    "wrong_version": "it speaks another version of the protocol",
-    "wrong_settings": "its chain has other settings",
-    "wrong_peer_id": "another node answers at its address",
-    "self": "that address is our own",
-    "duplicate": "another link to the same peer stays",
-    "duplicate_key": "two machines use the same key",
-    "malformed_frame": "its bytes were no frame",
-    "oversize": "it sent more than a message may have",
-    "malformed_message": "it sent a message that cannot be read",
-    "out_of_order": "it sent a message out of order",
-    "unexpected_reply": "it replied to nothing that was asked",
-    "handshake_timeout": "the handshake did not end in time",
-    "ping_timeout": "it fell silent",
-    "not_reading": "it does not read what is sent",
-    "too_many_peers": "no place is free",
-    "banned": "it is banned",
-    "removed": "the operator sent it away",
-    "not_allowed": "it is not on the allow-list",
-    "misbehaved": "it broke a rule",
-    "refused_after_tls": "the connection was closed before the first word",
-    "bad_certificate": "its certificate proves nothing",
-    "connection_lost": "the connection broke",
-}
-#: Tell nothing that is wrong.
-_HARMLESS = {"duplicate", "feeler"}
-#: What the other end of a connection sees of anything at all.
-_WEAK = {"connection_lost", "refused_after_tls"}
-#: Tell that nobody answers, not why.
-_SYMPTOMS = {"ping_timeout", "handshake_timeout"}
-
-
-def _strength(cause: Cause) -> int:
-    """Return how much a cause explains: 3 somebody decided, 2 nobody answers, 1 a connection broke, 0 nothing."""
-    if cause.code in _HARMLESS:
-        return 0
-    if cause.code in _WEAK:
-        return 1
-    return 2 if cause.kind is CauseKind.DIAL_FAILED or cause.code in _SYMPTOMS else 3
-
-
-def span(seconds: float) -> str:
-    """Write a time span for people."""
-    whole = max(0, round(seconds))
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7_200:
-        return f"{whole // 60} min"
-    if whole < 172_800:
-        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
-    return f"{whole // 86_400} d"
-
-
 def _name(peer_id: bytes) -> str:
     return f"peer {peer_id.hex()[:8]}"
-
-
-def _said(cause: Cause) -> str:
-    """Return the code and the words of a cause."""
-    return f"{cause.code}: {cause.text or _WORDS.get(cause.code, 'nothing more is known')}"
-
-
-_PASSIVE = {
-    CauseKind.ENDED: "left",
-    CauseKind.EVICTED: "evicted",
-    CauseKind.REFUSED: "refused",
-    CauseKind.DIAL_FAILED: "not reached",
-    CauseKind.BANNED: "banned",
-    CauseKind.UNBANNED: "free again",
-    CauseKind.NOTED: "noted",
-}
-
-
-def _happened(cause: Cause, now: float) -> str:
-    """Return what happened, how often, when, who decided, and why."""
-    what, theirs = _PASSIVE[cause.kind], cause.evidence.get("by") == "peer"
-    if cause.kind is CauseKind.ENDED:
-        if _strength(cause) == 3 and not (theirs and cause.code == "shutdown"):
-            what = "it sent us away" if theirs else "sent away"
-        elif not _strength(cause):
-            what = "a link closed"
-    elif cause.kind is CauseKind.REFUSED and theirs:
-        what = "it refused us"
-    times = f" {cause.count} times" if cause.count > 1 else ""
-    since = f", first {span(now - cause.since)} ago" if cause.count > 1 else ""
-    return f"{what}{times} {span(now - cause.when)} ago{since}: {_said(cause)}"
-
-
-def _ready_end(cause: Cause) -> bool:
-    return cause.kind in (CauseKind.ENDED, CauseKind.EVICTED)
-
-
-def _absence(causes: Sequence[Cause]) -> list[Cause]:
-    """Return what has happened since the peer was here or free to come the last time, newest first."""
-    found: list[Cause] = []
-    for cause in causes:
-        if cause.kind in (CauseKind.BANNED, CauseKind.UNBANNED):
-            return found or [cause]
-        if cause.kind is CauseKind.NOTED:
-            continue
-        found.append(cause)
-        if _ready_end(cause) and _strength(cause):
-            return found
-    return found
-
-
-def leading(causes: Sequence[Cause]) -> Cause | None:
-    """Return what explains best why a peer is not here; None if nothing does.
-
-    1. The newest thing that happened, if somebody decided it.
-    2. Otherwise the end of the last link, unless that is weaker still: who has said that it stops, or has fallen
-       silent, is not reached afterwards for that reason.
-    3. Otherwise the strongest of what happened at about the same time.
-    """
-    found = _absence(causes)
-    telling = [cause for cause in found if _strength(cause)] or found
-    if not telling:
-        return None
-    newest, last = telling[0], telling[-1]
-    if _strength(newest) == 3:
-        return newest
-    if _ready_end(last) and _strength(last) >= _strength(newest):
-        return last
-    near = [cause for cause in telling if newest.when - cause.when <= TOGETHER]
-    return max(near, key=lambda cause: (_strength(cause), cause.when))
 
 
 def _answer(facts: PeerFacts, state: State, code: str, words: str, cause: Cause | None, **more: str | float) -> Answer:
@@ -268,7 +141,7 @@ def _here(facts: PeerFacts, link: LinkNow) -> Answer:
         return _answer(facts, State.COMING, "greeting", f"greeting: {way}, the handshake is under way", None, **more)
     here = f"connected: here for {span(facts.now - link.since)}, {way}"
     recent = [cause for cause in facts.causes if facts.now - cause.when <= RECENT and cause.kind is not CauseKind.NOTED]
-    trouble = [cause for cause in recent if _strength(cause)] or recent
+    trouble = [cause for cause in recent if strength(cause)] or recent
     if link.warning:
         words = f"{here}; its chain will differ (wrong_settings): {link.warning}"
         return _answer(facts, State.HERE, "wrong_settings", words, None, since=link.since, **more)
@@ -279,7 +152,7 @@ def _here(facts: PeerFacts, link: LinkNow) -> Answer:
     if not trouble:
         return _answer(facts, State.HERE, "connected", here, None, since=link.since, **more)
     cause = trouble[0]
-    words = f"{here}; before that: {_happened(cause, facts.now)}"
+    words = f"{here}; before that: {happened(cause, facts.now)}"
     return _answer(facts, State.HERE, cause.code, words, cause, here_since=link.since, **more)
 
 
@@ -322,7 +195,7 @@ def _sentence_facts(one: Sentence) -> dict[str, str | float]:
 
 def _sentenced(one: Sentence, now: float) -> str:
     left = span(one.until - now)
-    fault = f"{one.reason}: {one.detail or _WORDS.get(one.reason, '')}"
+    fault = f"{one.reason}: {one.detail or WORDS.get(one.reason, '')}"
     match one.kind:
         case SentenceKind.OPERATOR:
             return f"banned for {left} more: {one.rule}: by the operator, {span(now - one.since)} ago"
@@ -338,11 +211,13 @@ def _away(facts: PeerFacts) -> Answer:
     cause = leading(facts.causes)
     known = facts.known
     if cause is not None:
-        words = _happened(cause, facts.now)
+        words = happened(cause, facts.now)
         newest = next((one for one in facts.causes if one.kind is CauseKind.DIAL_FAILED), None)
         if newest is not None and newest is not cause and newest.when > cause.when:
             dials = f"{newest.count} dials since" if newest.count > 1 else "dialled once since"
-            words += f"; {dials}: {_said(newest)}"
+            words += f"; {dials}: {said(newest)}"
+        elif (left := broken(facts.causes)) is not None and left is not cause:
+            words += f"; it {happened(left, facts.now)}"
         elif known is not None and known.dial_at > facts.now:
             words += f"; dialled again in {span(known.dial_at - facts.now)}"
         return _answer(facts, State.AWAY, cause.code, words, cause)
@@ -378,7 +253,7 @@ def why_ban(facts: PeerFacts) -> Answer:
         return _answer(facts, state, cause.code, words, cause)
     theirs = next((one for one in facts.causes if one.code == "banned" or one.evidence.get("reason") == "banned"), None)
     if theirs is not None and theirs.evidence.get("by") == "peer":
-        words = f"not banned by us; it has banned us: {_happened(theirs, facts.now)}"
+        words = f"not banned by us; it has banned us: {happened(theirs, facts.now)}"
         return _answer(facts, state, "banned", words, theirs)
     return _answer(facts, state, "not_banned", "not_banned: nothing keeps it away, and no ban is remembered", None)
 
@@ -390,4 +265,4 @@ def why_address(subject: str, causes: Sequence[Cause], now: float) -> Answer:
         return Answer(subject, State.UNKNOWN, "unknown", words)
     cause = leading(causes) or causes[0]
     evidence = {"when": cause.when, "kind": cause.kind.value, "count": cause.count, **cause.evidence}
-    return Answer(subject, State.AWAY, cause.code, f"{subject}: {_happened(cause, now)}", evidence, tuple(causes))
+    return Answer(subject, State.AWAY, cause.code, f"{subject}: {happened(cause, now)}", evidence, tuple(causes))

@@ -4,7 +4,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.peer.causes import Cause, CauseKind
 from chainp2p.peer.conduct import Sentence, SentenceKind
-from chainp2p.peer.why import KnownNow, LinkNow, PeerFacts, State, span, why_address, why_ban, why_peer
+from chainp2p.peer.telling import span
+from chainp2p.peer.why import KnownNow, LinkNow, PeerFacts, State, why_address, why_ban, why_peer
 
 A, B = b"\xaa" * 32, b"\xbb" * 32
 NOW = 100_000.0
@@ -108,7 +109,7 @@ class BarredTest(SynchronousTestCase):
 
 class AwayTest(SynchronousTestCase):
     def test_a_decision_is_the_cause(self):
-        answer = peer(refused(5, "too_many_peers", "64 at most", by="peer"), ended(900, "connection_lost"))
+        answer = peer(refused(5, "too_many_peers", "64 at most", by="peer"), ended(900, "ping_timeout"))
         self.assertEqual((answer.state, answer.code), (State.AWAY, "too_many_peers"))
         self.assertEqual(answer.line, "peer aaaaaaaa: it refused us 5 s ago: too_many_peers: 64 at most")
 
@@ -126,8 +127,12 @@ class AwayTest(SynchronousTestCase):
         self.assertIn("dialled once since: refused", peer(dials(20, "refused"), ended(180, "shutdown")).line)
 
     def test_a_broken_connection_is_explained_by_what_the_dials_find(self):
-        answer = peer(dials(20, "refused"), ended(180, "connection_lost"))
+        answer = peer(dials(20, "refused", "nobody listens"), ended(180, "connection_lost", "reset"))
         self.assertEqual(answer.code, "refused")
+        self.assertEqual(
+            answer.line,
+            "peer aaaaaaaa: not reached 20 s ago: refused: nobody listens; it left 3 min ago: connection_lost: reset",
+        )
 
     def test_what_is_over_is_no_cause(self):
         # it was full yesterday; now its port is closed
