@@ -165,12 +165,9 @@ class SyncService:
     async def _round(self) -> bool:
         """Do what there is to do; answer whether anything came of it."""
         now = self._reactor.seconds()
-        progress = False
         self._report()
         self._claims.drop_losing(self._chain.best_header)
-        link = self._claims.for_headers(now)
-        if link is not None:
-            progress = await self._headers(link, self._claims[link].claim)
+        progress = await self._learn_headers(now)
         missing = await self._chain.missing(WINDOW)
         if missing:
             return await self._blocks.step(missing) or progress
@@ -199,6 +196,11 @@ class SyncService:
             self._events.publish(SyncChanged(state))
 
     # headers
+
+    async def _learn_headers(self, now: float) -> bool:
+        """Ask the peer whose claim comes first; that no round holds on to its link for longer, this is apart."""
+        link = self._claims.for_headers(now)
+        return link is not None and await self._headers(link, self._claims[link].claim)
 
     async def _headers(self, link: Link, claim: Claim) -> bool:
         known = await self._chain.locate(claim.hash)

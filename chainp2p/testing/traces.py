@@ -28,20 +28,15 @@ OUTLIVES: dict[str, str] = {
     "Running.roles": "is the operator's allow-list",
 }
 
-#: Objects of these packages are looked into; beyond them lie the chain, the clock and other machines.
-_INSIDE = (
-    "chainp2p.net.",
-    "chainp2p.peer.",
-    "chainp2p.sync.",
-    "chainp2p.gossip.",
-    "chainp2p.discovery.",
-    "chainp2p.node.",
-    "chainp2p.events",
-    "chainp2p.wire.",
-    "twisted.internet.defer",
-    "twisted.python.failure",
-)
+#: Objects of these packages are looked into, and of these not: beyond lie the clock, other machines, and the chain,
+#: which no call of ``IChain`` tells anything about peers.
+_INSIDE = ("chainp2p.", "twisted.internet.defer", "twisted.python.failure")
+_OUTSIDE = ("chainp2p.testing.", "chainp2p.chain.", "chainp2p.ledger.", "chainp2p.primitives.")
 _ID_BYTES = 32
+
+
+def _inside(module: str | None) -> bool:
+    return module is not None and module.startswith(_INSIDE) and not module.startswith(_OUTSIDE)
 
 
 def _slots(thing: Any) -> Iterator[str]:
@@ -60,7 +55,7 @@ def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
         case list() | tuple() | set() | frozenset() | deque():
             for item in list(thing):
                 yield "[]", item
-        case types.FunctionType() if (thing.__module__ or "").startswith(_INSIDE):
+        case types.FunctionType() if _inside(thing.__module__):
             for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
                 try:
                     yield f"<{name}>", cell.cell_contents
@@ -81,7 +76,7 @@ def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
                 for name, value in dict(thing.gi_frame.f_locals).items():
                     yield f"<{thing.__name__}>.{name}", value
             yield "<yield>", thing.gi_yieldfrom
-        case _ if type(thing).__module__.startswith(_INSIDE):
+        case _ if _inside(type(thing).__module__):
             yield from ((f".{name}", value) for name, value in list(getattr(thing, "__dict__", {}).items()))
             yield from ((f".{name}", getattr(thing, name)) for name in _slots(thing) if hasattr(thing, name))
 
