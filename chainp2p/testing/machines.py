@@ -153,11 +153,16 @@ class Machine:
         here |= {dial.address.peer_id for dial in network._dialer.attempts}
         ids = set(self.simulation.names) | {end.peer_id for end in network.ends() if end.peer_id}
         calls = self.host.clock.planned(self.host.owner)
+        wrappers = [transport.protocol for transport in self.host.transports]
+        wrappers += [
+            wrapper for port in self.host._ports.values() for wrapper in getattr(port.factory, "protocols", ())
+        ]
         roots = {
             "network": network,
             "sync": node.sync,
             "gossip": node.gossip,
             "node": node._parts,
+            "connections": [getattr(wrapper, "wrappedProtocol", None) for wrapper in wrappers],
             "timers": [(call.func, call.args, call.kw) for call in calls],
         }
         gone = frozenset(ids - here - {self.key.peer_id})

@@ -4,6 +4,7 @@ from collections import deque
 from functools import partial
 
 from twisted.internet.defer import Deferred
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.devkeys import DEV_KEYS
@@ -73,6 +74,14 @@ class TracesTest(SynchronousTestCase):
         for hidden in hiding:
             self.network.forgotten = hidden
             self.check("network.forgotten")
+
+    def test_a_connection(self):
+        port = self.node.host.listening(Simulation.port)
+        wrapper = ProtocolWrapper(port.factory, self.link)
+        self.simulation.check_empty()
+        port.factory.protocols[wrapper] = 1
+        self.part()
+        self.check("connections")
 
     def test_a_timer(self):
         self.node.host.callLater(100, print, self.link)
