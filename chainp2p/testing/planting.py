@@ -17,7 +17,18 @@ from chainp2p.testing.security import PlainSecurity
 from chainp2p.testing.simulator import Simulation
 from chainp2p.testing.toychain import ToyChain
 
-__all__ = ["Fault", "Planted", "Question", "Scene", "plant", "rounds"]
+__all__ = [
+    "Fault",
+    "Planted",
+    "Question",
+    "Scene",
+    "asked",
+    "entered_in",
+    "plant",
+    "rounds",
+    "toy_chain",
+    "with_network",
+]
 
 #: Honest peers of the observer: enough that a ban is not spared for want of others.
 HONEST = 4
@@ -54,6 +65,27 @@ class Fault:
     act: "Callable[[Scene], Question]"
     tls: bool = False
     alone: bool = False
+
+
+Act = Callable[["Scene"], Question]
+
+
+def entered_in(faults: list[Fault]) -> Callable[..., Callable[[Act], Act]]:
+    """Return a decorator that enters a function in *faults* under its own name; it takes what :class:`Fault` does."""
+
+    def fault(words: str, *codes: str, tls: bool = False, alone: bool = False) -> Callable[[Act], Act]:
+        def enter(act: Act) -> Act:
+            faults.append(Fault(act.__name__, words, frozenset(codes), act, tls, alone))
+            return act
+
+        return enter
+
+    return fault
+
+
+def asked(machine: Machine) -> Question:
+    """Ask why that machine is here or is not."""
+    return Question("peer", machine.key.peer_id)
 
 
 @frozen
