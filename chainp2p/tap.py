@@ -129,10 +129,9 @@ class Options(usage.Options):
 
 def _add_options() -> None:
     for option in OPTIONS:
-        if option.kind is Kind.SWITCH:
-            setattr(Options, f"opt_{option.flag.replace('-', '_')}", _switch(option, False, option.text))
-        elif option.flag:
-            setattr(Options, f"opt_{option.flag.replace('-', '_')}", _taker(option))
+        if option.flag:
+            made = _switch(option, False, option.text) if option.kind is Kind.SWITCH else _taker(option)
+            setattr(Options, f"opt_{option.flag.replace('-', '_')}", made)
         if option.off:
             setattr(Options, f"opt_{option.off.replace('-', '_')}", _switch(option, (), f"no {option.flag} port"))
 

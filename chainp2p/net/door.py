@@ -37,6 +37,7 @@ class Door:
 
     :param rank: answers the rank of our head.
     :param note: told who was refused, and why.
+    :param is_listed: tells whether a key is on the operator's allow-list.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Door:
         conduct: ConductKeeper,
         rank: Callable[[], bytes],
         note: Callable[[Cause], None],
+        is_listed: Callable[[bytes], bool],
         *,
         max_peers: int,
         redial: float,
@@ -61,6 +63,7 @@ class Door:
         self._conduct = conduct
         self._rank = rank
         self._note = note
+        self._is_listed = is_listed
         self._max_peers = max_peers
         self._intake = Intake(chance, redial, loopback_exempt)
         self._secret = chance.randbytes(32)
@@ -77,7 +80,7 @@ class Door:
         """Judge a connection from *ip* that was just accepted; the link made of it is the next in :meth:`opened`."""
         at_ip = self._book.at_ip(ip)
         named = any(known.held for known in at_ip)
-        known = ip in self._met_ips or any(one.tried for one in at_ip)
+        known = ip in self._met_ips or any(one.tried or self._is_listed(one.peer_id) for one in at_ip)
         answer = self._intake.offer(ip, self._reactor.seconds(), known=known, named=named)
         if isinstance(answer, Turned):
             self._turned[answer.rule] += 1

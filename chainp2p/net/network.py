@@ -126,6 +126,7 @@ class Network(Service):
             self._conduct,
             lambda: chain.head.rank,
             self._causes.note,
+            lambda peer_id: self._admission.is_listed(peer_id),
             max_peers=settings.max_peers,
             redial=profile.redial_min,
             loopback_exempt=settings.loopback_exempt,

@@ -249,6 +249,7 @@ class StrangerTest(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.host.ends[0].reason, Reason.HANDSHAKE_TIMEOUT)
         self.assertIn("ClientHello", self.host.ends[0].detail)
+        self.assertEqual(self.host.ends[0].code, "client_hello_late")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_garbage(self):

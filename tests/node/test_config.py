@@ -35,7 +35,7 @@ class TomlTests(SynchronousTestCase):
     def test_every_type(self) -> None:
         values = self.read(
             '[node]\nprofile = "private"\ndata_dir = "data"\n[network]\nlisten_addr = ["tcp:1", "tcp:2"]\n'
-            'max_peers = 9\ngossip_interval = 2\nenable_pex = false\n[rpc]\napi = "eth"\n'
+            'max_peers = 9\ngossip_interval = 2\nenable_pex = false\nloopback_exempt = false\n[rpc]\napi = "eth"\n'
         )
         self.assertEqual(values["node", "profile"], "private")
         self.assertTrue(values["node", "data_dir"].is_absolute())
@@ -44,6 +44,7 @@ class TomlTests(SynchronousTestCase):
         self.assertEqual(values["network", "max_peers"], 9)
         self.assertEqual(values["network", "gossip_interval"], 2.0)
         self.assertIs(values["network", "enable_pex"], False)
+        self.assertIs(values["network", "loopback_exempt"], False)
         self.assertEqual(values["rpc", "api"], ("eth",))
 
     def test_unknown_key_is_named_with_its_table_and_the_nearest(self) -> None:
