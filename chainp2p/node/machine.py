@@ -6,7 +6,8 @@ from chainp2p.node.facts import Facts, Finding, Severity, ids_text
 
 __all__ = ["allow_list", "descriptors", "disk", "genesis", "secrets"]
 
-#: Free bytes below which ``/readyz`` fails, and below which the next commit may (SQLite's log alone grows to 64 MiB).
+#: Free bytes below which ``/readyz`` fails, and below which the next commit may (each of the three databases may
+#: have a log of 16 MiB).
 DISK_LOW, DISK_FULL = 1 << 30, 128 << 20
 #: Share of the descriptors in use from which the next connection is in danger.
 DESCRIPTORS_SHORT = 0.9
