@@ -131,7 +131,8 @@ class Outbound:
 
     1. Held peers always, whatever it costs in slots.
     2. Then the anchors, then :data:`FULL_SLOTS` links for everything and only then :data:`BLOCK_SLOTS` for blocks: a
-       small network has links of the first kind only.
+       small network has links of the first kind only. Anchors are for blocks in a public network; in a private one,
+       which may have shrunk to them since, they are for everything.
     3. No two of these lead to one netgroup; private ranges and loopback are exempt. Held links count: what an attacker
        has in a group is no more than one of ours, wherever that came from.
     4. Every ``feeler_interval`` one feeler: to a tried address whose slot is claimed, else to a new one.
@@ -203,7 +204,8 @@ class Outbound:
             found = self._anchor(taken) if purpose is Purpose.ANCHOR else self._pick(now, groups, taken)
             if found is not None:
                 free -= 1
-                yield dial(found, purpose)
+                whole = purpose is Purpose.ANCHOR and self._profile.name != "public"
+                yield dial(found, Purpose.FULL if whole else purpose)
             elif purpose is not Purpose.ANCHOR:
                 break
         if now >= self._feeler_at and not counts[Purpose.FEELER]:

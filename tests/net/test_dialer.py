@@ -14,6 +14,7 @@ from chainp2p.peer.causes import CauseKind
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.link import Credit
 from chainp2p.peer.outbound import Purpose
+from chainp2p.settings import PUBLIC
 from chainp2p.wire.messages import NO_TRANSACTIONS
 from tests.net.test_network import World
 
@@ -28,10 +29,10 @@ class DialTest(SynchronousTestCase):
         self.patch(outbound, "BLOCK_SLOTS", self.blocks)
         self.world = World()
 
-    def hub(self, others):
+    def hub(self, others, **options):
         """Start nodes, the first of which learns of all the others from one that dials it."""
         nodes = [self.world.node().start() for _ in range(others)]
-        hub = self.world.node().start()
+        hub = self.world.node(**options).start()
         nodes[0].network.add_peer(parse_node(hub.address))
         self.world.run(1)
         for node in nodes[1:]:
@@ -57,8 +58,8 @@ class BlockOnlyTest(DialTest):
     def world_links(self):
         return [link for node in self.nodes for link in node.network.links()]
 
-    def hub(self, others):
-        made, self.nodes = super().hub(others)
+    def hub(self, others, **options):
+        made, self.nodes = super().hub(others, **options)
         return made, self.nodes
 
     def test_records_are_not_told_over_them(self):
@@ -70,7 +71,7 @@ class BlockOnlyTest(DialTest):
         self.assertEqual({node.key.peer_id for node in nodes if not node.user.records}, quiet)
 
     def test_they_are_the_anchors_of_the_next_run(self):
-        hub, _ = self.hub(5)
+        hub, _ = self.hub(5, profile=PUBLIC)
         self.world.run(2)
         quiet = {link.peer_id for link in hub.network.links() if link.block_only}
         hub.stop().start()

@@ -166,6 +166,14 @@ class AnchorTest(SynchronousTestCase):
         world.fill()  # an anchor that left is an address like all others
         self.assertEqual((world.count(Purpose.ANCHOR), world.count(Purpose.BLOCKS)), (0, 2))
 
+    def test_in_a_private_network_they_are_for_everything(self):
+        world = World(spread(2), PRIVATE)
+        world.book.anchor((1).to_bytes(32, "big"))
+        world.outbound.start(0.0)
+        made = world.round()
+        self.assertEqual(made[0].address.peer_id, (1).to_bytes(32, "big"))
+        self.assertEqual({dial.purpose for dial in made}, {Purpose.FULL})
+
     def test_an_anchor_that_is_here_is_passed_over(self):
         world = World(spread(20))
         world.book.anchor((7).to_bytes(32, "big"))

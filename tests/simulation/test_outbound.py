@@ -58,7 +58,6 @@ class OutboundTest(SynchronousTestCase):
         simulation.run_for(3)
         here = {link.peer_id for link in one.node.network.links()}
         self.assertLessEqual(before, here, (simulation.seed, one.name))
-        self.assertTrue(dialled(one, Purpose.ANCHOR), (simulation.seed, one.name))
         simulation.expect("one head", simulation.one_head, within=10)
         self.assertEqual(simulation.errors, [])
 
