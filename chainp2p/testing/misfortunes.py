@@ -184,14 +184,14 @@ def stopped(scene: Scene) -> Question:
 @fault("our operator banned it", "ban_by_operator")
 def banned(scene: Scene) -> Question:
     machine = scene.caller()
-    scene.network.banasked(machine.key.peer_id, HOUR)
+    scene.network.ban_peer(machine.key.peer_id, HOUR)
     return asked(machine)
 
 
 @fault("our operator's ban of it is over", "ban_expired")
 def expired_ban(scene: Scene) -> Question:
     machine = scene.caller()
-    scene.network.banasked(machine.key.peer_id, SHORT_BAN)
+    scene.network.ban_peer(machine.key.peer_id, SHORT_BAN)
     return Question("ban", machine.key.peer_id)
 
 
@@ -199,14 +199,14 @@ def expired_ban(scene: Scene) -> Question:
 def banned_by_it(scene: Scene) -> Question:
     machine = scene.caller()
     assert machine.node is not None
-    machine.node.network.banasked(scene.observer.key.peer_id, HOUR)
+    machine.node.network.ban_peer(scene.observer.key.peer_id, HOUR)
     return asked(machine)
 
 
 @fault("our operator removed it", "removed")
 def removed(scene: Scene) -> Question:
     machine = scene.caller()
-    scene.network.removeasked(machine.key.peer_id)
+    scene.network.remove_peer(machine.key.peer_id)
     return asked(machine)
 
 

@@ -88,7 +88,7 @@ def duplicate_link(scene: Scene) -> Question:
     for ends in ((machine.name, scene.observer.name), (scene.observer.name, machine.name)):
         scene.simulation.network.set_weather(Weather(low=FAR), *ends)
     assert machine.node is not None
-    machine.node.network.addasked(parse_node(scene.observer.address))
+    machine.node.network.add_peer(parse_node(scene.observer.address))
     scene.hold(machine)
     return asked(machine)
 
