@@ -72,16 +72,16 @@ _CORE: dict[type[Message], Quota] = {
     GetTransactions: Quota(30 * 320.0, 120 * 320.0, lambda message, _: 64.0 + len(message.hashes)),
     # Once a link; the pool itself allows no more.
     GetMempool: Quota(1.0, 4.0, _one),
-    # Every 5 s in a small network; discovery itself allows no more.
-    GetPeers: Quota(1.0, 16.0, _one),
+    # Every 5 s in a small network, and all of 90 s at once after a stall; discovery itself allows no more.
+    GetPeers: Quota(1.0, 24.0, _one),
     # A block every 250 ms (20 a second on demand) of up to 2 MiB, and as many again in a reorganisation.
     NewBlock: Quota(4_096.0, 32_768.0, _by_size),
     # What a node can check is below 4,000/s; with one other node all of it comes over one link.
     NewTransaction: Quota(4_000.0, 20_000.0, _by_size),
     # The same transactions, every 0.1 s at most; a reorganisation announces a pool of 50,000 anew.
     AnnounceTransactions: Quota(8_000.0, 60_000.0, lambda message, _: 20.0 + len(message.transactions)),
-    # One for each new head, or each block push that did not fit.
-    AnnounceBlocks: Quota(256.0, 2_048.0, lambda message, _: 4.0 + len(message.blocks)),
+    # One for each new head, 20 a second at most, and all of 90 s at once after a stall.
+    AnnounceBlocks: Quota(256.0, 12_288.0, lambda message, _: 4.0 + len(message.blocks)),
     # On change, at most once a minute.
     PeerRecord: Quota(0.5, 8.0, _one),
 }
