@@ -31,6 +31,8 @@ FACTOR = 9.5
 P99_RISE, CONNECT, MEMORY = 1.2, 10.0, 32
 #: Peers that measure, each 40 times a second at most.
 HONEST = 8
+#: A peer that does not read is given up after 60 s without a byte. Seconds.
+NOT_READING = 76.0
 #: Seconds after a window's begin that belong to none: what was sent before is still being answered.
 MARGIN = 0.2
 
@@ -109,7 +111,7 @@ def run(case: unittest.TestCase, windows: int, kinds: list[str]) -> int:
             for one in crowd:
                 one.times.clear()
             spent = cpu_seconds(node.process.pid)
-            seconds = 2 * WINDOW * windows
+            seconds = NOT_READING if kind == NEVER_READS else 2 * WINDOW * windows
             flood = Flood(kind, port, seconds, FACTOR, calm=True)
             prefer(flood.process.pid, 1)
             while flood.process.poll() is None:
@@ -133,7 +135,7 @@ def run(case: unittest.TestCase, windows: int, kinds: list[str]) -> int:
             if slowest > CONNECT or grown > MEMORY or ratio > P99_RISE or end is None:
                 broken.append(kind)
         broken += [f"an honest peer was cut off: {one.error}" for one in crowd if one.error is not None]
-    info = call(facts["admin"], "admin_nodeInfo")
+        info = call(facts["admin"], "admin_nodeInfo")
     print("ends:", info["counters"]["ends"], "above quota:", info["counters"]["over_quota"])
     print(
         "queues:",
