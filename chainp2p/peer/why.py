@@ -246,9 +246,8 @@ def why_ban(facts: PeerFacts) -> Answer:
     cause = next((cause for cause in facts.causes if cause.kind in kinds), None)
     state = State.AWAY if facts.link is None else State.HERE
     if cause is not None:
-        fault = cause.evidence.get("reason") or "the operator"
-        detail = cause.evidence.get("detail")
-        was = f"it was for {fault}: {detail}" if detail else f"it was for {fault}"
+        fault, detail = cause.evidence.get("reason"), cause.evidence.get("detail")
+        was = f"it was for {fault}: {detail}" if detail else f"it was for {fault}" if fault else "it was the operator's"
         words = f"not banned: {cause.code} {span(facts.now - cause.when)} ago: {cause.text}; {was}"
         return _answer(facts, state, cause.code, words, cause)
     theirs = next((one for one in facts.causes if one.code == "banned" or one.evidence.get("reason") == "banned"), None)

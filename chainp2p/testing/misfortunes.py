@@ -144,7 +144,7 @@ def connection_cut(scene: Scene) -> Question:
 
 
 @fault("what it sends arrives a quarter of an hour later", "ping_timeout")
-def stalledasked(scene: Scene) -> Question:
+def stalled_peer(scene: Scene) -> Question:
     machine = scene.caller()
     weather = Weather(low=STALL)
     scene.simulation.network.set_weather(weather, machine.name, scene.observer.name)

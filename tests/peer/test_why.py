@@ -196,6 +196,7 @@ class BanTest(SynchronousTestCase):
         )
         lifted = ban(noted(60, CauseKind.UNBANNED, "ban_lifted", "lifted by the operator"))
         self.assertEqual((lifted.state, lifted.code), (State.AWAY, "ban_lifted"))
+        self.assertTrue(lifted.line.endswith("lifted by the operator; it was the operator's"))
 
     def test_theirs(self):
         answer = ban(refused(9, "banned", "until tomorrow", by="peer"))
