@@ -2,7 +2,6 @@
 
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -10,9 +9,10 @@ from attrs import evolve
 from chainp2p.errors import Reason
 from chainp2p.peer.address import NodeAddress
 from chainp2p.peer.buckets import LOOK_LIMIT, PUBLIC_BUCKETS, SMALL_BUCKETS
+from chainp2p.peer.dialrate import PERIOD, DialRate
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import Enr
-from chainp2p.peer.known import Known, address_group, known_at
+from chainp2p.peer.known import Known, Learnt, Lost, address_group, known_at
 from chainp2p.peer.netgroup import source_address
 from chainp2p.peer.shelves import Shelves
 from chainp2p.peer.votes import is_private
@@ -25,10 +25,6 @@ __all__ = ["AddressBook", "Known", "Learnt", "Lost"]
 
 #: A record proves a key, not its address: so many ids an IP, whatever the ids (loopback and private ranges exempt).
 IDS_PER_IP = 4
-#: Dials a minute to one IP, whatever the ids.
-DIALS_PER_MINUTE = 2
-#: IPs of which recent dials are remembered.
-DIALS_LIMIT = 2_000
 #: A record is told to others for so long after the last contact (seconds).
 RELAY_AGE = 86_400.0
 #: Records tried in vain this often are forgotten, unless they are held.
@@ -41,31 +37,6 @@ ANCHORS_LIMIT = 2
 OWN_LIMIT = 16
 #: A large book always has somebody to dial soon; it is looked at again after so long (seconds).
 LOOK_AGAIN = 1.0
-
-
-class Learnt(Enum):
-    """What became of a record that somebody told us; the value is the code of the rule."""
-
-    NEW = "new"
-    MOVED = "moved"  #: a newer record of a peer that is known
-    KNOWN = "known"
-    NO_ENDPOINT = "no_endpoint"
-    OWN = "own_address"
-    PRIVATE = "private_address"  #: told in public
-    IDS_PER_IP = "ids_per_ip"
-    NO_SLOT = "no_slot"  #: its slot belongs to an address that is worth more
-
-    @property
-    def useful(self) -> bool:
-        """Whether there may be somebody to dial now that was not before."""
-        return self in (Learnt.NEW, Learnt.MOVED)
-
-
-class Lost(Enum):
-    """What the end of a dial cost a peer; the value is the code of the rule."""
-
-    GIVEN_UP = "given_up"  #: nobody ever answered there: it is forgotten
-    SLOT = "slot_lost"  #: another address has its tried slot now
 
 
 class AddressBook:
@@ -91,7 +62,7 @@ class AddressBook:
         self._own_id = own_id
         self._held: dict[bytes, Known] = {}
         self._changed: dict[bytes, None] = {}
-        self._dials: dict[str, deque[float]] = {}
+        self._rate = DialRate()
         self._anchors: list[bytes] = []
         self._own: deque[tuple[str, int]] = deque(maxlen=OWN_LIMIT)
         #: What became of all records that we were told since the start.
@@ -350,7 +321,8 @@ class AddressBook:
                 if known.is_stale(now):
                     self._shelves.remove(known)
                 elif known.peer_id not in busy and self._may_dial(known, avoid_groups, now):
-                    self._count_dial(known, now)
+                    known.dialled_at = now
+                    self._rate.count(known, now)
                     return known.address
         return None
 
@@ -363,7 +335,7 @@ class AddressBook:
         if room > 0 and len(self._shelves) > LOOK_LIMIT:
             return now + LOOK_AGAIN
         times = [
-            known.not_before if known.held or self._rate_allows(known, now) else max(known.not_before, now + 60.0)
+            known.not_before if known.held or self._rate.allows(known, now) else max(known.not_before, now + PERIOD)
             for known in (self if room > 0 else self._held.values())
             if known.peer_id not in busy and not self._is_own(known)
         ]
@@ -375,18 +347,4 @@ class AddressBook:
     def _may_dial(self, known: Known, avoid_groups: Container[str], now: float) -> bool:
         if known.not_before > now or not (known.private or known.group not in avoid_groups):
             return False
-        return self._rate_allows(known, now)
-
-    def _rate_allows(self, known: Known, now: float) -> bool:
-        if known.private:
-            return True
-        dials = self._dials.get(source_address(known.address.host), ())
-        return sum(now - at < 60.0 for at in dials) < DIALS_PER_MINUTE
-
-    def _count_dial(self, known: Known, now: float) -> None:
-        known.dialled_at = now
-        if known.private:
-            return
-        self._dials.setdefault(source_address(known.address.host), deque(maxlen=DIALS_PER_MINUTE)).append(now)
-        if len(self._dials) > DIALS_LIMIT:
-            self._dials = {ip: dials for ip, dials in self._dials.items() if now - dials[-1] < 60.0}
+        return self._rate.allows(known, now)

@@ -1,5 +1,6 @@
-"""What the address book knows of one peer."""
+"""What the address book knows of one peer, and what becomes of what it is told."""
 
+from enum import Enum
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +10,7 @@ from chainp2p.peer.address import NodeAddress
 from chainp2p.peer.netgroup import netgroup
 from chainp2p.peer.votes import is_private
 
-__all__ = ["HORIZON", "Known", "address_group", "known_at"]
+__all__ = ["HORIZON", "Known", "Learnt", "Lost", "address_group", "known_at"]
 
 #: An address of which nothing was heard for so long is worth nothing (seconds; Bitcoin Core, ``ADDRMAN_HORIZON``).
 HORIZON = 30 * 86_400.0
@@ -84,3 +85,28 @@ def known_at(address: NodeAddress, **facts: Any) -> Known:
     """Return what is known of a peer at *address*."""
     private = is_private(address.host)
     return Known(address, address.host if private else netgroup(address.host), private, **facts)
+
+
+class Learnt(Enum):
+    """What became of a record that somebody told us; the value is the code of the rule."""
+
+    NEW = "new"
+    MOVED = "moved"  #: a newer record of a peer that is known
+    KNOWN = "known"
+    NO_ENDPOINT = "no_endpoint"
+    OWN = "own_address"
+    PRIVATE = "private_address"  #: told in public
+    IDS_PER_IP = "ids_per_ip"
+    NO_SLOT = "no_slot"  #: its slot belongs to an address that is worth more
+
+    @property
+    def useful(self) -> bool:
+        """Whether there may be somebody to dial now that was not before."""
+        return self in (Learnt.NEW, Learnt.MOVED)
+
+
+class Lost(Enum):
+    """What the end of a dial cost a peer; the value is the code of the rule."""
+
+    GIVEN_UP = "given_up"  #: nobody ever answered there: it is forgotten
+    SLOT = "slot_lost"  #: another address has its tried slot now
