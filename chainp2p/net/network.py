@@ -463,7 +463,8 @@ class Network(Service):
     def above_quota(self, link: PeerProtocol, name: str) -> None:
         """Count messages that are more than are of use as one small fault."""
         self.useless(link, Reason.MISBEHAVED, name)
-        text, evidence = f"sends more {name} than is of use", {"message": name, "above_quota": link.quota.over}
+        text = f"sends more {name} than is of use"
+        evidence: Evidence = {"message": name, "above_quota": link.quota.over}
         self._causes.note(Cause(self.now(), CauseKind.NOTED, "above_quota", link.peer_id, link.address, text, evidence))
 
     def is_useless(self, link: PeerProtocol) -> bool:

@@ -11,6 +11,7 @@ from chainp2p.wire.frames import encode_frames
 from chainp2p.wire.messages import GetPeers, Message, NewBlock, Peers, Refused
 from chainp2p.wire.schema import Kind
 from tests.net.pump import A, B, FakeHost, Pair
+from tests.net.test_network import World
 
 FIVE = Quota(1.0, 5.0, lambda message, size: 1.0)
 UNKNOWN = b"\xe7\x03\0\0"
@@ -150,3 +151,56 @@ class TurnTest(SynchronousTestCase):
         self.loud.pump()
         self.assertIsNone(self.loud.b.end)
         self.assertNotIn(Refused, [type(one) for one in self.seen])
+
+
+class NetworkTest(SynchronousTestCase):
+    """What the operator sees."""
+
+    def setUp(self):
+        world = World()
+        self.hub = world.node().start()
+        self.other = world.node(static_nodes=(self.hub.address,)).start()
+        world.run(1)
+        self.world = world
+
+    def flood(self, count):
+        link = self.other.network.links()[0]
+        for _ in range(count):
+            link.request(Ping(1), timeout=1).addErrback(lambda _: None)
+        self.world.run(2)
+
+    def causes(self):
+        return [cause for cause in self.hub.network._causes.about(self.other.key.peer_id) if "quota" in cause.code]
+
+    def counted(self):
+        metrics = {name: value for name, _, value in self.hub.network.metrics()}
+        return metrics["chainp2p_over_quota_total"]
+
+    def test_what_is_dropped_is_noted_and_counted(self):
+        self.flood(20)
+        [cause] = self.causes()
+        self.assertEqual((cause.code, cause.text), ("above_quota", "sends more Ping than is of use"))
+        self.assertEqual(cause.evidence["message"], "Ping")
+        self.assertEqual(self.counted(), 12)
+        self.assertGreater(self.hub.network.useless_score(self.other.key.peer_id), 0.9)
+        self.assertEqual(len(self.hub.peers), 1)
+
+    def test_a_flood_ends_with_its_rule_on_both_sides(self):
+        self.flood(100)
+        end = self.hub.network.ends()[0]
+        self.assertEqual((end.reason, end.code, end.by_us), (Reason.MISBEHAVED, "message_quota", True))
+        self.assertIn("message_quota", [cause.code for cause in self.causes()])
+        self.assertGreaterEqual(self.counted(), 72)
+        theirs = self.other.network.ends()[0]
+        self.assertEqual((theirs.reason, theirs.detail, theirs.by_us), (Reason.MISBEHAVED, end.detail, False))
+
+    def test_who_holds_more_than_its_share_ends_when_memory_is_short(self):
+        third = self.world.node(static_nodes=(self.hub.address,)).start()
+        self.world.run(1)
+        greedy, modest = self.hub.network.links()
+        self.hub.network.budget.holds(modest, 4_000_000, 0.0)
+        self.hub.network.budget.holds(greedy, 253_000_000, None)
+        end = self.hub.network.ends()[0]
+        self.assertEqual((end.code, end.peer_id), ("process_memory", greedy.peer_id))
+        self.assertEqual(modest.peer_id, third.key.peer_id)
+        self.assertIsNone(modest.end)
