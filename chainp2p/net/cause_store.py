@@ -32,15 +32,16 @@ def cause_statements(changed: Mapping[int, Cause | None]) -> Iterable[tuple[str,
 
 
 def read_causes(database: sqlite3.Connection) -> tuple[tuple[int, Cause], ...]:
-    """Return all that are stored with their numbers, the oldest first."""
+    """Return all that are stored with their numbers, the oldest first; those of a later version are left out."""
     rows = database.execute(
         "SELECT number, last, first, count, kind, code, peer, meant, host, port, text, evidence FROM cause"
         " ORDER BY last, number"
     )
-    return tuple(
-        (
-            number,
-            Cause(last, CauseKind(kind), code, peer, (host, port), text, json.loads(evidence), meant, count, first),
-        )
-        for number, last, first, count, kind, code, peer, meant, host, port, text, evidence in rows
-    )
+    found = []
+    for number, last, first, count, kind, code, peer, meant, host, port, text, evidence in rows:
+        try:
+            known, facts = CauseKind(kind), json.loads(evidence)
+        except ValueError:
+            continue
+        found.append((number, Cause(last, known, code, peer, (host, port), text, facts, meant, count, first)))
+    return tuple(found)

@@ -162,3 +162,5 @@ class TableTest(SynchronousTestCase):
             for sql, values in cause_statements(changed):
                 database.execute(sql, values)
         self.assertEqual(read_causes(database), ((2, second), (1, first)))
+        database.execute("UPDATE cause SET kind = 'abducted' WHERE number = 2")
+        self.assertEqual(read_causes(database), ((1, first),))
