@@ -10,7 +10,6 @@ from chainp2p.errors import Penalty, Reason
 from chainp2p.peer.address import NodeAddress
 from chainp2p.peer.book import ANCHORS_LIMIT, FAILURES_MAX, LOOK_AGAIN, SEEN_STEP, AddressBook, Learnt
 from chainp2p.peer.buckets import LOOK_LIMIT
-from chainp2p.peer.dialrate import DIALS_LIMIT
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import Enr, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
@@ -303,14 +302,6 @@ class PickTest(SynchronousTestCase):
         self.assertIsNone(shelf.pick(2.0))
         self.assertEqual(shelf.next_due(2.0, (), 9), 62.0)
         self.assertIsNotNone(shelf.pick(62.0))
-
-    def test_dials_are_forgotten(self):
-        shelf = book()
-        for n in range(DIALS_LIMIT + 1):
-            shelf.learn(unsigned(n, f"{11 + n % 80}.{n // 80}.1.1"), f"8.{n % 200}.4.4", 0.0)
-        for n in range(DIALS_LIMIT + 1):
-            self.assertIsNotNone(shelf.pick(n * 0.1))
-        self.assertLess(len(shelf._rate), DIALS_LIMIT)
 
     def test_what_nobody_spoke_of_for_a_month_is_forgotten(self):
         shelf = book()
