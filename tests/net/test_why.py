@@ -34,6 +34,15 @@ class BothEndsTest(_Pair):
             self.assertIn(way, answer.line)
         self.assertEqual(self.why(self.near, self.near).state, State.OURSELVES)
 
+    def test_who_is_greeting(self):
+        late = self.world.node(static_nodes=(self.near.address,)).start()
+        for _ in range(2_000):
+            answer = self.why(self.near, late)
+            if answer.state is not State.UNKNOWN:
+                break
+            self.world.run(0.001)
+        self.assertEqual((answer.state, answer.code), (State.COMING, "greeting"))
+
     def test_who_was_stopped(self):
         self.near.stop()
         self.world.run(30)

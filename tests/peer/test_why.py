@@ -1,5 +1,6 @@
 """Which of the things that happened is named as the cause, and what is said of it."""
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.peer.causes import Cause, CauseKind
@@ -72,6 +73,20 @@ class HereTest(SynchronousTestCase):
         answer = peer(link=LinkNow(NOW - 1.0, False, ("10.0.0.2", 1), "", "differ at height 9"))
         self.assertEqual(answer.code, "wrong_settings")
         self.assertIn("wrong_settings): differ at height 9", answer.line)
+
+    def test_clocks(self):
+        for clock, others, code in [
+            (4.9, [4.9], "connected"),
+            (None, [], "connected"),
+            (9.0, [9.0, 0.0], "clocks_differ"),
+            (3_600.0, [3_600.0, 0.1, -0.2], "peer_clock"),
+            (-3_600.0, [-3_600.0, -3_601.0, 0.0], "wrong_clock"),
+        ]:
+            answer = peer(link=evolve(LINK, clock=clock), clocks=others)
+            self.assertEqual(answer.code, code)
+            self.assertIn(code, answer.line)
+        self.assertIn("its clock is 60 min behind ours", answer.line)
+        self.assertEqual(answer.evidence["clock_offset"], -3_600.0)
 
     def test_greeting(self):
         answer = peer(link=LinkNow(None, False, ("10.0.0.2", 1)))
