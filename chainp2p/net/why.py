@@ -9,6 +9,7 @@ from chainp2p.net.conduct import ConductKeeper
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.roster import Roster
 from chainp2p.peer.book import AddressBook
+from chainp2p.peer.known import address_group
 from chainp2p.peer.why import Answer, KnownNow, LinkNow, PeerFacts, why_address, why_ban, why_peer
 
 __all__ = ["Explainer", "WHY_KINDS"]
@@ -103,4 +104,5 @@ class Explainer:
             known.failures,
             known.not_before + offset,
             None if known.reached_at is None else known.reached_at + offset,
+            known.group in {address_group(link.address[0]) for link in self._roster.live() if link.outbound},
         )

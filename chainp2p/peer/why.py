@@ -50,13 +50,17 @@ class LinkNow:
 
 @frozen
 class KnownNow:
-    """What the address book says; times are Unix seconds."""
+    """What the address book says; times are Unix seconds.
+
+    :param group_taken: whether another outbound link goes to its group of addresses.
+    """
 
     address: str
     held: bool
     failures: int
     dial_at: float
     reached_at: float | None
+    group_taken: bool = False
 
 
 @frozen(kw_only=True)
@@ -230,6 +234,11 @@ def _away(facts: PeerFacts) -> Answer:
     if facts.room <= 0 and not known.held:
         words = f"no_slot: known at {known.address}, not dialled: all outbound slots are taken"
         return _answer(facts, State.NEVER, "no_slot", words, None)
+    if known.group_taken and not known.held:
+        words = (
+            f"group_taken: known at {known.address}, not dialled: an outbound link to its group of addresses is here"
+        )
+        return _answer(facts, State.NEVER, "group_taken", words, None)
     words = f"never_dialled: known at {known.address}, and its turn has not come"
     return _answer(facts, State.NEVER, "never_dialled", words, None)
 

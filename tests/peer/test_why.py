@@ -189,6 +189,7 @@ class NeverTest(SynchronousTestCase):
 
     def test_no_slot(self):
         self.assertEqual(peer(known=KNOWN, room=0).code, "no_slot")
+        self.assertEqual(peer(known=evolve(KNOWN, group_taken=True)).code, "group_taken")
         self.assertEqual(peer(known=KnownNow("10.0.0.2:1", True, 0, 0.0, None), room=0).code, "never_dialled")
 
 
