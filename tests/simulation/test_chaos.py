@@ -1,4 +1,5 @@
-"""Everything at once, at random: cuts, kills, power failures, bad links; in the end the network is one again."""
+"""Everything at once, at random: cuts, kills, power failures, bad links; in the end the network is one again, and at no
+time is anything left of peers that are gone."""
 
 from random import Random
 
@@ -34,6 +35,7 @@ class ChaosTests(SynchronousTestCase):
         for _ in range(blows):
             self.blow(simulation, chance, finalized)
             simulation.run_for(chance.uniform(0, 15))
+            simulation.check_empty()
         simulation.heal()
         simulation.set_weather(Weather(low=0.001, high=0.03))
         for node in nodes:
