@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from statistics import median
+from statistics import median_high, median_low
 
 from attrs import field, frozen
 
@@ -165,7 +165,8 @@ def _clock(offset: float, others: Sequence[float]) -> tuple[str, str]:
     way = f"{span(abs(offset))} {'ahead of' if offset > 0 else 'behind'} ours"
     if len(others) < CLOCKS:
         return "clocks_differ", f"its clock is {way}, and too few peers are here to say who is wrong"
-    middle = median(others)
+    # of an even number the one nearer to 0: half of the peers never outvote our clock
+    middle = min(median_low(others), median_high(others), key=abs)
     if abs(offset - middle) > CLOCK_LIMIT:
         return "peer_clock", f"its clock is {way}, and far from that of the {len(others)} peers that are here"
     return "wrong_clock", f"its clock is {way}, and so are those of most peers: ours is wrong"

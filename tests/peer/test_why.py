@@ -80,6 +80,7 @@ class HereTest(SynchronousTestCase):
             (None, [], "connected"),
             (9.0, [9.0, 0.0], "clocks_differ"),
             (3_600.0, [3_600.0, 0.1, -0.2], "peer_clock"),
+            (3_600.0, [3_600.0, 3_600.0, 0.1, -0.2], "peer_clock"),
             (-3_600.0, [-3_600.0, -3_601.0, 0.0], "wrong_clock"),
         ]:
             answer = peer(link=evolve(LINK, clock=clock), clocks=others)
