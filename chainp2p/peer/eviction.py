@@ -47,7 +47,7 @@ class Verdict:
     text: str
 
 
-def choose_victim(peers: Sequence[Candidate], newcomer: Candidate, slots: int, secret: bytes) -> Verdict:
+def choose_victim(peers: Sequence[Candidate], newcomer: Candidate | None, slots: int, secret: bytes) -> Verdict:
     """Say who has to go, one of *peers* or *newcomer*.
 
     After Bitcoin Core's ``SelectNodeToEvict``: each rule protects the few that are best by something that an attacker
@@ -63,11 +63,12 @@ def choose_victim(peers: Sequence[Candidate], newcomer: Candidate, slots: int, s
 
     Cost: O(n log n).
 
+    :param newcomer: None if it has a slot that is not theirs: then it stays, unless all of them are protected.
     :param slots: inbound slots in all.
     :param secret: orders the netgroups; nobody else may know it.
     """
     last = [peer for peer in peers if peer.last_choice]
-    if newcomer.last_choice:
+    if newcomer is not None and newcomer.last_choice:
         return Verdict(None, "inbound_last_choice", "its address is last choice, and all slots are taken")
     if last:
         return Verdict(_youngest(last), "evicted_last_choice", "its address is last choice, and another peer came")
@@ -91,9 +92,10 @@ def choose_victim(peers: Sequence[Candidate], newcomer: Candidate, slots: int, s
     if useless:
         return Verdict(max(useless, key=lambda peer: peer.useless), "evicted_useless", "the most useless of late")
     counts = Counter(peer.group for peer in left)
-    counts[newcomer.group] += 1
+    if newcomer is not None:
+        counts[newcomer.group] += 1
     most = max(counts.values())
-    if counts[newcomer.group] == most > 1:
+    if newcomer is not None and counts[newcomer.group] == most > 1:
         return Verdict(
             None, "inbound_full", f"{slots} slots are taken, and its group {newcomer.group} has most of them"
         )

@@ -35,7 +35,8 @@ class Slots:
     """The inbound slots: general ones, some for peers that are behind us, some for peers never seen.
 
     A peer takes a reserved slot if it may and if one is free, else a general one. When it needs a general one and none
-    is free, :func:`choose_victim` decides among all that hold a general one.
+    is free, :func:`choose_victim` decides among all that hold a general one. Who is new no more needs a general one
+    too: if they are too many when somebody comes for a reserved slot, one of them goes.
 
     :param inbound: all of them, reserved ones included.
     :param behind: reserved for peers behind us.
@@ -73,7 +74,8 @@ class Slots:
         """
         everyone = [*sorted(seats, key=lambda seat: seat.candidate.since), newcomer]
         general = self._general_ones(everyone, now)
-        if len(general) <= self.general or general[-1] is not newcomer:
+        if len(general) <= self.general:
             return None
-        peers = [seat.candidate for seat in general[:-1]]
-        return choose_victim(peers, newcomer.candidate, self.inbound, secret)
+        peers = [seat.candidate for seat in general if seat is not newcomer]
+        rival = newcomer.candidate if len(peers) < len(general) else None
+        return choose_victim(peers, rival, self.inbound, secret)

@@ -88,7 +88,8 @@ class SybilOutcome:
     @property
     def good(self) -> bool:
         """Whether what must come out came out; what a few netgroups can do outbound is bounded by their number."""
-        return self.honest[0] >= 8 and (self.groups > 1 or self.outbound_worst <= 0.1)
+        full = self.honest[1] + self.attackers <= SLOTS
+        return full and self.honest[0] >= 8 and (self.groups > 1 or self.outbound_worst <= 0.1)
 
 
 class _Talk(Protocol):

@@ -56,6 +56,21 @@ class JudgeTest(SynchronousTestCase):
         later = 60 + FRESH_TIME
         self.assertEqual(self.rule(full, seat("new", later), later), "inbound_full")
         self.assertEqual(self.rule(full, seat("new", later, fresh=True), later), "")
+        # one more that is new no more, and the slots of all are taken: the next new one gets its slot, another goes
+        full.append(seat("fresh too", 61, fresh=True))
+        self.assertEqual(self.rule(full, seat("new", later + 1, fresh=True), later + 1), "evicted_youngest_of_group")
+
+    def test_never_more_than_there_are(self) -> None:
+        """Ever new keys of one group come for hours."""
+        self.slots = Slots(64, 4, 4)
+        here: list[Seat] = []
+        for now in range(0, 20_000, 20):
+            newcomer = seat(now, now, fresh=True, behind=now % 40 == 0)
+            verdict = self.slots.judge(here, newcomer, now, SECRET)
+            if verdict is None or verdict.victim is not None:
+                here = [one for one in here if verdict is None or one.candidate is not verdict.victim] + [newcomer]
+            self.assertLessEqual(len(here), 64)
+        self.assertEqual(len(here), 64)
 
     def test_holders_of_reserved_slots_are_not_evicted(self) -> None:
         self.slots = Slots(64, 4, 4)
