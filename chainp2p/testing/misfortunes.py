@@ -61,8 +61,8 @@ def wrong_version(scene: Scene) -> Question:
     machine = scene.add()
     assert machine.node is not None
     network: Any = machine.node.network
-    hello = network.hello
-    network.hello = lambda: evolve(hello(), version=99)
+    hello = network.host.hello
+    network.host.hello = lambda: evolve(hello(), version=99)
     scene.hold(machine)
     return asked(machine)
 

@@ -389,8 +389,8 @@ class DuplicateTest(SynchronousTestCase):
             made.append(link)
             node.network._roster.opened(link)
 
-        factory = PeerFactory(node.network, other.key.peer_id, opened)
-        node.host.connectTCP(other.ip, 30303, node.network.security.client(_Client(factory)))
+        factory = PeerFactory(node.network.host, other.key.peer_id, opened)
+        node.host.connectTCP(other.ip, 30303, node.network.host.security.client(_Client(factory)))
         self.world.run(0.1)
         return made[0] if made else None  # the other's door may be closed
 
@@ -533,7 +533,7 @@ class LimitTest(SynchronousTestCase):
         self.world.node(static_nodes=(hub.address,)).start()
         self.world.run(1)
         link = hub.network.links()[0]
-        hub.network.budget.holds(link, 300_000_000, None)
+        hub.network.host.budget.holds(link, 300_000_000, None)
         self.world.run(1)
         self.assertEqual(hub.reasons, [Reason.NOT_READING])
 
@@ -578,7 +578,7 @@ class RemoveTest(SynchronousTestCase):
     def test_useless_is_counted(self):
         self.hub.network.links()[0].fault(Reason.MISBEHAVED, "slow", Penalty.USELESS)
         self.assertEqual(self.hub.network.counters["useless_faults"], 1)
-        self.hub.network.skipped(self.hub.network.links()[0], 99)
+        self.hub.network.host.skipped(self.hub.network.links()[0], 99)
         self.assertEqual(self.hub.network.counters["unknown_tags"], 1)
         self.assertEqual(len(self.hub.peers), 1)
 
@@ -682,8 +682,10 @@ class RecordTest(SynchronousTestCase):
         first = self.world.node().start()
         for raw in (b"junk", make_enr(NodeKey(b"\x63" * 32), 1, {}).raw):
             second = self.world.node(static_nodes=(first.address,)).start()
-            status = second.network.status
-            second.network.status = lambda observed, raw=raw, status=status: attrs.evolve(status(observed), enr=raw)
+            status = second.network.host.status
+            second.network.host.status = lambda observed, raw=raw, status=status: attrs.evolve(
+                status(observed), enr=raw
+            )
             self.world.run(2)
             self.assertIn(Reason.MALFORMED_MESSAGE, first.reasons)
             second.stop()
@@ -691,8 +693,8 @@ class RecordTest(SynchronousTestCase):
     def test_a_peer_without_a_record(self):
         first = self.world.node().start()
         second = self.world.node(static_nodes=(first.address,)).start()
-        status = second.network.status
-        second.network.status = lambda observed: attrs.evolve(status(observed), enr=b"")
+        status = second.network.host.status
+        second.network.host.status = lambda observed: attrs.evolve(status(observed), enr=b"")
         self.world.run(2)
         self.assertEqual(first.network.peers()[0].enr, "")
 
@@ -722,15 +724,15 @@ class StopTest(SynchronousTestCase):
         hub = world.node().start()
         world.node(static_nodes=(hub.address,)).start()
         world.run(1)
-        hub.network.link_gone = lambda link: None
+        hub.network.host.link_gone = lambda link: None
         hub.stop()
         self.assertEqual(list(hub.host.getDelayedCalls()), [])
 
     def test_a_link_that_comes_while_stopping(self):
         world = World()
         hub = world.node().start()
-        link = PeerProtocol(hub.network)
+        link = PeerProtocol(hub.network.host)
         link.peer_id = b"\x07" * 32
-        hub.network._stopping = True
-        fault = self.assertRaises(PeerFault, hub.network.admit, link)
+        hub.network.host.stopping = True
+        fault = self.assertRaises(PeerFault, hub.network.host.admit, link)
         self.assertIs(fault.reason, Reason.SHUTDOWN)

@@ -32,8 +32,8 @@ class ScheduleTest(SynchronousTestCase):
         for action, value in actions:
             if action == "dial":
                 node, other = nodes[value], nodes[1 - value]
-                factory = PeerFactory(node.network, other.key.peer_id, node.network._roster.opened)
-                node.host.connectTCP(other.ip, 30303, node.network.security.client(_Client(factory)))
+                factory = PeerFactory(node.network.host, other.key.peer_id, node.network._roster.opened)
+                node.host.connectTCP(other.ip, 30303, node.network.host.security.client(_Client(factory)))
             elif action == "drop":
                 world.net.drop_links()
             elif action == "cut":

@@ -198,8 +198,8 @@ class NetworkTest(SynchronousTestCase):
         third = self.world.node(static_nodes=(self.hub.address,)).start()
         self.world.run(1)
         greedy, modest = self.hub.network.links()
-        self.hub.network.budget.holds(modest, 4_000_000, 0.0)
-        self.hub.network.budget.holds(greedy, 253_000_000, None)
+        self.hub.network.host.budget.holds(modest, 4_000_000, 0.0)
+        self.hub.network.host.budget.holds(greedy, 253_000_000, None)
         end = self.hub.network.ends()[0]
         self.assertEqual((end.code, end.peer_id), ("process_memory", greedy.peer_id))
         self.assertEqual(modest.peer_id, third.key.peer_id)
