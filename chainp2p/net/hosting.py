@@ -41,6 +41,9 @@ __all__ = ["Hosting"]
 
 #: Links are cut after a second; a transport that does not even say so then is not waited for (seconds).
 STOP_LIMIT = 2.0
+#: A link that has stood for so long (seconds) makes earlier failures forgotten; one that is evicted or replaced at once
+#: does not, or the two would meet again every second.
+STOOD = 10.0
 #: What goes into ``Status.agent`` at most (bytes).
 AGENT_LIMIT = 64
 
@@ -159,7 +162,6 @@ class Hosting:
                 raise PeerFault(Reason.MALFORMED_MESSAGE, "the record in Status is of another key")
             self.own_record_of(link, enr)
         self._door.seat(link)
-        self._book.met(link.peer_id)
         self._conduct.met(link.peer_id)
         if link.outbound:
             self._book.reached(link.peer_id, self.reactor.seconds())
@@ -212,6 +214,8 @@ class Hosting:
             self._book.reached(peer_id, self.reactor.seconds())
             end = evolve(end, ready=True)
         if peer_id:
+            if end.ready and self.reactor.seconds() - link.opened_at >= STOOD:
+                self._book.met(peer_id)
             self._keeper.ended(peer_id, end)
         self._changed()
 

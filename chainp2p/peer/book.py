@@ -257,7 +257,7 @@ class AddressBook:
     # -- what happened
 
     def met(self, peer_id: bytes) -> None:
-        """A link to *peer_id* became ready, whoever opened it: earlier failures are forgiven."""
+        """A link to *peer_id* has stood for a while, whoever opened it: earlier failures are forgiven."""
         known = self.get(peer_id)
         if known is not None:
             known.failures = 0
