@@ -1,7 +1,6 @@
 """Gathers what :mod:`chainp2p.node.doctor` judges: from the machine, and from the node that runs on it."""
 
 import contextlib
-import os
 import shutil
 import sqlite3
 import stat
@@ -79,7 +78,7 @@ def _descriptors(settings: Settings, running: bool) -> Descriptors | None:
     if running:
         with contextlib.suppress(OSError):
             # not there on every system
-            used = len(os.listdir("/proc/self/fd"))
+            used = sum(1 for _ in Path("/proc/self/fd").iterdir())
     return Descriptors(limit=limits[0] if running else limits[1], used=used, needed=_needed(settings))
 
 
