@@ -16,10 +16,12 @@ from twisted.internet.interfaces import (
     IReactorPluggableNameResolver,
     IReactorTCP,
     IReactorTime,
+    IReactorUDP,
 )
 from zope.interface import implementer
 
 from chainp2p.testing.clock import Owner
+from chainp2p.testing.datagrams import MemoryUdpPort, refuse
 from chainp2p.testing.sockets import MemoryConnector, MemoryPort
 from chainp2p.testing.transport import MemoryTransport, tcp_address
 
@@ -72,7 +74,7 @@ class _Resolver:
         return cast(IHostResolution, resolution)
 
 
-@implementer(IReactorTime, IReactorTCP, IReactorPluggableNameResolver)
+@implementer(IReactorTime, IReactorTCP, IReactorUDP, IReactorPluggableNameResolver)
 class MemoryHost:
     """A machine on the network: the reactor of the program that runs on it.
 
@@ -88,6 +90,7 @@ class MemoryHost:
         self.nameResolver: IHostnameResolver = cast(IHostnameResolver, _Resolver(network))
         self.transports: dict[MemoryTransport, None] = {}
         self._ports: dict[int, MemoryPort] = {}
+        self._udp: dict[int, MemoryUdpPort] = {}
         self._ephemeral = count(EPHEMERAL)
 
     @property
@@ -105,6 +108,7 @@ class MemoryHost:
             if not silent:
                 transport.reset_other()
         self._ports.clear()
+        self._udp.clear()
 
     def bury(self) -> None:
         """Let go of what a killed program held."""
@@ -183,6 +187,32 @@ class MemoryHost:
     def forget(self, transport: MemoryTransport) -> None:
         """A connection has ended."""
         self.transports.pop(transport, None)
+
+    # -- IReactorUDP
+
+    def listenUDP(self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192) -> IListeningPort:
+        made = MemoryUdpPort(self, port, protocol, interface, maxPacketSize)
+        made.startListening()
+        return cast(IListeningPort, made)
+
+    def bind_udp(self, port: MemoryUdpPort) -> None:
+        """Give *port* its number."""
+        if port.interface not in ("", "0.0.0.0", "::", "127.0.0.1", "::1", self.ip):
+            raise refuse(port, _NO_ADDRESS)
+        if port.port == 0:
+            port.port = self.ephemeral()
+        if port.port in self._udp:
+            raise refuse(port, _IN_USE)
+        self._udp[port.port] = port
+
+    def unbind_udp(self, port: MemoryUdpPort) -> None:
+        """Free its number."""
+        if self._udp.get(port.port) is port:
+            del self._udp[port.port]
+
+    def udp(self, port: int) -> MemoryUdpPort | None:
+        """Who receives datagrams on that port."""
+        return self._udp.get(port)
 
     # -- names
 

@@ -16,6 +16,7 @@ from chainp2p.testing.transport import MemoryTransport, tcp_address
 
 __all__ = ["MemoryHost", "MemoryNetwork", "Weather"]
 
+_LOOPBACK = ("127.0.0.1", "::1")
 #: What a lost segment costs (seconds): the smallest retransmission time-out of Linux.
 RETRANSMISSION = 0.2
 
@@ -26,13 +27,16 @@ class Weather:
 
     :param low: shortest one-way delay, in seconds.
     :param high: longest; each segment's delay is drawn between them, order is kept.
-    :param loss: share of segments (0 to 1) that come :data:`RETRANSMISSION` seconds later.
+    :param loss: share of segments (0 to 1) that come :data:`RETRANSMISSION` seconds later, and of datagrams that do not
+        come at all.
+    :param duplication: share of datagrams that come twice.
     :param bandwidth: bytes per second of each connection's direction; None: unlimited.
     """
 
     low: float = field(default=0.0, validator=validators.ge(0))
     high: float = field(default=0.0, validator=validators.ge(0))
     loss: float = field(default=0.0, validator=[validators.ge(0), validators.lt(1)])
+    duplication: float = field(default=0.0, validator=[validators.ge(0), validators.lt(1)])
     bandwidth: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
 
     def __attrs_post_init__(self) -> None:
@@ -174,6 +178,33 @@ class MemoryNetwork:
             pipe.free_at = max(now, pipe.free_at) + size / weather.bandwidth
             arrival += pipe.free_at - now
         return arrival
+
+    def send_datagram(
+        self, sender: "MemoryHost", source: tuple[str, int], target: tuple[str, int], data: bytes
+    ) -> None:
+        """Carry a datagram from *sender*, which may lie about its address (*source*); each delay is drawn alone, so a
+        later one may overtake it.
+        """
+        host = self.find(target[0])
+        if target[0] in _LOOPBACK:
+            host = sender
+        if host is None or (self._side and not self.passes(sender, host)) or target[0] in self.unreachable:
+            return
+        weather = self._between.get((sender.name, host.name), self.weather) if self._between else self.weather
+        copies = 1
+        if sender is not host:
+            if weather.loss and self.random.random() < weather.loss:
+                return
+            if weather.duplication and self.random.random() < weather.duplication:
+                copies = 2
+        for _ in range(copies):
+            self.clock.plan(host.owner, self.delay(sender, host), self._deliver, (host, source, target[1], data), {})
+
+    @staticmethod
+    def _deliver(host: "MemoryHost", source: tuple[str, int], port: int, data: bytes) -> None:
+        receiver = host.udp(port)
+        if receiver is not None:
+            receiver.arrived(data, source)
 
     def delay(self, source: "MemoryHost", target: "MemoryHost") -> float:
         """One drawn delay without loss."""
