@@ -77,6 +77,14 @@ class Enr:
         port = self._port(b"tcp6") or self.tcp
         return (self.ip6, port) if self.ip6 and port else None
 
+    @property
+    def udp_endpoint(self) -> tuple[str, int] | None:
+        """Where it answers datagrams, IPv4 first."""
+        if self.ip and self.udp:
+            return self.ip, self.udp
+        port = self._port(b"udp6") or self.udp
+        return (self.ip6, port) if self.ip6 and port else None
+
     def _c2p(self) -> tuple[bytes, int] | None:
         value = self.pairs.get(b"c2p")
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], bytes) and len(value[0]) == 4:
