@@ -1,0 +1,435 @@
+"""A node of Node Discovery v5.1 without its socket: what it answers, whom it asks, and whom it knows."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, frozen
+
+from chainp2p.discovery.conversations import Answered, Asked, Conversations, Datagram, Established, Event, Unanswered
+from chainp2p.discovery.limits import Limits
+from chainp2p.discovery.lookup import Lookup, distances_towards
+from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, TalkRequest, TalkResponse
+from chainp2p.discovery.table import BUCKET_SIZE, BucketTable, log_distance
+from chainp2p.peer.enr import Enr, EnrError
+from chainp2p.peer.key import NodeKey
+from chainp2p.peer.votes import is_private
+
+if TYPE_CHECKING:
+    import random as random_module
+
+__all__ = ["Discv5", "Found", "Live", "Output", "Seen", "Talked", "Voted"]
+
+#: Bytes of records in one NODES: what is left of 1,280 by the headers, the tag, an id of 8 bytes and the lists.
+RECORDS_BYTES = 1_280 - 16 - 23 - 32 - 16 - 24
+#: An entry is checked again after so many seconds; checks follow each other at this distance: a table of 100 entries
+#: is looked through in four minutes, for 60 bytes a second.
+CHECK_AGAIN, CHECK_EVERY = 60.0, 2.0
+#: New entries are checked at this distance: a young table has to fill.
+CHECK_NEW_EVERY = 0.2
+#: A lookup for a random target follows after so many seconds, sooner while the table is small.
+REFRESH_EVERY, REFRESH_SMALL = 300.0, 10.0
+#: Fewer live entries than these make a small table.
+SMALL = 16
+#: Records whose signatures are known to be good: each costs 0.1 ms, and every answer repeats them.
+VERIFIED_MAX = 4_096
+#: Lookups at once.
+LOOKUPS_MAX = 8
+
+
+@frozen
+class Live:
+    """A node of our network has answered us at the address of its record."""
+
+    enr: Enr
+
+
+@frozen
+class Voted:
+    """The node at *source* sees us at *ip* and *port*."""
+
+    peer_id: bytes
+    source: str
+    ip: str
+    port: int
+
+
+@frozen
+class Seen:
+    """Somebody holds a record of ours with this number."""
+
+    seq: int
+
+
+@frozen
+class Found:
+    """A lookup is over; *records*: the closest that answered. *rounds*: the longest chain of questions."""
+
+    handle: Any
+    records: tuple[Enr, ...]
+    rounds: int
+
+
+@frozen
+class Talked:
+    """The answer to a request of another protocol; None: there was none."""
+
+    handle: Any
+    response: bytes | None
+
+
+Output = Datagram | Live | Voted | Seen | Found | Talked
+
+
+@define(eq=False)
+class _Running:
+    lookup: Lookup
+    handle: Any
+
+
+@frozen
+class _Checking:
+    enr: Enr
+
+
+@frozen
+class _Updating:
+    enr: Enr
+    source: str
+
+
+@frozen
+class _Looking:
+    running: _Running
+    enr: Enr
+    distances: tuple[int, ...]
+    source: str
+
+
+@frozen
+class _Talking:
+    handle: Any
+
+
+class Discv5:
+    """Table, lookups and answers over :class:`Conversations`.
+
+    1. Every entry is checked by PING, new ones at once; the answer makes it live, its absence makes room.
+    2. A table that is small is refreshed often, an older one rarely: one lookup of ourselves at the start, then of
+       random targets.
+    3. Records of another network are left out everywhere; those that name none may be in the table.
+    4. A record is taken from an answer only if its distance was asked for, its signature holds and, from a public
+       node, its address is public.
+    5. A record of ours with a higher number than ours is reported: our database is an old copy.
+    6. Asked for distance 0, we give our own record; a peer that knows an older one asks for it.
+
+    :param own: answers our current record.
+    :param private: whether private addresses are welcome from anybody.
+    :param welcome: whether a node may have a session with us and a place in the table (allow-list).
+    """
+
+    def __init__(
+        self,
+        key: NodeKey,
+        own: Callable[[], Enr],
+        random: "random_module.Random",
+        *,
+        genesis: bytes,
+        private: bool,
+        limits: Limits | None = None,
+        welcome: Callable[[bytes], bool] = lambda node_id: True,
+    ) -> None:
+        self._id = key.peer_id
+        self._own = own
+        self._random = random
+        self._prefix = genesis[:4]
+        self._private = private
+        self._welcome = welcome
+        self._limits = limits if limits is not None else Limits()
+        self.table = BucketTable(key.peer_id, random)
+        self.conversations = Conversations(key, own, self._record_of, random, self._limits.may_challenge, welcome)
+        self._verified: dict[bytes, Enr] = {}
+        self._seeds: tuple[Enr, ...] = ()
+        self._talk: dict[bytes, Callable[[bytes, bytes], bytes]] = {}
+        self._lookups: list[_Running] = []
+        self._checking: set[bytes] = set()
+        self._check_at = 0.0
+        self._refresh_at = 0.0
+        self._running = False
+
+    def _record_of(self, node_id: bytes) -> Enr | None:
+        entry = self.table.get(node_id)
+        return entry.enr if entry is not None else None
+
+    # -- life
+
+    def start(self, seeds: Iterable[Enr], now: float) -> list[Output]:
+        """Begin with these records, unverified as they may be."""
+        self._running = True
+        self._seeds = tuple(seeds)
+        self._sow()
+        self._check_at = now
+        self._refresh_at = now + CHECK_NEW_EVERY
+        return self.expire(now)
+
+    def stop(self) -> list[Output]:
+        """Forget everything but how to begin; what somebody waits for ends empty."""
+        self._running = False
+        outputs: list[Output] = [
+            Found(running.handle, (), 0) for running in self._lookups if running.handle is not None
+        ]
+        outputs += [Talked(one.handle, None) for one in self.conversations.clear() if isinstance(one, _Talking)]
+        self._lookups.clear()
+        self._checking.clear()
+        return outputs
+
+    def _sow(self) -> None:
+        for enr in self._seeds:
+            self._learn(enr)
+
+    def add(self, enr: Enr) -> bool:
+        """Hear of a node; False if there is no use for it."""
+        return self._learn(enr)
+
+    def register_talk(self, protocol: bytes, handler: Callable[[bytes, bytes], bytes] | None) -> None:
+        """Let *handler* answer TALKREQ of *protocol*: (node id, request) -> response; None ends that."""
+        if handler is None:
+            self._talk.pop(protocol, None)
+        else:
+            self._talk[protocol] = handler
+
+    # -- asking
+
+    def lookup(self, target: bytes, handle: Any, now: float) -> list[Output]:
+        """Find the closest nodes to *target*; :class:`Found` carries *handle*."""
+        if len(self._lookups) >= LOOKUPS_MAX:
+            return [Found(handle, (), 0)]
+        seeds = [entry.enr for entry in self.table.closest(target)]
+        running = _Running(Lookup(target, self._id, seeds), handle)
+        self._lookups.append(running)
+        return self._poll(running, now)
+
+    def talk(self, enr: Enr, protocol: bytes, request: bytes, handle: Any, now: float) -> list[Output]:
+        """Send a request of another protocol; :class:`Talked` carries *handle*."""
+        message = TalkRequest(self.conversations.new_id(), protocol, request)
+        return self._request(enr, message, _Talking(handle), now)
+
+    def _request(self, enr: Enr, message: Request, handle: Any, now: float) -> list[Output]:
+        endpoint = enr.udp_endpoint
+        if endpoint is None:
+            return self._failed(handle, now)
+        return self._take(self.conversations.request(enr, endpoint, message, handle, now), now)
+
+    def _poll(self, running: _Running, now: float) -> list[Output]:
+        outputs: list[Output] = []
+        for enr in running.lookup.poll():
+            distances = distances_towards(running.lookup.target, enr.peer_id)
+            endpoint = enr.udp_endpoint
+            source = endpoint[0] if endpoint is not None else ""
+            message = FindNode(self.conversations.new_id(), distances)
+            outputs += self._request(enr, message, _Looking(running, enr, distances, source), now)
+        if running in self._lookups and running.lookup.done:
+            self._lookups.remove(running)
+            if running.handle is not None:
+                outputs.append(Found(running.handle, tuple(running.lookup.result()), running.lookup.rounds))
+        return outputs
+
+    # -- datagrams and time
+
+    def received(self, data: bytes, address: tuple[str, int], now: float) -> list[Output]:
+        """Take a datagram; whatever it holds, nothing is raised."""
+        if not self._limits.may_arrive(address[0], now):
+            return []
+        return self._take(self.conversations.received(data, address, now), now)
+
+    def next_deadline(self) -> float | None:
+        """Return when :meth:`expire` has something to do."""
+        if not self._running:
+            return None
+        times = [self._check_at, self._refresh_at]
+        deadline = self.conversations.next_deadline()
+        if deadline is not None:
+            times.append(deadline)
+        return min(times)
+
+    def expire(self, now: float) -> list[Output]:
+        """Do what is due."""
+        outputs = self._take(self.conversations.expire(now), now)
+        if now >= self._check_at:
+            outputs += self._check(now)
+        if now >= self._refresh_at:
+            outputs += self._refresh(now)
+        return outputs
+
+    def _check(self, now: float) -> list[Output]:
+        entry = self.table.to_check(now, CHECK_AGAIN, self._checking)
+        self._check_at = now + (CHECK_EVERY if entry is None or entry.live else CHECK_NEW_EVERY)
+        return [] if entry is None else self._ping(entry.enr, now)
+
+    def _ping(self, enr: Enr, now: float) -> list[Output]:
+        self._checking.add(enr.peer_id)
+        return self._request(enr, Ping(self.conversations.new_id(), self._own().seq), _Checking(enr), now)
+
+    def _refresh(self, now: float) -> list[Output]:
+        small = len(self.table.live) < SMALL
+        self._refresh_at = now + (REFRESH_SMALL if small else REFRESH_EVERY)
+        if not self.table.live:
+            self._sow()
+            return []
+        target = self._id if small and self._random.random() < 0.5 else self._random.randbytes(32)
+        return self.lookup(target, None, now)
+
+    def _take(self, events: Sequence[Event], now: float) -> list[Output]:
+        outputs: list[Output] = []
+        for event in events:
+            match event:
+                case Datagram():
+                    outputs.append(event)
+                case Asked():
+                    outputs += self._asked(event, now)
+                case Answered():
+                    outputs += self._answered(event, now)
+                case Unanswered():
+                    outputs += self._failed(event.handle, now)
+                case Established():
+                    outputs += self._established(event, now)
+        return outputs
+
+    # -- what others ask
+
+    def _asked(self, event: Asked, now: float) -> list[Output]:
+        peer, request = event.peer, event.request
+        reply = self.conversations.reply
+        outputs: list[Output] = []
+        match request:
+            case Ping():
+                outputs += self._take(reply(peer, Pong(request.id, self._own().seq, peer[1], peer[2])), now)
+                known = self.table.get(peer[0])
+                if known is not None and request.enr_seq > known.enr.seq:
+                    outputs += self._update(known.enr, now)
+            case FindNode():
+                for answer in self._nodes(request, peer[1]):
+                    outputs += self._take(reply(peer, answer), now)
+            case TalkRequest():
+                handler = self._talk.get(request.protocol)
+                response = handler(peer[0], request.request) if handler is not None else b""
+                outputs += self._take(reply(peer, TalkResponse(request.id, response)), now)
+        return outputs
+
+    def _nodes(self, request: FindNode, asker: str) -> list[Nodes]:
+        records = [self._own().raw] if 0 in request.distances else []
+        wanted = [distance for distance in request.distances if distance]
+        for enr in self.table.at_distances(wanted, BUCKET_SIZE - len(records)):
+            endpoint = enr.udp_endpoint
+            if endpoint is None or not is_private(endpoint[0]) or is_private(asker):
+                records.append(enr.raw)
+        parts: list[list[bytes]] = [[]]
+        room = RECORDS_BYTES
+        for raw in records:
+            if len(raw) > room:
+                parts.append([])
+                room = RECORDS_BYTES
+            parts[-1].append(raw)
+            room -= len(raw)
+        return [Nodes(request.id, len(parts), tuple(part)) for part in parts]
+
+    # -- what others answer
+
+    def _answered(self, event: Answered, now: float) -> list[Output]:
+        handle, response = event.handle, event.response
+        match handle:
+            case _Checking(enr=enr):
+                self._checking.discard(enr.peer_id)
+                assert isinstance(response, Pong)
+                return self._ponged(enr, response, now)
+            case _Updating(enr=enr, source=source):
+                for record in self._records(event.nodes, enr, (0,), source):
+                    self._learn(record)
+                return []
+            case _Looking(running=running, enr=enr, distances=distances, source=source):
+                records = self._records(event.nodes, enr, distances, source)
+                for record in records:
+                    self._learn(record)
+                running.lookup.answered(enr.peer_id, records)
+                return self._alive(enr, now) + self._poll(running, now)
+            case _:
+                assert isinstance(response, TalkResponse)
+                return [Talked(handle.handle, response.response)]
+
+    def _ponged(self, enr: Enr, pong: Pong, now: float) -> list[Output]:
+        endpoint = enr.udp_endpoint
+        assert endpoint is not None
+        self._learn(enr)
+        outputs: list[Output] = [Voted(enr.peer_id, endpoint[0], pong.ip, pong.port), *self._alive(enr, now)]
+        if pong.enr_seq > enr.seq:
+            outputs += self._update(enr, now)
+        return outputs
+
+    def _alive(self, enr: Enr, now: float) -> list[Output]:
+        """A node has answered at the address of its record: say so the first time."""
+        entry = self.table.get(enr.peer_id)
+        new = entry is None or not entry.live or entry.enr.seq > enr.seq
+        self.table.answered(enr.peer_id, now)
+        if new and len(self.table.live) == 1:
+            self._refresh_at = now  # the first one knows others
+        return [Live(enr)] if new and enr.genesis_prefix == self._prefix else []
+
+    def _update(self, enr: Enr, now: float) -> list[Output]:
+        endpoint = enr.udp_endpoint
+        source = endpoint[0] if endpoint is not None else ""
+        return self._request(enr, FindNode(self.conversations.new_id(), (0,)), _Updating(enr, source), now)
+
+    def _failed(self, handle: Any, now: float) -> list[Output]:
+        match handle:
+            case _Checking(enr=enr):
+                self._checking.discard(enr.peer_id)
+                self.table.failed(enr.peer_id)
+                return []
+            case _Updating():
+                return []
+            case _Looking(running=running, enr=enr):
+                running.lookup.failed(enr.peer_id)
+                self.table.failed(enr.peer_id)
+                return self._poll(running, now)
+            case _:
+                return [Talked(handle.handle, None)]
+
+    def _established(self, event: Established, now: float) -> list[Output]:
+        enr = event.enr
+        new = enr.peer_id not in self.table
+        if enr.udp_endpoint == event.peer[1:] and self._learn(enr) and new:
+            return self._ping(enr, now)
+        return []
+
+    # -- records
+
+    def _records(self, raws: Iterable[bytes], asked: Enr, distances: Sequence[int], source: str) -> list[Enr]:
+        """Return the good ones of an answer, each node once."""
+        found: dict[bytes, Enr] = {}
+        for raw in list(raws)[: 2 * BUCKET_SIZE]:
+            try:
+                enr = self._decode(raw)
+            except EnrError:
+                continue
+            endpoint = enr.udp_endpoint
+            if log_distance(asked.peer_id, enr.peer_id) not in distances or not self._welcome(enr.peer_id):
+                continue
+            if endpoint is not None and is_private(endpoint[0]) and not (self._private or is_private(source)):
+                continue
+            if enr.peer_id not in found and len(found) < BUCKET_SIZE:
+                found[enr.peer_id] = enr
+        return list(found.values())
+
+    def _decode(self, raw: bytes) -> Enr:
+        enr = self._verified.pop(raw, None) or Enr.decode(raw)
+        self._verified[raw] = enr
+        if len(self._verified) > VERIFIED_MAX:
+            del self._verified[next(iter(self._verified))]
+        return enr
+
+    def _learn(self, enr: Enr) -> bool:
+        endpoint = enr.udp_endpoint
+        if endpoint is None or enr.peer_id == self._id or enr.genesis_prefix not in (None, self._prefix):
+            return False
+        if not self._welcome(enr.peer_id):
+            return False
+        return self.table.add(enr, *endpoint)
