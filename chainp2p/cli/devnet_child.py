@@ -93,7 +93,7 @@ class Child:
             "peerId": self.plan.key.peer_id.hex(),
             "enr": enr,
             "p2p": f"{HOST}:{peers}",
-            "discovery": None,
+            "discovery": f"{HOST}:{peers}",
             "rpc": f"http://{HOST}:{rpc}",
             "ws": f"ws://{HOST}:{rpc}/ws",
             "admin": f"http://{HOST}:{admin}",

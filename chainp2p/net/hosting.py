@@ -56,6 +56,7 @@ class Hosting:
 
     :param dialling: answers the links whose connection does not stand yet.
     :param changed: called when there may be something to dial.
+    :param taken: told of each record of our network that somebody told us.
     """
 
     _log = Logger()
@@ -82,6 +83,7 @@ class Hosting:
         causes: CauseKeeper,
         dialling: Callable[[], Iterable[PeerProtocol]],
         changed: Callable[[], None],
+        taken: Callable[[Enr], None],
     ) -> None:
         self.reactor = reactor
         self.now = now
@@ -109,6 +111,7 @@ class Hosting:
         self._causes = causes
         self._dialling = dialling
         self._changed = changed
+        self._taken = taken
         self._drained: Deferred[None] | None = None
 
     def hello(self) -> Hello:
@@ -197,6 +200,7 @@ class Hosting:
             return False
         if not self._admission.is_welcome(enr.peer_id):
             return False
+        self._taken(enr)
         return self._book.learn(enr, source_ip, self.reactor.seconds()).useful
 
     def link_ended(self, link: PeerProtocol, end: LinkEnd) -> None:

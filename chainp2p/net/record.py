@@ -49,6 +49,7 @@ class RecordKeeper:
         self._fixed = False
         self._ip: str | None = None
         self._port = 0
+        self._udp: int | None = None
         self._own: OwnRecord | None = None
         self._told_at: float | None = None
         self._timer: IDelayedCall | None = None
@@ -69,8 +70,9 @@ class RecordKeeper:
         """TCP port to advertise."""
         return self._port
 
-    def start(self, own: OwnRecord, addresses: tuple[tuple[str, int], ...]) -> None:
-        """We listen there now."""
+    def start(self, own: OwnRecord, addresses: tuple[tuple[str, int], ...], udp: int | None = None) -> None:
+        """We listen there now; *udp*: the port of discovery, if there is any."""
+        self._udp = udp
         self._own = own
         self._fixed = True
         self._told_at = None
@@ -95,7 +97,7 @@ class RecordKeeper:
 
     def _place(self) -> None:
         assert self._own is not None
-        if self._own.place(self._ip, self._port or None):
+        if self._own.place(self._ip, self._port or None, self._udp):
             self._changed()
 
     def _changed(self) -> None:

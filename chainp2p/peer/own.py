@@ -38,9 +38,9 @@ class OwnRecord:
             enr = make_enr(self._key, last.seq + 1, pairs)
         return enr
 
-    def place(self, ip: str | None, tcp: int | None) -> bool:
+    def place(self, ip: str | None, tcp: int | None, udp: int | None = None) -> bool:
         """We can be reached there; True if that is news and the record has changed."""
-        enr = self._make(node_pairs(self._genesis, self._version, ip, tcp))
+        enr = self._make(node_pairs(self._genesis, self._version, ip, tcp, udp))
         changed = self._last is None or enr.raw != self._last.raw
         self.enr = self._last = enr
         return changed

@@ -8,6 +8,9 @@ from attrs import Factory, define
 
 __all__ = ["EndpointVotes", "is_loopback", "is_private", "packed_endpoint"]
 
+#: Votes that are kept, the newest: those of discovery do not end with a link.
+VOTES_MAX = 256
+
 
 def is_private(ip: str) -> bool:
     """Tell whether an address means something only in its own network (loopback included); False for a name."""
@@ -45,7 +48,11 @@ class EndpointVotes:
 
     def vote(self, peer_id: bytes, ip: str) -> None:
         """*peer_id* sees us at *ip*."""
-        self._votes[peer_id, ip_address(ip).version] = ip
+        ballot = peer_id, ip_address(ip).version
+        self._votes.pop(ballot, None)
+        self._votes[ballot] = ip
+        if len(self._votes) > VOTES_MAX:
+            del self._votes[next(iter(self._votes))]
 
     def forget(self, peer_id: bytes) -> None:
         """*peer_id* is gone."""

@@ -45,7 +45,7 @@ class DevnetTests(unittest.TestCase):
     def check_entry(self, number: int, node: dict[str, Any]) -> None:
         keys = ["name", "pid", "peerId", "enr", "p2p", "discovery", "rpc", "ws", "admin", "dataDir"]
         self.assertEqual(list(node), keys)
-        self.assertEqual((node["name"], node["discovery"]), (f"node{number}", None))
+        self.assertEqual((node["name"], node["discovery"]), (f"node{number}", node["p2p"]))
         self.assertTrue(process_exists(node["pid"]))
         self.assertEqual((len(node["peerId"]), node["enr"][:4]), (64, "enr:"))
         self.assertEqual(node["ws"], node["rpc"].replace("http", "ws") + "/ws")

@@ -113,7 +113,7 @@ class Node:
             security=PlainSecurity(self.key),
             chain=self.chain,
             users=[self.user],
-            settings=NetworkSettings(**options),
+            settings=NetworkSettings(**{"enable_discovery": False, **options}),
             profile=self.profile,
             external=self.external,
             store=PeerStore(self.disk.open, SimExecutor(self.host)),

@@ -117,6 +117,7 @@ class Network:
     def __init__(self) -> None:
         self.addresses: tuple[tuple[str, int], ...] = (("127.0.0.1", 30303),)
         self.counters = {"unknown_tags": 3}
+        self.discovered = 7
         self.metrics = lambda: [("chainp2p_links", {"direction": "inbound"}, 2)]
         self.enr = make_enr(KEY, 1, node_pairs(HASHES[0], 1, "127.0.0.1", 30303))
         self.calls: list[Any] = []
@@ -233,6 +234,7 @@ class AdminMethods(Methods):
         self.assertEqual(info["libp2pId"], KEY.libp2p_id)
         self.assertEqual((info["name"], info["ip"], info["listenAddr"]), ("me/1", "127.0.0.1", "127.0.0.1:30303"))
         self.assertEqual(info["ports"], {"discovery": 0, "listener": 30303})
+        self.assertEqual(info["discovery"], {"nodes": 7})
         self.assertEqual(info["enode"], f"enode://{KEY.public.hex()}@127.0.0.1:30303")
         self.assertEqual(info["metrics"], [{"name": "chainp2p_links", "labels": {"direction": "inbound"}, "value": 2}])
         self.assertEqual(info["counters"], {"unknown_tags": 3, "ends": {"wrong_genesis": 1, "shutdown": 1}})

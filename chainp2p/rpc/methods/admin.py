@@ -40,6 +40,11 @@ class NetworkView(BansView, WhyView, Protocol):
     @property
     def enr(self) -> Enr: ...
 
+    @property
+    def discovered(self) -> int:
+        """Live nodes in the table of discovery."""
+        ...
+
     def peers(self) -> Iterable[Any]:
         """Ready peers."""
         ...
@@ -144,7 +149,7 @@ class _AdminMethods:
             "ports": {"discovery": enr.udp or 0, "listener": port},
             "listenAddr": _address((host, port)),
             "listenAddrs": [_address(one) for one in network.addresses],
-            "discovery": {"nodes": 0},
+            "discovery": {"nodes": network.discovered},
             "protocols": {"chainp2p": protocol},
             "counters": {**network.counters, "ends": dict(Counter(end.reason.code for end in network.ends()))},
             "metrics": [{"name": name, "labels": dict(labels), "value": value} for name, labels, value in metrics],
