@@ -101,10 +101,12 @@ def accounts() -> list[dict[str, str]]:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Whether both TCP and UDP can have *port*: peers use the two of one number."""
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            tcp.bind((HOST, port))
+            udp.bind((HOST, port))
         except OSError:
             return False
         return True

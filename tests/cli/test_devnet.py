@@ -1,6 +1,7 @@
 """The devnet without processes: ports, directories, verbs."""
 
 import random
+import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -40,6 +41,14 @@ class PortTests(SynchronousTestCase):
         self.busy = {20011}
         self.assertIn("port 20011", str(self.assertRaises(StartupError, self.choose, 2, 20000)))
         self.assertRaises(SettingsError, self.choose, 2, 65530)
+
+    def test_a_port_that_udp_has_is_busy(self) -> None:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(type=kind) as other:
+                other.bind(("127.0.0.1", 0))
+                port = other.getsockname()[1]
+                error = self.assertRaises(StartupError, choose_ports, 1, port, set(), self.said.append)
+                self.assertIn(f"port {port}", str(error))
 
     def test_a_port_is_given_once(self) -> None:
         self.taken = {30304}
