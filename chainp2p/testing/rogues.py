@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 from chainp2p.peer.address import parse_node
+from chainp2p.peer.quota import FACTOR, quotas_of
 from chainp2p.peer.slots import Slots
 from chainp2p.settings import Settings
 from chainp2p.testing.network import Weather
@@ -21,8 +22,8 @@ FAR = 0.5
 LARGE = 1_000_000
 LARGE_BLOCKS = 4
 REQUESTS = 8
-#: More than ten times as many messages as may come at once.
-FLOOD = 6_000
+#: How much more than what ends a link a flood is, for some of its quota comes back while it lasts.
+FLOODED = 1.5
 #: Codes of the rules by which a peer has to go for another one.
 EVICTED = ("evicted_youngest_of_group", "evicted_useless")
 #: An id of a frame that no link has come to.
@@ -153,5 +154,8 @@ def never_reading(scene: Scene) -> Question:
 
 @fault("it says far more than any node has to say", "message_quota")
 def flood(scene: Scene) -> Question:
-    nothing = CODEC.encode(AnnounceBlocks(()))
-    return _rogue(scene, b"".join(encode_frames(Kind.NOTIFICATION, FRAME_ID + at, nothing)[0] for at in range(FLOOD)))
+    message = AnnounceBlocks(())
+    nothing = CODEC.encode(message)
+    quota = quotas_of(CODEC)[AnnounceBlocks]
+    count = round(FLOODED * FACTOR * quota.burst / quota.cost(message, len(nothing)))
+    return _rogue(scene, b"".join(encode_frames(Kind.NOTIFICATION, FRAME_ID + at, nothing)[0] for at in range(count)))
