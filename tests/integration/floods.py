@@ -6,6 +6,7 @@ that times with and without the flood are taken side by side on a machine that d
 """
 
 import json
+import os
 import random
 import select
 import ssl
@@ -51,6 +52,9 @@ FLOODS: dict[str, Message | bytes] = {
     "unknown requests": UNKNOWN,
 }
 
+#: Where the seeds of the flooders' keys begin: by process, for two with one key would be one peer.
+KEYS = 1_000_000
+
 
 def _stranger(port: int, seed: int) -> Stranger:
     stranger = Stranger(port, GENESIS, NodeKey.generate(random.Random(seed).randbytes))
@@ -82,7 +86,7 @@ def flood(kind: str, port: int, seconds: float, factor: float, calm: bool) -> di
     """Send *factor* times what the quota allows; the reason of the node's ``Disconnect`` is None if it never came."""
     what = FLOODS[kind]
     payload = what if isinstance(what, bytes) else encode(what)
-    stranger = _stranger(port, int(time.time() * 1000))  # noqa: TID251
+    stranger = _stranger(port, KEYS + os.getpid())
     _wait_until_ready(stranger)
     rate = factor * rate_of(what)
     reader, answers, sent, reason = FrameReader(CODEC), 0, 0, None
@@ -128,7 +132,7 @@ def flood(kind: str, port: int, seconds: float, factor: float, calm: bool) -> di
 
 def never_read(port: int, seconds: float) -> dict[str, Any]:
     """Ask for as much as one may, and read nothing of it."""
-    stranger = _stranger(port, int(time.time() * 1000))  # noqa: TID251
+    stranger = _stranger(port, KEYS + os.getpid())
     _wait_until_ready(stranger)
     link = stranger.socket
     sent, number, begun = 0, 1_000, time.monotonic()
