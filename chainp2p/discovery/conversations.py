@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from chainp2p.discovery.challenges import HANDSHAKE_TIMEOUT, Challenges
 from chainp2p.discovery.keys import (
-    decrypt,
     derive_keys,
     encrypt,
     identity_proof,
-    proves_identity,
     shared_secret,
 )
 from chainp2p.discovery.messages import (
@@ -29,7 +28,7 @@ from chainp2p.discovery.messages import (
     encode_message,
 )
 from chainp2p.discovery.packets import (
-    ID_NONCE_SIZE,
+    IV_SIZE,
     NONCE_SIZE,
     PACKET_MAX,
     Challenge,
@@ -42,7 +41,7 @@ from chainp2p.discovery.packets import (
     open_packet,
 )
 from chainp2p.discovery.sessions import Peer, Session, Sessions
-from chainp2p.peer.enr import Enr, EnrError
+from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
 
 if TYPE_CHECKING:
@@ -50,19 +49,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Answered", "Asked", "Conversations", "Datagram", "Established", "Event", "Unanswered"]
 
-#: Seconds that each try has for an answer, and for a challenge (wire design).
-REQUEST_TIMEOUT, HANDSHAKE_TIMEOUT = 0.7, 1.0
+#: Seconds that each try has for an answer (wire design).
+REQUEST_TIMEOUT = 0.7
 #: How often a request is sent in all: the same bytes again, which the other end can tell from a new one.
 TRIES = 2
-#: Challenges that are open at once; the oldest goes first.
-CHALLENGES_MAX = 1_024
-#: Handshakes whose signatures are checked for one challenge: each costs 0.15 ms, and anybody can send them.
-PROOFS_MAX = 3
 #: NODES that are taken for one FINDNODE (wire design).
 NODES_MAX = 5
 #: Requests to one node that wait for its handshake.
 QUEUED_MAX = 16
-_IV_SIZE = 16
 #: What hides that a first packet has no message: as long as a ping.
 _RANDOM_SIZE = 24
 
@@ -130,17 +124,6 @@ class _Call:
     parts: int = 0
 
 
-@define
-class _Open:
-    """A challenge of ours until it is answered. *enr*: the record that we have of the node."""
-
-    data: bytes
-    challenge: bytes
-    enr: Enr | None
-    deadline: float
-    proofs: int = 0
-
-
 class Conversations:
     """All that a node says and hears by datagram.
 
@@ -149,10 +132,8 @@ class Conversations:
     2. Whatever cannot be read is answered with a challenge, and ends nothing: one forged packet must not cost a
        session. While a challenge is open it is repeated byte for byte, so that two packets make one handshake.
     3. A challenge is believed only if its nonce is that of an open request, sent to that address, and once a request.
-    4. A handshake with a bad proof leaves the challenge open: anybody could have sent it. What proofs cost is bounded
-       by challenge.
-    5. An answer counts if node, endpoint and request id are those of an open request, and its type fits.
-    6. A request is repeated once, byte for byte, when its time is over.
+    4. An answer counts if node, endpoint and request id are those of an open request, and its type fits.
+    5. A request is repeated once, byte for byte, when its time is over.
 
     Events come out in the order in which they happen, datagrams among them. Times are seconds on one clock.
 
@@ -173,15 +154,12 @@ class Conversations:
     ) -> None:
         self._key = key
         self._enr = enr
-        self._known = known
         self._random = random
-        self._may_challenge = may_challenge
-        self._welcome = welcome
         self.sessions = Sessions()
+        self.challenges = Challenges(key, known, random, may_challenge, welcome)
         self._calls: dict[tuple[Peer, bytes], _Call] = {}
         self._by_nonce: dict[bytes, _Call] = {}
         self._shaking: dict[Peer, deque[_Call]] = {}
-        self._open: dict[Peer, _Open] = {}
         self._next_request = 1
         #: What was dropped since the start, by cause.
         self.dropped: dict[str, int] = {}
@@ -189,7 +167,8 @@ class Conversations:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def _drop(self, cause: str) -> None:
+    def drop(self, cause: str) -> None:
+        """Count something that came to nothing."""
         self.dropped[cause] = self.dropped.get(cause, 0) + 1
 
     # -- sending
@@ -218,10 +197,14 @@ class Conversations:
         queue.append(call)
         return []
 
+    def _ordinary_head(self) -> tuple[bytes, bytes]:
+        """Return the nonce of a new packet, and its masking IV and header."""
+        nonce = self._random.randbytes(NONCE_SIZE)
+        return nonce, additional_data(Ordinary(nonce, self._key.peer_id), self._random.randbytes(IV_SIZE))
+
     def _seal(self, peer: Peer, session: Session, message: Message) -> tuple[bytes, bytes]:
         """Return the datagram that carries *message* and its nonce."""
-        nonce = self._random.randbytes(NONCE_SIZE)
-        additional = additional_data(Ordinary(nonce, self._key.peer_id), self._random.randbytes(_IV_SIZE))
+        nonce, additional = self._ordinary_head()
         ciphertext = encrypt(session.write, nonce, encode_message(message), additional)
         return encode_packet(peer[0], additional, ciphertext), nonce
 
@@ -238,8 +221,7 @@ class Conversations:
 
     def _knock(self, call: _Call, now: float) -> Datagram:
         """Send what the other end cannot read, so that it asks who we are."""
-        nonce = self._random.randbytes(NONCE_SIZE)
-        additional = additional_data(Ordinary(nonce, self._key.peer_id), self._random.randbytes(_IV_SIZE))
+        nonce, additional = self._ordinary_head()
         data = encode_packet(call.peer[0], additional, self._random.randbytes(_RANDOM_SIZE))
         return self._leaves(call, data, nonce, now + HANDSHAKE_TIMEOUT)
 
@@ -250,7 +232,7 @@ class Conversations:
             return []
         data, _ = self._seal(peer, session, response)
         if len(data) > PACKET_MAX:
-            self._drop("too large to send")
+            self.drop("too large to send")
             return []
         return [Datagram(data, peer[1:])]
 
@@ -261,7 +243,7 @@ class Conversations:
         try:
             packet = open_packet(self._key.peer_id, data)
         except PacketError as error:
-            self._drop(str(error))
+            self.drop(str(error))
             return []
         match packet.head:
             case Ordinary(source=source):
@@ -279,25 +261,16 @@ class Conversations:
         return list(self._message(peer, session, plain, now))
 
     def _challenge(self, peer: Peer, nonce: bytes, now: float) -> list[Event]:
-        if not self._may_challenge(now):
-            self._drop("challenges")
+        data = self.challenges.ask(peer, nonce, now)
+        if data is None:
+            self.drop("challenges")
             return []
-        standing = self._open.get(peer)
-        if standing is None or standing.deadline <= now:
-            enr = self._known(peer[0])
-            head = Challenge(nonce, self._random.randbytes(ID_NONCE_SIZE), enr.seq if enr else 0)
-            challenge = additional_data(head, self._random.randbytes(_IV_SIZE))
-            data = encode_packet(peer[0], challenge, b"")
-            self._open.pop(peer, None)
-            standing = self._open[peer] = _Open(data, challenge, enr, now + HANDSHAKE_TIMEOUT)
-            if len(self._open) > CHALLENGES_MAX:
-                del self._open[next(iter(self._open))]
-        return [Datagram(standing.data, peer[1:])]
+        return [Datagram(data, peer[1:])]
 
     def _challenged(self, head: Challenge, challenge: bytes, address: tuple[str, int], now: float) -> list[Event]:
         call = self._by_nonce.get(head.nonce)
         if call is None or call.peer[1:] != address:
-            self._drop("challenge for nothing")
+            self.drop("challenge for nothing")
             return []
         if call.shaken:
             return self._failed(call)
@@ -313,7 +286,7 @@ class Conversations:
         record = enr.raw if head.enr_seq < enr.seq else b""
         nonce = self._random.randbytes(NONCE_SIZE)
         answer = Handshake(nonce, own.peer_id, proof, ephemeral.compressed, record)
-        additional = additional_data(answer, self._random.randbytes(_IV_SIZE))
+        additional = additional_data(answer, self._random.randbytes(IV_SIZE))
         ciphertext = encrypt(keys.initiator, nonce, encode_message(call.message), additional)
         session = self.sessions.agreed(peer, keys, True, call.enr)
         events: list[Event] = [
@@ -326,55 +299,23 @@ class Conversations:
         return events
 
     def _handshake(self, peer: Peer, head: Handshake, packet: Packet, now: float) -> list[Event]:
-        standing = self._open.get(peer)
-        if standing is None or standing.deadline <= now:
-            self._drop("handshake for nothing")
-            return []
-        if standing.proofs >= PROOFS_MAX:
-            self._drop("proofs")
-            return []
-        if not self._welcome(peer[0]):
-            self._drop("not allowed")
-            return []
-        standing.proofs += 1
-        enr = standing.enr
-        if head.record:
-            try:
-                sent = Enr.decode(head.record)
-            except EnrError:
-                self._drop("record")
-                return []
-            if sent.peer_id == peer[0] and (enr is None or sent.seq > enr.seq):
-                enr = sent
-        own = self._key
-        if enr is None or not proves_identity(
-            enr.public, head.signature, standing.challenge, head.ephemeral, own.peer_id
-        ):
-            self._drop("proof")
-            return []
         try:
-            secret = shared_secret(own.private, head.ephemeral)
-        except ValueError:
-            self._drop("key")
+            proven = self.challenges.answered(peer, head, packet, now)
+        except PacketError as error:
+            self.drop(str(error))
             return []
-        keys = derive_keys(secret, peer[0], own.peer_id, standing.challenge)
-        plain = decrypt(keys.initiator, head.nonce, packet.ciphertext, packet.additional)
-        if plain is None:
-            self._drop("message of a handshake")
-            return []
-        del self._open[peer]
-        session = self.sessions.agreed(peer, keys, False, enr)
-        return [Established(peer, session.enr), *self._message(peer, session, plain, now)]
+        session = self.sessions.agreed(peer, proven.keys, False, proven.enr)
+        return [Established(peer, session.enr), *self._message(peer, session, proven.plain, now)]
 
     def _message(self, peer: Peer, session: Session, plain: bytes, now: float) -> Iterator[Event]:
         try:
             message = decode_message(plain)
         except MessageError:
-            self._drop("message")
+            self.drop("message")
             return
         match message:
             case None:
-                self._drop("topic")
+                self.drop("topic")
             case Ping() | FindNode() | TalkRequest():
                 yield Asked(peer, session.enr, message)
             case _:
@@ -383,7 +324,7 @@ class Conversations:
     def _response(self, peer: Peer, response: Response, now: float) -> Iterator[Event]:
         call = self._calls.get((peer, response.id))
         if call is None or type(response) is not _ANSWERS[type(call.message)]:
-            self._drop("answer to nothing")
+            self.drop("answer to nothing")
             return
         if call.shaken and call.parts == 0:
             yield Established(peer, call.enr)
@@ -421,20 +362,21 @@ class Conversations:
     def clear(self) -> list[Any]:
         """Forget all that is open, and return the handles of our requests."""
         handles = [call.handle for call in self._calls.values()]
-        for holder in (self._calls, self._by_nonce, self._shaking, self._open):
+        for holder in (self._calls, self._by_nonce, self._shaking, self.challenges):
             holder.clear()
         return handles
 
     def next_deadline(self) -> float | None:
         """Return when :meth:`expire` has something to do."""
         times = [call.deadline for call in self._calls.values()]
-        times += [standing.deadline for standing in self._open.values()]
+        challenge = self.challenges.next_deadline()
+        if challenge is not None:
+            times.append(challenge)
         return min(times, default=None)
 
     def expire(self, now: float) -> list[Event]:
         """Repeat or give up what has waited long enough."""
-        for peer in [peer for peer, standing in self._open.items() if standing.deadline <= now]:
-            del self._open[peer]
+        self.challenges.expire(now)
         events: list[Event] = []
         for call in [call for call in self._calls.values() if call.deadline <= now]:
             if (call.peer, call.message.id) not in self._calls:

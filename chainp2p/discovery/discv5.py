@@ -9,6 +9,8 @@ from chainp2p.discovery.conversations import Answered, Asked, Conversations, Dat
 from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.lookup import Lookup, distances_towards
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, TalkRequest, TalkResponse
+from chainp2p.discovery.outputs import Found, Live, Output, Talked, Voted
+from chainp2p.discovery.records import VerifiedRecords
 from chainp2p.discovery.table import BUCKET_SIZE, BucketTable, log_distance
 from chainp2p.peer.enr import Enr, EnrError
 from chainp2p.peer.key import NodeKey
@@ -17,7 +19,7 @@ from chainp2p.peer.votes import is_private
 if TYPE_CHECKING:
     import random as random_module
 
-__all__ = ["Discv5", "Found", "Live", "Output", "Seen", "Talked", "Voted"]
+__all__ = ["Discv5"]
 
 #: Bytes of records in one NODES: what is left of 1,280 by the headers, the tag, an id of 8 bytes and the lists.
 RECORDS_BYTES = 1_280 - 16 - 23 - 32 - 16 - 24
@@ -30,54 +32,10 @@ CHECK_NEW_EVERY = 0.2
 REFRESH_EVERY, REFRESH_SMALL = 300.0, 10.0
 #: Fewer live entries than these make a small table.
 SMALL = 16
-#: Records whose signatures are known to be good: each costs 0.1 ms, and every answer repeats them.
+#: Records that are kept as verified.
 VERIFIED_MAX = 4_096
 #: Lookups at once.
 LOOKUPS_MAX = 8
-
-
-@frozen
-class Live:
-    """A node of our network has answered us at the address of its record."""
-
-    enr: Enr
-
-
-@frozen
-class Voted:
-    """The node at *source* sees us at *ip* and *port*."""
-
-    peer_id: bytes
-    source: str
-    ip: str
-    port: int
-
-
-@frozen
-class Seen:
-    """Somebody holds a record of ours with this number."""
-
-    seq: int
-
-
-@frozen
-class Found:
-    """A lookup is over; *records*: the closest that answered. *rounds*: the longest chain of questions."""
-
-    handle: Any
-    records: tuple[Enr, ...]
-    rounds: int
-
-
-@frozen
-class Talked:
-    """The answer to a request of another protocol; None: there was none."""
-
-    handle: Any
-    response: bytes | None
-
-
-Output = Datagram | Live | Voted | Seen | Found | Talked
 
 
 @define(eq=False)
@@ -94,7 +52,6 @@ class _Checking:
 @frozen
 class _Updating:
     enr: Enr
-    source: str
 
 
 @frozen
@@ -102,12 +59,17 @@ class _Looking:
     running: _Running
     enr: Enr
     distances: tuple[int, ...]
-    source: str
 
 
 @frozen
 class _Talking:
     handle: Any
+
+
+def _is_private(enr: Enr) -> bool:
+    """Whether a node can be reached in its own network only; not so where its record names no address."""
+    endpoint = enr.udp_endpoint
+    return endpoint is not None and is_private(endpoint[0])
 
 
 class Discv5:
@@ -119,8 +81,7 @@ class Discv5:
     3. Records of another network are left out everywhere; those that name none may be in the table.
     4. A record is taken from an answer only if its distance was asked for, its signature holds and, from a public
        node, its address is public.
-    5. A record of ours with a higher number than ours is reported: our database is an old copy.
-    6. Asked for distance 0, we give our own record; a peer that knows an older one asks for it.
+    5. Asked for distance 0, we give our own record; a peer that knows an older one asks for it.
 
     :param own: answers our current record.
     :param private: whether private addresses are welcome from anybody.
@@ -147,7 +108,7 @@ class Discv5:
         self._limits = limits if limits is not None else Limits()
         self.table = BucketTable(key.peer_id, random)
         self.conversations = Conversations(key, own, self._record_of, random, self._limits.may_challenge, welcome)
-        self._verified: dict[bytes, Enr] = {}
+        self._verified = VerifiedRecords(VERIFIED_MAX)
         self._seeds: tuple[Enr, ...] = ()
         self._talk: dict[bytes, Callable[[bytes, bytes], bytes]] = {}
         self._lookups: list[_Running] = []
@@ -184,11 +145,7 @@ class Discv5:
 
     def _sow(self) -> None:
         for enr in self._seeds:
-            self._learn(enr)
-
-    def add(self, enr: Enr) -> bool:
-        """Hear of a node; False if there is no use for it."""
-        return self._learn(enr)
+            self.add(enr)
 
     def register_talk(self, protocol: bytes, handler: Callable[[bytes, bytes], bytes] | None) -> None:
         """Let *handler* answer TALKREQ of *protocol*: (node id, request) -> response; None ends that."""
@@ -223,10 +180,8 @@ class Discv5:
         outputs: list[Output] = []
         for enr in running.lookup.poll():
             distances = distances_towards(running.lookup.target, enr.peer_id)
-            endpoint = enr.udp_endpoint
-            source = endpoint[0] if endpoint is not None else ""
             message = FindNode(self.conversations.new_id(), distances)
-            outputs += self._request(enr, message, _Looking(running, enr, distances, source), now)
+            outputs += self._request(enr, message, _Looking(running, enr, distances), now)
         if running in self._lookups and running.lookup.done:
             self._lookups.remove(running)
             if running.handle is not None:
@@ -319,8 +274,7 @@ class Discv5:
         records = [self._own().raw] if 0 in request.distances else []
         wanted = [distance for distance in request.distances if distance]
         for enr in self.table.at_distances(wanted, BUCKET_SIZE - len(records)):
-            endpoint = enr.udp_endpoint
-            if endpoint is None or not is_private(endpoint[0]) or is_private(asker):
+            if not _is_private(enr) or is_private(asker):
                 records.append(enr.raw)
         parts: list[list[bytes]] = [[]]
         room = RECORDS_BYTES
@@ -341,14 +295,14 @@ class Discv5:
                 self._checking.discard(enr.peer_id)
                 assert isinstance(response, Pong)
                 return self._ponged(enr, response, now)
-            case _Updating(enr=enr, source=source):
-                for record in self._records(event.nodes, enr, (0,), source):
-                    self._learn(record)
+            case _Updating(enr=enr):
+                for record in self._records(event.nodes, enr, (0,)):
+                    self.add(record)
                 return []
-            case _Looking(running=running, enr=enr, distances=distances, source=source):
-                records = self._records(event.nodes, enr, distances, source)
+            case _Looking(running=running, enr=enr, distances=distances):
+                records = self._records(event.nodes, enr, distances)
                 for record in records:
-                    self._learn(record)
+                    self.add(record)
                 running.lookup.answered(enr.peer_id, records)
                 return self._alive(enr, now) + self._poll(running, now)
             case _:
@@ -358,7 +312,7 @@ class Discv5:
     def _ponged(self, enr: Enr, pong: Pong, now: float) -> list[Output]:
         endpoint = enr.udp_endpoint
         assert endpoint is not None
-        self._learn(enr)
+        self.add(enr)
         outputs: list[Output] = [Voted(enr.peer_id, endpoint[0], pong.ip, pong.port), *self._alive(enr, now)]
         if pong.enr_seq > enr.seq:
             outputs += self._update(enr, now)
@@ -374,9 +328,7 @@ class Discv5:
         return [Live(enr)] if new and enr.genesis_prefix == self._prefix else []
 
     def _update(self, enr: Enr, now: float) -> list[Output]:
-        endpoint = enr.udp_endpoint
-        source = endpoint[0] if endpoint is not None else ""
-        return self._request(enr, FindNode(self.conversations.new_id(), (0,)), _Updating(enr, source), now)
+        return self._request(enr, FindNode(self.conversations.new_id(), (0,)), _Updating(enr), now)
 
     def _failed(self, handle: Any, now: float) -> list[Output]:
         match handle:
@@ -396,37 +348,31 @@ class Discv5:
     def _established(self, event: Established, now: float) -> list[Output]:
         enr = event.enr
         new = enr.peer_id not in self.table
-        if enr.udp_endpoint == event.peer[1:] and self._learn(enr) and new:
+        if enr.udp_endpoint == event.peer[1:] and self.add(enr) and new:
             return self._ping(enr, now)
         return []
 
     # -- records
 
-    def _records(self, raws: Iterable[bytes], asked: Enr, distances: Sequence[int], source: str) -> list[Enr]:
+    def _records(self, raws: Iterable[bytes], asked: Enr, distances: Sequence[int]) -> list[Enr]:
         """Return the good ones of an answer, each node once."""
+        private = self._private or _is_private(asked)
         found: dict[bytes, Enr] = {}
         for raw in list(raws)[: 2 * BUCKET_SIZE]:
             try:
-                enr = self._decode(raw)
+                enr = self._verified.decode(raw)
             except EnrError:
                 continue
-            endpoint = enr.udp_endpoint
             if log_distance(asked.peer_id, enr.peer_id) not in distances or not self._welcome(enr.peer_id):
                 continue
-            if endpoint is not None and is_private(endpoint[0]) and not (self._private or is_private(source)):
+            if _is_private(enr) and not private:
                 continue
             if enr.peer_id not in found and len(found) < BUCKET_SIZE:
                 found[enr.peer_id] = enr
         return list(found.values())
 
-    def _decode(self, raw: bytes) -> Enr:
-        enr = self._verified.pop(raw, None) or Enr.decode(raw)
-        self._verified[raw] = enr
-        if len(self._verified) > VERIFIED_MAX:
-            del self._verified[next(iter(self._verified))]
-        return enr
-
-    def _learn(self, enr: Enr) -> bool:
+    def add(self, enr: Enr) -> bool:
+        """Hear of a node; False if there is no use or no place for it."""
         endpoint = enr.udp_endpoint
         if endpoint is None or enr.peer_id == self._id or enr.genesis_prefix not in (None, self._prefix):
             return False

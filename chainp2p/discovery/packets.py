@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 __all__ = [
     "ID_NONCE_SIZE",
+    "IV_SIZE",
     "NONCE_SIZE",
     "PACKET_MAX",
     "PACKET_MIN",
@@ -21,8 +22,7 @@ __all__ = [
 
 #: Bytes of a packet (specification, "Packet Encoding"): what is smaller or larger is no packet.
 PACKET_MIN, PACKET_MAX = 63, 1_280
-NONCE_SIZE, ID_NONCE_SIZE = 12, 16
-_IV_SIZE = 16
+NONCE_SIZE, ID_NONCE_SIZE, IV_SIZE = 12, 16, 16
 #: protocol-id, version, flag, nonce, authdata-size.
 _STATIC = struct.Struct(">6sHB12sH")
 _PROTOCOL, _VERSION = b"discv5", 1
@@ -115,7 +115,7 @@ def additional_data(head: Head, iv: bytes) -> bytes:
 
 def encode_packet(destination: bytes, additional: bytes, ciphertext: bytes) -> bytes:
     """Return the datagram for the node with the id *destination*."""
-    iv, header = additional[:_IV_SIZE], additional[_IV_SIZE:]
+    iv, header = additional[:IV_SIZE], additional[IV_SIZE:]
     return iv + _mask(destination, iv, header) + ciphertext
 
 
@@ -123,10 +123,10 @@ def open_packet(own_id: bytes, data: bytes) -> Packet:
     """Take the mask off a datagram; PacketError for everything that is no packet for *own_id*."""
     if not PACKET_MIN <= len(data) <= PACKET_MAX:
         raise PacketError("size")
-    iv = data[:_IV_SIZE]
+    iv = data[:IV_SIZE]
     context = Cipher(algorithms.AES(own_id[:16]), modes.CTR(iv)).encryptor()
-    start = _IV_SIZE + _STATIC.size
-    static = context.update(data[_IV_SIZE:start])
+    start = IV_SIZE + _STATIC.size
+    static = context.update(data[IV_SIZE:start])
     protocol, version, flag, nonce, size = _STATIC.unpack(static)
     if protocol != _PROTOCOL or version != _VERSION:
         raise PacketError("protocol")

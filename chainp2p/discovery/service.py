@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from chainp2p.discovery.exchange import Allowance, Answers, AskGate, of_network, rules_for
+from chainp2p.discovery.records import VerifiedRecords
 from chainp2p.errors import PeerFault, Reason, RefusalReason
 from chainp2p.peer.enr import Enr, EnrError
 from chainp2p.peer.link import Handler, Link
@@ -20,7 +21,7 @@ __all__ = ["PeerExchange"]
 
 #: A peer sends its own record at most once in this many seconds (wire design, tag 22).
 RECORD_INTERVAL = 60.0
-#: Records that are kept as verified: in a small network every answer repeats them, and a signature costs 0.1 ms.
+#: Records that are kept as verified.
 VERIFIED_MAX = 2_000
 
 
@@ -66,7 +67,7 @@ class PeerExchange:
         self._answers = Answers(self._rules, random.sample)
         self._peers: dict[Link, _Peer] = {}
         self._tasks = Tasks(self.log)
-        self._verified: dict[bytes, Enr] = {}
+        self._verified = VerifiedRecords(VERIFIED_MAX)
 
     def start(self) -> None:
         """Begin; links that join from now on are asked."""
@@ -107,20 +108,11 @@ class PeerExchange:
         taken = peer.allowance.take(len(reply.peers), self._reactor.seconds())
         for raw in reply.peers[:taken]:
             try:
-                record = self._decode(raw)
+                record = self._verified.decode(raw)
             except EnrError as error:
                 link.fault(Reason.MISBEHAVED, str(error))
                 return
             self._learn(link, record)
-
-    def _decode(self, raw: bytes) -> Enr:
-        """Read and verify a record; EnrError. The same bytes are verified once."""
-        record = self._verified.pop(raw, None) or Enr.decode(raw)
-        self._verified[raw] = record
-        if len(self._verified) > VERIFIED_MAX:
-            # the one that was seen longest ago
-            del self._verified[next(iter(self._verified))]
-        return record
 
     def _learn(self, link: Link, record: Enr) -> None:
         if of_network(record, self._genesis):

@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import DatagramProtocol
 
 from chainp2p.discovery.conversations import Datagram
-from chainp2p.discovery.discv5 import Discv5, Found, Live, Output, Seen, Talked, Voted
+from chainp2p.discovery.discv5 import Discv5
+from chainp2p.discovery.outputs import Found, Live, Output, Talked, Voted
 from chainp2p.errors import StartupError
 from chainp2p.net.alarm import Alarm
 from chainp2p.peer.enr import Enr
@@ -32,7 +33,6 @@ class DiscoveryShell:
 
     :param live: told of each node of our network that has answered.
     :param voted: told (peer id, its IP, our IP as it sees it).
-    :param seen: told the number of a record of ours that somebody holds.
     """
 
     def __init__(
@@ -42,13 +42,11 @@ class DiscoveryShell:
         *,
         live: Callable[[Enr], None],
         voted: Callable[[bytes, str, str], None],
-        seen: Callable[[int], None],
     ) -> None:
         self._reactor = reactor
         self.core = core
         self._live = live
         self._voted = voted
-        self._seen = seen
         self._sockets: dict[int, Any] = {}
         self._ports: list[Any] = []
         self._alarm = Alarm(reactor, self._wake)
@@ -120,8 +118,6 @@ class DiscoveryShell:
                     self._live(enr)
                 case Voted(peer_id=peer_id, source=source, ip=ip):
                     self._voted(peer_id, source, ip)
-                case Seen(seq=seq):
-                    self._seen(seq)
                 case Found(handle=handle, records=records):
                     cast("Deferred[Any]", handle).callback(records)
                 case Talked(handle=handle, response=response):
@@ -138,7 +134,7 @@ class DiscoveryShell:
             socket.transport.write(data, address)
         except OSError:
             # no route, or the kernel's buffer is full: as if it had got lost on its way
-            self.core.conversations.dropped["not sent"] = self.core.conversations.dropped.get("not sent", 0) + 1
+            self.core.conversations.drop("not sent")
 
 
 def discovery_endpoints(texts: Sequence[str], tcp: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -154,7 +154,7 @@ class Network(Service):
                 limits=Limits(settings.loopback_exempt),
                 welcome=self._admission.is_welcome,
             )
-            self.discovery = DiscoveryShell(reactor, core, live=self._found, voted=self._voted, seen=self._record.seen)
+            self.discovery = DiscoveryShell(reactor, core, live=self._found, voted=self._voted)
         self.counters: Mapping[str, int] = self.host.counters
         self._dialer = Dialer(
             self.host,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.discovery import conversations as module
+from chainp2p.discovery.challenges import CHALLENGES_MAX, PROOFS_MAX
 from chainp2p.discovery.conversations import Answered, Asked, Conversations, Datagram, Established, Unanswered
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, TalkRequest, TalkResponse
 from chainp2p.peer.enr import make_enr
@@ -208,15 +208,15 @@ class ConversationsTest(SynchronousTestCase):
         self.assertEqual(len(self.a.of(Answered)), 1)
         [(data, _)] = End(1, 1001).ask(self.b, Ping(b"\x01", 1), "x")
         self.b.take(self.b.core.received(data, self.a.address, 5.0))
-        for _ in range(module.PROOFS_MAX + 5):
+        for _ in range(PROOFS_MAX + 5):
             self.b.take(self.b.core.received(bytes(bad), self.a.address, 5.1))
         self.assertEqual(self.b.core.dropped["proofs"], 5)
 
     def test_bounds(self):
         [(data, _)] = self.a.ask(self.b, Ping(b"\x01", 1), "x")
-        for port in range(module.CHALLENGES_MAX + 50):
+        for port in range(CHALLENGES_MAX + 50):
             self.assertEqual(len(self.b.core.received(data, ("10.1.0.1", port), 0.0)), 1)
-        self.assertEqual(len(self.b.core._open), module.CHALLENGES_MAX)
+        self.assertEqual(len(self.b.core.challenges), CHALLENGES_MAX)
 
     @settings(deadline=None, derandomize=True, max_examples=60)
     @given(st.randoms(use_true_random=False), st.integers(1, 12))
@@ -251,7 +251,7 @@ class ConversationsTest(SynchronousTestCase):
         self.assertEqual(self.a.of(Answered)[-1].handle, "last")
         for end in (self.a, self.b):
             end.take(end.core.expire(now + 100))
-            self.assertEqual((end.core._calls, end.core._by_nonce, end.core._open), ({}, {}, {}))
+            self.assertEqual((end.core._calls, end.core._by_nonce, len(end.core.challenges)), ({}, {}, 0))
 
     @settings(deadline=None, derandomize=True, max_examples=300)
     @given(st.binary(max_size=1_400))

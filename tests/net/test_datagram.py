@@ -21,13 +21,12 @@ class Node:
         self.key = NodeKey(number.to_bytes(32, "big"))
         self.enr = make_enr(self.key, 1, node_pairs(genesis, 1, self.host.ip, 30303, 30303))
         core = Discv5(self.key, lambda: self.enr, Random(number), genesis=genesis, private=True, welcome=welcome)
-        self.live, self.votes, self.seen = set(), [], []
+        self.live, self.votes = set(), []
         self.shell = DiscoveryShell(
             self.host,
             core,
             live=lambda enr: self.live.add(enr.peer_id),
             voted=lambda peer_id, source, ip: self.votes.append(ip),
-            seen=self.seen.append,
         )
 
     def start(self, *seeds):
@@ -117,6 +116,6 @@ class DatagramTest(SynchronousTestCase):
 
     def test_busy_port(self):
         first, _ = self.grow(2)
-        again = DiscoveryShell(first.host, first.shell.core, live=print, voted=print, seen=print)
+        again = DiscoveryShell(first.host, first.shell.core, live=print, voted=print)
         error = self.assertRaises(StartupError, again.listen, [("", 30303)])
         self.assertIn("udp:30303", str(error))

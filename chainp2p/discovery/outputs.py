@@ -1,0 +1,47 @@
+"""What discovery says to the world: datagrams to send, and what it has learnt."""
+
+from typing import Any
+
+from attrs import frozen
+
+from chainp2p.discovery.conversations import Datagram
+from chainp2p.peer.enr import Enr
+
+__all__ = ["Found", "Live", "Output", "Talked", "Voted"]
+
+
+@frozen
+class Live:
+    """A node of our network has answered us at the address of its record."""
+
+    enr: Enr
+
+
+@frozen
+class Voted:
+    """The node at *source* sees us at *ip* and *port*."""
+
+    peer_id: bytes
+    source: str
+    ip: str
+    port: int
+
+
+@frozen
+class Found:
+    """A lookup is over; *records*: the closest that answered. *rounds*: the longest chain of questions."""
+
+    handle: Any
+    records: tuple[Enr, ...]
+    rounds: int
+
+
+@frozen
+class Talked:
+    """The answer to a request of another protocol; None: there was none."""
+
+    handle: Any
+    response: bytes | None
+
+
+Output = Datagram | Live | Voted | Found | Talked
