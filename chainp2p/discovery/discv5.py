@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 
+from chainp2p.discovery.answers import RecordReader, is_local, nodes_of
 from chainp2p.discovery.conversations import Answered, Asked, Conversations, Datagram, Established, Event, Unanswered
 from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.lookup import Lookup, distances_towards
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, TalkRequest, TalkResponse
 from chainp2p.discovery.outputs import Found, Live, Output, Talked, Voted
-from chainp2p.discovery.records import VerifiedRecords
-from chainp2p.discovery.table import BUCKET_SIZE, BucketTable, log_distance
-from chainp2p.peer.enr import Enr, EnrError
+from chainp2p.discovery.table import BUCKET_SIZE, BucketTable
+from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.votes import is_private
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Discv5"]
 
-#: Bytes of records in one NODES: what is left of 1,280 by the headers, the tag, an id of 8 bytes and the lists.
-RECORDS_BYTES = 1_280 - 16 - 23 - 32 - 16 - 24
 #: An entry is checked again after so many seconds; checks follow each other at this distance: a table of 100 entries
 #: is looked through in four minutes, for 60 bytes a second.
 CHECK_AGAIN, CHECK_EVERY = 60.0, 2.0
@@ -32,8 +30,6 @@ CHECK_NEW_EVERY = 0.2
 REFRESH_EVERY, REFRESH_SMALL = 300.0, 10.0
 #: Fewer live entries than these make a small table.
 SMALL = 16
-#: Records that are kept as verified.
-VERIFIED_MAX = 4_096
 #: Lookups at once.
 LOOKUPS_MAX = 8
 
@@ -64,12 +60,6 @@ class _Looking:
 @frozen
 class _Talking:
     handle: Any
-
-
-def _is_private(enr: Enr) -> bool:
-    """Whether a node can be reached in its own network only; not so where its record names no address."""
-    endpoint = enr.udp_endpoint
-    return endpoint is not None and is_private(endpoint[0])
 
 
 class Discv5:
@@ -103,12 +93,11 @@ class Discv5:
         self._own = own
         self._random = random
         self._prefix = genesis[:4]
-        self._private = private
         self._welcome = welcome
         self._limits = limits if limits is not None else Limits()
         self.table = BucketTable(key.peer_id, random)
         self.conversations = Conversations(key, own, self._record_of, random, self._limits.may_challenge, welcome)
-        self._verified = VerifiedRecords(VERIFIED_MAX)
+        self._reader = RecordReader(private, welcome)
         self._seeds: tuple[Enr, ...] = ()
         self._talk: dict[bytes, Callable[[bytes, bytes], bytes]] = {}
         self._lookups: list[_Running] = []
@@ -274,17 +263,9 @@ class Discv5:
         records = [self._own().raw] if 0 in request.distances else []
         wanted = [distance for distance in request.distances if distance]
         for enr in self.table.at_distances(wanted, BUCKET_SIZE - len(records)):
-            if not _is_private(enr) or is_private(asker):
+            if not is_local(enr) or is_private(asker):
                 records.append(enr.raw)
-        parts: list[list[bytes]] = [[]]
-        room = RECORDS_BYTES
-        for raw in records:
-            if len(raw) > room:
-                parts.append([])
-                room = RECORDS_BYTES
-            parts[-1].append(raw)
-            room -= len(raw)
-        return [Nodes(request.id, len(parts), tuple(part)) for part in parts]
+        return nodes_of(request.id, records)
 
     # -- what others answer
 
@@ -296,11 +277,11 @@ class Discv5:
                 assert isinstance(response, Pong)
                 return self._ponged(enr, response, now)
             case _Updating(enr=enr):
-                for record in self._records(event.nodes, enr, (0,)):
+                for record in self._reader.read(event.nodes, enr, (0,)):
                     self.add(record)
                 return []
             case _Looking(running=running, enr=enr, distances=distances):
-                records = self._records(event.nodes, enr, distances)
+                records = self._reader.read(event.nodes, enr, distances)
                 for record in records:
                     self.add(record)
                 running.lookup.answered(enr.peer_id, records)
@@ -351,25 +332,6 @@ class Discv5:
         if enr.udp_endpoint == event.peer[1:] and self.add(enr) and new:
             return self._ping(enr, now)
         return []
-
-    # -- records
-
-    def _records(self, raws: Iterable[bytes], asked: Enr, distances: Sequence[int]) -> list[Enr]:
-        """Return the good ones of an answer, each node once."""
-        private = self._private or _is_private(asked)
-        found: dict[bytes, Enr] = {}
-        for raw in list(raws)[: 2 * BUCKET_SIZE]:
-            try:
-                enr = self._verified.decode(raw)
-            except EnrError:
-                continue
-            if log_distance(asked.peer_id, enr.peer_id) not in distances or not self._welcome(enr.peer_id):
-                continue
-            if _is_private(enr) and not private:
-                continue
-            if enr.peer_id not in found and len(found) < BUCKET_SIZE:
-                found[enr.peer_id] = enr
-        return list(found.values())
 
     def add(self, enr: Enr) -> bool:
         """Hear of a node; False if there is no use or no place for it."""
