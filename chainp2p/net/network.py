@@ -1,7 +1,6 @@
 """The node's side of the peer-to-peer network: listeners, dialler, links, own record."""
 
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -9,19 +8,17 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chainp2p.chain.interfaces import HeadChanged
-from chainp2p.discovery.discv5 import Discv5
-from chainp2p.discovery.limits import Limits
 from chainp2p.errors import Reason
 from chainp2p.events import EventBus
 from chainp2p.net.admission import Admission
 from chainp2p.net.book import BookKeeper
 from chainp2p.net.causes import CauseKeeper
 from chainp2p.net.conduct import ConductKeeper
-from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
 from chainp2p.net.dialer import Dialer
 from chainp2p.net.door import Door
 from chainp2p.net.endpoints import Listeners, server_text
 from chainp2p.net.factory import PeerFactory
+from chainp2p.net.finding import Discovery
 from chainp2p.net.hosting import Hosting
 from chainp2p.net.metrics import Metric, network_metrics
 from chainp2p.net.protocol import PeerProtocol
@@ -140,21 +137,21 @@ class Network(Service):
             causes=self._causes,
             dialling=lambda: self._dialer.links,
             changed=lambda: self._dialer.plan(),
-            taken=self._taken,
+            taken=lambda enr: self.discovery.add(enr),
         )
-        #: Discovery by datagram; None if it is switched off.
-        self.discovery: DiscoveryShell | None = None
-        if settings.enable_discovery:
-            core = Discv5(
-                key,
-                lambda: self.enr,
-                random,
-                genesis=chain.genesis_hash,
-                private=profile.private_addresses,
-                limits=Limits(settings.loopback_exempt),
-                welcome=self._admission.is_welcome,
-            )
-            self.discovery = DiscoveryShell(reactor, core, live=self._found, voted=self._voted)
+        #: Discovery by datagram.
+        self.discovery = Discovery(
+            reactor=reactor,
+            key=key,
+            own=lambda: self.enr,
+            random=random,
+            genesis=chain.genesis_hash,
+            settings=settings,
+            profile=profile,
+            welcome=self._admission.is_welcome,
+            found=self._found,
+            observed=lambda peer_id, source, ip: self._record.observed(peer_id, source, ip, len(self._roster) + 1),
+        )
         self.counters: Mapping[str, int] = self.host.counters
         self._dialer = Dialer(
             self.host,
@@ -190,8 +187,7 @@ class Network(Service):
         )
         try:
             self.addresses = await self._listeners.start(self.reactor, self._settings.listen_addr, factory)
-            if self.discovery is not None:
-                self.discovery.listen(discovery_endpoints(self._settings.discovery_addr, self.addresses))
+            self.discovery.listen(self.addresses)
         except BaseException:
             await self._listeners.stop()
             self._conduct.stop()
@@ -199,12 +195,10 @@ class Network(Service):
             await self._store.close()
             raise
         own = OwnRecord(self._key, self._chain.genesis_hash, VERSION, stored.own)
-        udp = self.discovery.addresses[0][1] if self.discovery is not None and self.discovery.addresses else None
-        self._record.start(own, self.addresses, udp)
+        self._record.start(own, self.addresses, self.discovery.port)
         self._unwatch = self._chain.events.subscribe(HeadChanged, self._head_changed)
         self._fill_book(stored)
-        if self.discovery is not None:
-            self.discovery.start([known.address.enr for known in self._book if known.address.enr is not None])
+        self.discovery.start(self._book)
         self._dialer.start()
 
     def _fill_book(self, stored: StoredPeers) -> None:
@@ -223,8 +217,7 @@ class Network(Service):
         self._dialer.stop()
         self._record.stop()
         self._conduct.stop()
-        if self.discovery is not None:
-            await self.discovery.stop()
+        await self.discovery.stop()
         await self._listeners.stop()
         for link in list(self._roster.open):
             link.close(Reason.SHUTDOWN)
@@ -261,7 +254,7 @@ class Network(Service):
     @property
     def discovered(self) -> int:
         """How many nodes have answered to discovery and are in its table."""
-        return len(self.discovery.core.table.live) if self.discovery is not None else 0
+        return self.discovery.live
 
     def links(self) -> list[Link]:
         """Return the ready link of each peer."""
@@ -350,8 +343,8 @@ class Network(Service):
             return
         if isinstance(source, PeerProtocol) and enr.peer_id == source.peer_id:
             self.host.own_record_of(source, enr)
-        elif self.host.take_record(enr, source.address[0]):
-            self._dialer.plan()
+        else:
+            self._found(enr, source.address[0])
 
     def relayable(self, now: float) -> list[bytes]:
         """Return the raw records that may be told to others; *now* by ``reactor.seconds()``."""
@@ -363,18 +356,9 @@ class Network(Service):
         unlisted = self._admission.strangers(known.peer_id for known in self._book)
         return self._roster.ids() | self._conduct.away() | unlisted
 
-    def _taken(self, enr: Enr) -> None:
-        if self.discovery is not None:
-            self.discovery.core.add(enr)
-
-    def _found(self, enr: Enr) -> None:
-        endpoint = enr.udp_endpoint
-        assert endpoint is not None, "it has answered there"
-        if enr.tcp_endpoint is not None and self.host.take_record(enr, endpoint[0]):
+    def _found(self, enr: Enr, source_ip: str) -> None:
+        if self.host.take_record(enr, source_ip):
             self._dialer.plan()
-
-    def _voted(self, peer_id: bytes, source: str, ip: str) -> None:
-        self._record.observed(peer_id, source, ip_address(ip).packed, len(self._roster) + 1)
 
     def _head_changed(self, _: HeadChanged) -> None:
         self._dialer.head_changed()

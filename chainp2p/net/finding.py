@@ -1,0 +1,106 @@
+"""What the network does with discovery by datagram: where it listens, whom it begins with, what it makes of finds."""
+
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from chainp2p.discovery.discv5 import Discv5
+from chainp2p.discovery.limits import Limits
+from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
+from chainp2p.peer.enr import Enr
+from chainp2p.peer.key import NodeKey
+from chainp2p.peer.known import Known
+from chainp2p.settings import NetworkSettings, Profile
+
+if TYPE_CHECKING:
+    import random as random_module
+
+__all__ = ["Discovery"]
+
+
+class Discovery:
+    """Node Discovery v5.1 in the service of the network; does nothing where it is switched off.
+
+    1. A node of our network that has answered, and that can be dialled, goes into the address book, which decides
+       whom to dial; a record that a peer tells over TCP goes into the table.
+    2. How a node sees us is its vote on our address.
+
+    :param own: answers our current record.
+    :param welcome: whether the operator has nothing against a peer.
+    :param found: told of each dialable node that has answered, and the IP where it did.
+    :param observed: told (peer id, its IP, our IP as it sees it, packed).
+    """
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        key: NodeKey,
+        own: Callable[[], Enr],
+        random: "random_module.Random",
+        genesis: bytes,
+        settings: NetworkSettings,
+        profile: Profile,
+        welcome: Callable[[bytes], bool],
+        found: Callable[[Enr, str], None],
+        observed: Callable[[bytes, str, bytes], None],
+    ) -> None:
+        self._settings = settings
+        self._tell = found
+        self._observed = observed
+        #: None where it is switched off.
+        self.shell: DiscoveryShell | None = None
+        if settings.enable_discovery:
+            core = Discv5(
+                key,
+                own,
+                random,
+                genesis=genesis,
+                private=profile.private_addresses,
+                limits=Limits(settings.loopback_exempt),
+                welcome=welcome,
+            )
+            self.shell = DiscoveryShell(reactor, core, live=self._live, voted=self._voted)
+
+    # -- life
+
+    def listen(self, tcp: Sequence[tuple[str, int]]) -> None:
+        """Take the ports that the settings name, else those of TCP; StartupError names one that cannot be had."""
+        if self.shell is not None:
+            self.shell.listen(discovery_endpoints(self._settings.discovery_addr, tcp))
+
+    @property
+    def port(self) -> int | None:
+        """The UDP port that is taken."""
+        return self.shell.addresses[0][1] if self.shell is not None and self.shell.addresses else None
+
+    def start(self, book: Iterable[Known]) -> None:
+        """Begin to ask around, with the records that the operator named."""
+        if self.shell is not None:
+            self.shell.start([known.address.enr for known in book if known.address.enr is not None])
+
+    async def stop(self) -> None:
+        """Say nothing more."""
+        if self.shell is not None:
+            await self.shell.stop()
+
+    # -- what comes and goes
+
+    @property
+    def live(self) -> int:
+        """How many nodes have answered and are in the table."""
+        return len(self.shell.core.table.live) if self.shell is not None else 0
+
+    def add(self, enr: Enr) -> None:
+        """Hear of a node from elsewhere."""
+        if self.shell is not None:
+            self.shell.core.add(enr)
+
+    def _live(self, enr: Enr) -> None:
+        endpoint = enr.udp_endpoint
+        assert endpoint is not None, "it has answered there"
+        if enr.tcp_endpoint is not None:
+            self._tell(enr, endpoint[0])
+
+    def _voted(self, peer_id: bytes, source: str, ip: str) -> None:
+        self._observed(peer_id, source, ip_address(ip).packed)
