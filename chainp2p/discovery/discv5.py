@@ -10,7 +10,7 @@ from chainp2p.discovery.conversations import Answered, Asked, Conversations, Dat
 from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.lookup import Lookup, distances_towards
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, TalkRequest, TalkResponse
-from chainp2p.discovery.outputs import Found, Live, Output, Talked, Voted
+from chainp2p.discovery.outputs import Found, Live, Output, TalkAsked, Talked, Voted
 from chainp2p.discovery.table import BUCKET_SIZE, BucketTable
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
@@ -32,6 +32,8 @@ REFRESH_EVERY, REFRESH_SMALL = 300.0, 10.0
 SMALL = 16
 #: Lookups at once.
 LOOKUPS_MAX = 8
+#: Bytes of a request of another protocol, with its name: a packet has room for so many beside the longest handshake.
+TALK_MAX = 768
 
 
 @define(eq=False)
@@ -99,7 +101,6 @@ class Discv5:
         self.conversations = Conversations(key, own, self._record_of, random, self._limits.may_challenge, welcome)
         self._reader = RecordReader(private, welcome)
         self._seeds: tuple[Enr, ...] = ()
-        self._talk: dict[bytes, Callable[[bytes, bytes], bytes]] = {}
         self._lookups: list[_Running] = []
         self._checking: set[bytes] = set()
         self._check_at = 0.0
@@ -136,13 +137,6 @@ class Discv5:
         for enr in self._seeds:
             self.add(enr)
 
-    def register_talk(self, protocol: bytes, handler: Callable[[bytes, bytes], bytes] | None) -> None:
-        """Let *handler* answer TALKREQ of *protocol*: (node id, request) -> response; None ends that."""
-        if handler is None:
-            self._talk.pop(protocol, None)
-        else:
-            self._talk[protocol] = handler
-
     # -- asking
 
     def lookup(self, target: bytes, handle: Any, now: float) -> list[Output]:
@@ -155,7 +149,12 @@ class Discv5:
         return self._poll(running, now)
 
     def talk(self, enr: Enr, protocol: bytes, request: bytes, handle: Any, now: float) -> list[Output]:
-        """Send a request of another protocol; :class:`Talked` carries *handle*."""
+        """Send a request of another protocol; :class:`Talked` carries *handle*.
+
+        :raise ValueError: it is longer than :data:`TALK_MAX`.
+        """
+        if len(protocol) + len(request) > TALK_MAX:
+            raise ValueError(f"a request and the name of its protocol have {TALK_MAX} bytes at most")
         message = TalkRequest(self.conversations.new_id(), protocol, request)
         return self._request(enr, message, _Talking(handle), now)
 
@@ -254,10 +253,14 @@ class Discv5:
                 for answer in self._nodes(request, peer[1]):
                     outputs += self._take(reply(peer, answer), now)
             case TalkRequest():
-                handler = self._talk.get(request.protocol)
-                response = handler(peer[0], request.request) if handler is not None else b""
-                outputs += self._take(reply(peer, TalkResponse(request.id, response)), now)
+                outputs.append(TalkAsked(peer, request.id, request.protocol, request.request))
         return outputs
+
+    def answer_talk(self, asked: TalkAsked, response: bytes, now: float) -> list[Output]:
+        """Answer a request of another protocol; with nothing, where the response does not fit into a packet."""
+        reply, peer = self.conversations.reply, asked.peer
+        sent = reply(peer, TalkResponse(asked.id, response)) or reply(peer, TalkResponse(asked.id, b""))
+        return self._take(sent, now)
 
     def _nodes(self, request: FindNode, asker: str) -> list[Nodes]:
         records = [self._own().raw] if 0 in request.distances else []

@@ -5,9 +5,10 @@ from typing import Any
 from attrs import frozen
 
 from chainp2p.discovery.conversations import Datagram
+from chainp2p.discovery.sessions import Peer
 from chainp2p.peer.enr import Enr
 
-__all__ = ["Found", "Live", "Output", "Talked", "Voted"]
+__all__ = ["Found", "Live", "Output", "TalkAsked", "Talked", "Voted"]
 
 
 @frozen
@@ -44,4 +45,14 @@ class Talked:
     response: bytes | None
 
 
-Output = Datagram | Live | Voted | Found | Talked
+@frozen
+class TalkAsked:
+    """A node asks something of another protocol."""
+
+    peer: Peer
+    id: bytes
+    protocol: bytes
+    request: bytes
+
+
+Output = Datagram | Live | Voted | Found | Talked | TalkAsked

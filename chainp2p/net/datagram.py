@@ -1,6 +1,6 @@
 """The shell of Node Discovery v5.1: sockets and a timer around :class:`chainp2p.discovery.discv5.Discv5`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -9,9 +9,10 @@ from twisted.internet.protocol import DatagramProtocol
 
 from chainp2p.discovery.conversations import Datagram
 from chainp2p.discovery.discv5 import Discv5
-from chainp2p.discovery.outputs import Found, Live, Output, Talked, Voted
+from chainp2p.discovery.outputs import Found, Live, Output, TalkAsked, Talked, Voted
 from chainp2p.errors import StartupError
 from chainp2p.net.alarm import Alarm
+from chainp2p.net.talking import TalkHandler, Talking
 from chainp2p.peer.enr import Enr
 
 __all__ = ["DiscoveryShell"]
@@ -33,6 +34,7 @@ class DiscoveryShell:
 
     :param live: told of each node of our network that has answered.
     :param voted: told (peer id, its IP, our IP as it sees it).
+    :param talk: who answers TALKREQ of which protocol.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class DiscoveryShell:
         *,
         live: Callable[[Enr], None],
         voted: Callable[[bytes, str, str], None],
+        talk: Mapping[bytes, TalkHandler] | None = None,
     ) -> None:
         self._reactor = reactor
         self.core = core
         self._live = live
         self._voted = voted
+        self._talking = Talking(reactor, talk if talk is not None else {}, self._answer_talk)
         self._sockets: dict[int, Any] = {}
         self._ports: list[Any] = []
         self._alarm = Alarm(reactor, self._wake)
@@ -74,6 +78,7 @@ class DiscoveryShell:
     async def stop(self) -> None:
         """Say nothing more and close the sockets."""
         self._alarm.stop()
+        self._talking.stop()
         self._carry_out(self.core.stop())
         for closing in self._close():
             await closing
@@ -97,10 +102,6 @@ class DiscoveryShell:
         self._carry_out(self.core.talk(enr, protocol, request, done, self._reactor.seconds()))
         return done
 
-    def register_talk(self, protocol: bytes, handler: Callable[[bytes, bytes], bytes] | None) -> None:
-        """Let *handler* answer TALKREQ of *protocol*: (node id, request) -> response; None ends that."""
-        self.core.register_talk(protocol, handler)
-
     # -- the core's world
 
     def _received(self, data: bytes, address: tuple[str, int]) -> None:
@@ -122,9 +123,14 @@ class DiscoveryShell:
                     cast("Deferred[Any]", handle).callback(records)
                 case Talked(handle=handle, response=response):
                     cast("Deferred[Any]", handle).callback(response)
+                case TalkAsked():
+                    self._talking.asked(output)
         deadline = self.core.next_deadline()
         if deadline is not None:
             self._alarm.by(deadline)
+
+    def _answer_talk(self, asked: TalkAsked, response: bytes) -> None:
+        self._carry_out(self.core.answer_talk(asked, response, self._reactor.seconds()))
 
     def _write(self, data: bytes, address: tuple[str, int]) -> None:
         socket = self._sockets.get(ip_address(address[0]).version)

@@ -2,11 +2,15 @@
 
 from random import Random
 
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.discovery.discv5 import Discv5
+from chainp2p.discovery.discv5 import TALK_MAX, Discv5
+from chainp2p.discovery.outputs import TalkAsked
 from chainp2p.errors import StartupError
 from chainp2p.net.datagram import DiscoveryShell
+from chainp2p.net.talking import ANSWER_TIME, ANSWERS_MAX, Talking
 from chainp2p.peer.enr import make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
 from chainp2p.testing.clock import HeapClock
@@ -21,12 +25,13 @@ class Node:
         self.key = NodeKey(number.to_bytes(32, "big"))
         self.enr = make_enr(self.key, 1, node_pairs(genesis, 1, self.host.ip, 30303, 30303))
         core = Discv5(self.key, lambda: self.enr, Random(number), genesis=genesis, private=True, welcome=welcome)
-        self.live, self.votes = set(), []
+        self.live, self.votes, self.talk = set(), [], {}
         self.shell = DiscoveryShell(
             self.host,
             core,
             live=lambda enr: self.live.add(enr.peer_id),
             voted=lambda peer_id, source, ip: self.votes.append(ip),
+            talk=self.talk,
         )
 
     def start(self, *seeds):
@@ -66,14 +71,77 @@ class DatagramTest(SynchronousTestCase):
         self.net.set_weather(Weather(low=0.02, high=0.2))
         first, second = self.grow(2)
         self.clock.run_for(5)
-        second.shell.register_talk(b"echo", lambda node_id, request: node_id[:4] + request)
-        heard = self.successResultOf_after(first.shell.talk(second.enr, b"echo", b"hi"))
-        self.assertEqual(heard, first.key.peer_id[:4] + b"hi")
-        self.assertEqual(self.successResultOf_after(first.shell.talk(second.enr, b"none", b"hi")), b"")
-        second.shell.register_talk(b"echo", None)
-        self.assertEqual(self.successResultOf_after(first.shell.talk(second.enr, b"echo", b"hi")), b"")
+        second.talk[b"echo"] = lambda node_id, request: node_id[:4] + request
+        self.assertEqual(self.heard(first, second, b"echo"), first.key.peer_id[:4] + b"hi")
+        self.assertEqual(self.heard(first, second, b"none"), b"")
+        del second.talk[b"echo"]
+        self.assertEqual(self.heard(first, second, b"echo"), b"")
         self.net.partition(["n1"], ["n2"])
-        self.assertIsNone(self.successResultOf_after(first.shell.talk(second.enr, b"echo", b"hi")))
+        self.assertIsNone(self.heard(first, second, b"echo"))
+
+    def heard(self, first, second, protocol):
+        return self.successResultOf_after(first.shell.talk(second.enr, protocol, b"hi"))
+
+    def test_a_handler_that_takes_its_time(self):
+        self.net.set_weather(Weather(low=0.02, high=0.02))
+        first, second = self.grow(2)
+        self.clock.run_for(5)
+
+        def later(seconds):
+            return lambda node_id, request: deferLater(second.host, seconds, lambda: request * 2)
+
+        second.talk.update({b"soon": later(0.6), b"late": later(0.8), b"never": lambda *_: Deferred()})
+        self.assertEqual(self.heard(first, second, b"soon"), b"hihi")
+        for protocol in (b"late", b"never"):
+            self.assertEqual(self.heard(first, second, protocol), b"")
+        waiting = first.shell.talk(second.enr, b"never", b"")
+        self.clock.run_for(0.1)
+        with self.assertRaises(StopIteration):
+            second.shell.stop().send(None)
+        self.assertEqual(list(second.host.getDelayedCalls()), [])
+        self.assertIsNone(self.successResultOf_after(waiting))
+
+    def test_a_handler_that_fails_is_answered_with_nothing_and_logged(self):
+        self.net.set_weather(Weather(low=0.02, high=0.02))
+        first, second = self.grow(2)
+        self.clock.run_for(5)
+        second.talk.update(
+            {b"raises": lambda *_: 1 // 0, b"fails": lambda *_: fail(KeyError("x")), b"text": lambda *_: "text"}
+        )
+        for protocol, error in ((b"raises", ZeroDivisionError), (b"fails", KeyError), (b"text", TypeError)):
+            self.assertEqual(self.heard(first, second, protocol), b"")
+            self.assertEqual(len(self.flushLoggedErrors(error)), 1)
+        second.talk[b"large"] = lambda *_: bytes(1_300)
+        self.assertEqual(self.heard(first, second, b"large"), b"")
+        self.assertEqual(second.shell.core.conversations.dropped["too large to send"], 1)
+
+    def test_the_longest_request_fits_beside_a_handshake(self):
+        self.net.set_weather(Weather(low=0.02, high=0.02))
+        first, second = (Node(self.net, number) for number in (1, 2))
+        pairs = {**node_pairs(GENESIS, 1, first.host.ip, 30303, 30303), b"filler": b"\1"}
+        size = 298 - len(make_enr(first.key, 1, pairs).raw)
+        first.enr = make_enr(first.key, 1, {**pairs, b"filler": bytes(size)})
+        self.assertEqual(len(first.enr.raw), 300)
+        for node in (first, second):
+            node.start()
+        heard = []
+        second.talk[b"echo"] = lambda node_id, request: heard.append(request) or request[:1]
+        longest = bytes(TALK_MAX - 4)
+        self.assertEqual(self.successResultOf_after(first.shell.talk(second.enr, b"echo", longest)), b"\0")
+        self.assertEqual(heard, [longest])
+        self.assertRaises(ValueError, first.shell.talk, second.enr, b"echo", longest + b"\0")
+
+    def test_answers_that_are_waited_for_are_bounded(self):
+        replies, asked = [], TalkAsked((bytes(32), "10.0.0.1", 1), b"", b"never", b"")
+        talking = Talking(self.clock, {b"never": lambda *_: Deferred()}, lambda one, response: replies.append(response))
+        for _ in range(ANSWERS_MAX + 1):
+            talking.asked(asked)
+        self.assertEqual(replies, [b""])
+        self.clock.run_for(ANSWER_TIME)
+        self.assertEqual(len(replies), ANSWERS_MAX + 1)
+        talking.asked(asked)
+        talking.stop()
+        self.assertEqual(len(replies), ANSWERS_MAX + 1)
 
     def test_a_new_record_spreads(self):
         first, second = self.grow(2)
