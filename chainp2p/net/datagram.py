@@ -12,6 +12,7 @@ from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.outputs import Found, Live, Output, TalkAsked, Talked, Voted
 from chainp2p.errors import StartupError
 from chainp2p.net.alarm import Alarm
+from chainp2p.net.sockets import take_udp
 from chainp2p.net.talking import TalkHandler, Talking
 from chainp2p.peer.enr import Enr
 
@@ -56,12 +57,17 @@ class DiscoveryShell:
         self._alarm = Alarm(reactor, self._wake)
         self.addresses: tuple[tuple[str, int], ...] = ()
 
-    def listen(self, where: Sequence[tuple[str, int]]) -> None:
-        """Take these (interface, port) pairs; StartupError names the one that cannot be had."""
+    def listen(self, where: Sequence[tuple[str, int]], spare: Container[tuple[str, int]] = ()) -> None:
+        """Take these (interface, port) pairs; StartupError names the one that cannot be had.
+
+        :param spare: those for which another port will do if theirs is taken.
+        """
         for interface, port in where:
             socket = _Socket(self._received)
             try:
-                listening = self._reactor.listenUDP(port, socket, interface=interface, maxPacketSize=_PACKET)
+                listening = take_udp(
+                    self._reactor, socket, interface, port, _PACKET, spare=(interface, port) in spare
+                )
             except Exception as error:
                 self._close()
                 raise StartupError(f"network.discovery_addr: cannot listen on udp:{port}: {error}") from error

@@ -28,6 +28,7 @@ from chainp2p.peer.address import split_host_port
 __all__ = [
     "Listeners",
     "client_endpoint",
+    "leaves_port_open",
     "parse_external",
     "server_text",
     "specific_interface",
@@ -52,6 +53,12 @@ def server_text(text: str) -> str:
         raise SettingsError(f"network.listen_addr: {text!r}: tcp:PORT or HOST:PORT is expected")
     family = "tcp6" if ":" in host else "tcp"
     return f"{family}:{port}:interface={quoteStringArgument(host)}"  # type: ignore[no-untyped-call]
+
+
+def leaves_port_open(text: str) -> bool:
+    """Tell whether a listen setting takes any port."""
+    words = server_text(text).split(":")[1:]
+    return next((word[5:] for word in words if word.startswith("port=")), words[0] if words else "") == "0"
 
 
 #: What it means that a connection could not be made, and the rule that says so; a subclass stands before its base.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.limits import Limits
 from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
+from chainp2p.net.endpoints import leaves_port_open
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.known import Known
@@ -65,9 +66,16 @@ class Discovery:
     # -- life
 
     def listen(self, tcp: Sequence[tuple[str, int]]) -> None:
-        """Take the ports that the settings name, else those of TCP; StartupError names one that cannot be had."""
-        if self.shell is not None:
-            self.shell.listen(discovery_endpoints(self._settings.discovery_addr, tcp))
+        """Take the ports that the settings name, else those of TCP; StartupError names one that cannot be had.
+
+        Where any port would have done for TCP, any will do here, though the same one is taken if it is free.
+        """
+        if self.shell is None:
+            return
+        texts = self._settings.discovery_addr
+        chosen = [at for text, at in zip(self._settings.listen_addr, tcp, strict=True) if leaves_port_open(text)]
+        spare = [] if texts else discovery_endpoints((), chosen)
+        self.shell.listen(discovery_endpoints(texts, tcp), spare)
 
     @property
     def port(self) -> int | None:
