@@ -1,6 +1,6 @@
 """The shell of Node Discovery v5.1: sockets and a timer around :class:`chainp2p.discovery.discv5.Discv5`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -65,9 +65,7 @@ class DiscoveryShell:
         for interface, port in where:
             socket = _Socket(self._received)
             try:
-                listening = take_udp(
-                    self._reactor, socket, interface, port, _PACKET, spare=(interface, port) in spare
-                )
+                listening = take_udp(self._reactor, socket, interface, port, _PACKET, spare=(interface, port) in spare)
             except Exception as error:
                 self._close()
                 raise StartupError(f"network.discovery_addr: cannot listen on udp:{port}: {error}") from error

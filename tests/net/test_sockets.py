@@ -1,13 +1,10 @@
-"""Ports for datagrams: beside those of TCP, and of both address families side by side."""
+"""Ports for datagrams beside those of TCP."""
 
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
-from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.net.endpoints import leaves_port_open
-from chainp2p.net.sockets import take_udp
 from tests.net.test_network import World
 
 
@@ -51,35 +48,3 @@ class SpareTest(SynchronousTestCase):
         for text in ("tcp:30303", "10.0.0.1:30303", "tcp6:port=1:interface=\\:\\:0", "tcp:interface=0"):
             self.assertFalse(leaves_port_open(text), text)
         self.assertRaises(SettingsError, leaves_port_open, "unix:0")
-
-
-class RealTest(TestCase):
-    """With sockets of this machine."""
-
-    def take(self, interface, port=0, **options):
-        from twisted.internet import reactor
-
-        taken = take_udp(reactor, DatagramProtocol(), interface, port, 1_281, **options)
-        self.addCleanup(lambda: maybeDeferred(taken.stopListening))
-        return taken
-
-    def test_spare(self):
-        number = self.take("127.0.0.1").getHost().port
-        self.assertRaises(CannotListenError, self.take, "127.0.0.1", number)
-        self.assertNotIn(self.take("127.0.0.1", number, spare=True).getHost().port, (0, number))
-        self.assertRaises(CannotListenError, self.take, "192.0.2.1", 0, spare=True)
-
-    @inlineCallbacks
-    def test_both_families_on_one_port(self):
-        try:
-            six = self.take("::")
-        except CannotListenError as error:
-            raise SkipTest(f"no IPv6 here: {error}") from None
-        number = six.getHost().port
-        four = self.take("", number)
-        self.assertEqual(four.getHost().port, number)
-        self.assertEqual(six.getHost().type, "UDP")
-        self.assertRaises(CannotListenError, self.take, "::", number)
-        self.assertNotEqual(self.take("::", number, spare=True).getHost().port, number)
-        yield six.stopListening()
-        self.assertEqual(self.take("::", number).getHost().host, "::")
