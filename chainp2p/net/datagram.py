@@ -96,7 +96,11 @@ class DiscoveryShell:
 
     def lookup(self, target: bytes) -> "Deferred[tuple[Enr, ...]]":
         """Fire with the closest nodes to a node id, the closest first."""
-        done: Deferred[tuple[Enr, ...]] = Deferred()
+        return self.find(target).addCallback(lambda found: found.records)
+
+    def find(self, target: bytes) -> "Deferred[Found]":
+        """The same with how it went."""
+        done: Deferred[Found] = Deferred()
         self._carry_out(self.core.lookup(target, done, self._reactor.seconds()))
         return done
 
@@ -123,8 +127,8 @@ class DiscoveryShell:
                     self._live(enr)
                 case Voted(peer_id=peer_id, source=source, ip=ip):
                     self._voted(peer_id, source, ip)
-                case Found(handle=handle, records=records):
-                    cast("Deferred[Any]", handle).callback(records)
+                case Found(handle=handle):
+                    cast("Deferred[Any]", handle).callback(output)
                 case Talked(handle=handle, response=response):
                     cast("Deferred[Any]", handle).callback(response)
                 case TalkAsked():

@@ -65,6 +65,8 @@ class MemoryNetwork:
         self.metered = self.weather.bandwidth is not None
         #: Segments that have been sent.
         self.segments = 0
+        #: Datagrams that have been sent, and their bytes.
+        self.datagrams = self.datagram_bytes = 0
         #: Addresses to which no way leads: dials fail at once.
         self.unreachable: set[str] = set()
 
@@ -185,6 +187,8 @@ class MemoryNetwork:
         """Carry a datagram from *sender*, which may lie about its address (*source*); each delay is drawn alone, so a
         later one may overtake it.
         """
+        self.datagrams += 1
+        self.datagram_bytes += len(data)
         host = self.find(target[0])
         if target[0] in _LOOPBACK:
             host = sender
