@@ -1,13 +1,16 @@
 """What the network does with discovery by datagram: where it listens, whom it begins with, what it makes of finds."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
 
 from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.limits import Limits
 from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
 from chainp2p.net.endpoints import leaves_port_open
+from chainp2p.net.talking import TalkHandler
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.known import Known
@@ -30,6 +33,7 @@ class Discovery:
     :param welcome: whether the operator has nothing against a peer.
     :param found: told of each dialable node that has answered, and the IP where it did.
     :param observed: told (peer id, its IP, our IP as it sees it, packed).
+    :param talk: who answers requests of which other protocol; outlives this.
     """
 
     def __init__(
@@ -45,10 +49,12 @@ class Discovery:
         welcome: Callable[[bytes], bool],
         found: Callable[[Enr, str], None],
         observed: Callable[[bytes, str, bytes], None],
+        talk: MutableMapping[bytes, TalkHandler],
     ) -> None:
         self._settings = settings
         self._tell = found
         self._observed = observed
+        self._talk = talk
         #: None where it is switched off.
         self.shell: DiscoveryShell | None = None
         if settings.enable_discovery:
@@ -61,7 +67,7 @@ class Discovery:
                 limits=Limits(settings.loopback_exempt),
                 welcome=welcome,
             )
-            self.shell = DiscoveryShell(reactor, core, live=self._live, voted=self._voted)
+            self.shell = DiscoveryShell(reactor, core, live=self._live, voted=self._voted, talk=talk)
 
     # -- life
 
@@ -91,6 +97,40 @@ class Discovery:
         """Say nothing more."""
         if self.shell is not None:
             await self.shell.stop()
+
+    # -- what other protocols in this process ask
+
+    def _running(self) -> DiscoveryShell:
+        if self.shell is None:
+            raise RuntimeError("discovery is switched off (network.enable_discovery)")
+        return self.shell
+
+    def register_talk(self, protocol: bytes, handler: TalkHandler | None) -> None:
+        """Let *handler* answer TALKREQ of *protocol* from now on; None ends that.
+
+        :param handler: (node id, request) -> response, which may be a Deferred that fires within 0.7 s. One that fails
+            is logged and answered with nothing; a request whose answer got lost comes again.
+        """
+        if not isinstance(protocol, bytes):
+            raise TypeError(f"the name of a protocol is bytes, not {type(protocol).__name__}")
+        self._running()
+        if handler is None:
+            self._talk.pop(protocol, None)
+        else:
+            self._talk[protocol] = handler
+
+    def talk(self, enr: Enr | str, protocol: bytes, request: bytes) -> "Deferred[bytes | None]":
+        """Send a TALKREQ; fires with the response, empty from a node that does not know *protocol*, None if it did
+        not answer.
+
+        :raise ValueError: there is no such record (``enr:...``), or the request does not fit into a packet.
+        """
+        return self._running().talk(Enr.from_text(enr) if isinstance(enr, str) else enr, protocol, request)
+
+    def lookup(self, target: bytes) -> "Deferred[tuple[Enr, ...]]":
+        """Fire with the records of the up to 16 nodes closest to a node id that answered, the closest first; with none
+        while eight lookups run already."""
+        return self._running().lookup(target)
 
     # -- what comes and goes
 

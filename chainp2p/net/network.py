@@ -1,6 +1,6 @@
 """The node's side of the peer-to-peer network: listeners, dialler, links, own record."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -25,6 +25,7 @@ from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.record import RecordKeeper
 from chainp2p.net.roster import Roster
 from chainp2p.net.store import PeerStore, StoredPeers
+from chainp2p.net.talking import TalkHandler
 from chainp2p.net.view import PeerView, peer_view
 from chainp2p.net.why import Explainer
 from chainp2p.peer.address import NodeAddress, parse_node
@@ -56,6 +57,7 @@ class Network(Service):
     :param now: answers Unix time in seconds; back-offs and deadlines go by ``reactor.seconds()``.
     :param users: services that work over links; no two handle the same message.
     :param external: the address to advertise; None to learn it.
+    :param talk: who answers requests of other protocols by datagram.
     :raise SettingsError: a node, endpoint, address or file in the settings is wrong.
     """
 
@@ -79,6 +81,7 @@ class Network(Service):
         events: EventBus,
         agent: str,
         codec: Codec = CODEC,
+        talk: MutableMapping[bytes, TalkHandler] | None = None,
     ) -> None:
         self.reactor = reactor
         self.now = now
@@ -151,6 +154,7 @@ class Network(Service):
             welcome=self._admission.is_welcome,
             found=self._found,
             observed=lambda peer_id, source, ip: self._record.observed(peer_id, source, ip, len(self._roster) + 1),
+            talk=talk if talk is not None else {},
         )
         self.counters: Mapping[str, int] = self.host.counters
         self._dialer = Dialer(

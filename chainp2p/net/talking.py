@@ -12,7 +12,7 @@ from chainp2p.discovery.outputs import TalkAsked
 __all__ = ["TalkHandler", "Talking"]
 
 #: Answers (node id, request) with the response, at once or soon.
-TalkHandler: TypeAlias = "Callable[[bytes, bytes], bytes | Deferred[bytes]]"
+TalkHandler: TypeAlias = Callable[[bytes, bytes], bytes | Deferred[bytes]]
 
 #: A response has so long (seconds): who asked waits no longer for it (wire design).
 ANSWER_TIME = 0.7

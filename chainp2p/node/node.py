@@ -10,6 +10,8 @@ from twisted.python.failure import Failure
 from chainp2p.chain.interfaces import AdmissionResult, IChain, ITransactionPool
 from chainp2p.errors import SettingsError
 from chainp2p.events import EventBus
+from chainp2p.net.finding import Discovery
+from chainp2p.net.talking import TalkHandler
 from chainp2p.node.config import prepared
 from chainp2p.node.facts import Finding
 from chainp2p.node.platform import Platform, production_platform
@@ -41,6 +43,8 @@ class Node(MultiService):
         self.settings = prepared(settings or Settings(), own_chain=chain is not None)
         #: What happens to peers and chain, as values; subscriptions survive a stop and a start.
         self.events = EventBus(lambda error: self.log.failure("a subscriber failed", Failure(error)))  # type: ignore[no-untyped-call]
+        #: By protocol: they survive a stop and a start, too.
+        self._talk: dict[bytes, TalkHandler] = {}
         self._own_chain = chain
         self._platform = platform or production_platform(reactor)
         self._parts: Running | None = None
@@ -51,7 +55,7 @@ class Node(MultiService):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         self._outcome = None
-        self._parts = parts = Running(self.settings, self._own_chain, self._platform, self.events)
+        self._parts = parts = Running(self.settings, self._own_chain, self._platform, self.events, self._talk)
         self._starting = Deferred.fromCoroutine(self._start(parts))
 
     async def _start(self, parts: Running) -> None:
@@ -105,7 +109,7 @@ class Node(MultiService):
 
     @property
     def chain(self) -> Any:
-        """The ``IChain``; RuntimeError unless the node runs, like the three below."""
+        """The ``IChain``; RuntimeError unless the node runs, like those below."""
         return self._running().chain
 
     @property
@@ -123,6 +127,17 @@ class Node(MultiService):
     @property
     def health(self) -> Any:
         return self._running().health
+
+    @property
+    def discovery(self) -> Discovery:
+        """Lookups and requests of other protocols by datagram; RuntimeError also where discovery is switched off.
+
+        Handlers of other protocols survive a stop and a start, as subscriptions do.
+        """
+        found: Discovery = self._running().network.discovery
+        if found.shell is None:
+            raise RuntimeError("discovery is switched off (network.enable_discovery)")
+        return found
 
     def peers(self) -> list[Any]:
         """The connected peers, as frozen ``PeerView`` values; none while the node does not run."""

@@ -1,7 +1,7 @@
 """One start of a node: what is opened, in which order, and how it is closed again."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from chainp2p.gossip.service import GossipService
 from chainp2p.namespaces import Namespace
 from chainp2p.net.network import Network
 from chainp2p.net.store import PeerStore
+from chainp2p.net.talking import TalkHandler
 from chainp2p.node.allowlist import read_allow_list
 from chainp2p.node.assembly import find_plugin, make_chain
 from chainp2p.node.checkup import Checkup
@@ -85,12 +86,20 @@ class Running:
 
     log = Logger()
 
-    def __init__(self, settings: Settings, chain: Any, platform: Platform, events: EventBus) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        chain: Any,
+        platform: Platform,
+        events: EventBus,
+        talk: MutableMapping[bytes, TalkHandler],
+    ) -> None:
         self.settings = settings
         self.chain: Any = chain
         self._own_chain = chain is not None
         self.events = events
         self._platform = platform
+        self._talk = talk
         self._closing: list[tuple[str, float, Callable[[], Any]]] = []
         self._home: Home | None = None
         self._executor: OwnedExecutor
@@ -222,6 +231,7 @@ class Running:
             store=store,
             events=self.events,
             agent=AGENT,
+            talk=self._talk,
             **common,
         )
 

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,7 +32,7 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(node.peers(), [])
         self.assertFalse(node.running)
         node.reload()
-        for name in ("chain", "network", "sync", "gossip", "health"):
+        for name in ("chain", "network", "sync", "gossip", "health", "discovery"):
             self.assertRaises(RuntimeError, getattr, node, name)
         self.assertRaises(RuntimeError, node.submit_transaction, b"")
         waiting = node.ready()
@@ -40,7 +41,7 @@ class NodeTests(SynchronousTestCase):
         self.failureResultOf(waiting)
         self.assertRaises(SettingsError, Node, machine.host, Settings(), chain=object())
 
-    def plugin_node(self) -> Node:
+    def plugin_node(self, *, seals: bool = True, **network: Any) -> Node:
         """A node whose chain the plug-in makes anew at each start, from files of this machine."""
         temporary = tempfile.TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
@@ -49,16 +50,17 @@ class NodeTests(SynchronousTestCase):
         (folder / "genesis.json").write_text(json.dumps(document))
         (folder / "key").write_text(DEV_KEYS[0].hex())
         machine = self.simulation.add_node()
-        self.simulation.start()
+        self.simulation.start(machine)
         platform, settings = machine.node._platform, machine.settings
-        self.simulation.stop()
+        self.simulation.stop(machine)
         machine.disk.erase()
         node = Node(
             machine.host,
             evolve(
                 settings,
                 node=evolve(settings.node, genesis=folder / "genesis.json"),
-                seal=SealSettings(keyfile=folder / "key"),
+                network=evolve(settings.network, **network),
+                seal=SealSettings(keyfile=folder / "key") if seals else SealSettings(),
             ),
             platform=evolve(platform, executor=lambda: SimExecutor(machine.host)),
         )
@@ -92,6 +94,39 @@ class NodeTests(SynchronousTestCase):
         self.assertTrue(all(seen.values()), {kind: len(events) for kind, events in seen.items()})
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
         self.assertEqual([peer.peer_id for peer in first.node.peers()], [second.key.peer_id])
+
+    def test_other_protocols_talk_by_datagram_over_a_stop_and_a_start(self) -> None:
+        node, other = self.plugin_node(enable_discovery=True), self.plugin_node(seals=False, enable_discovery=True)
+        node.startService()
+        enr = self.simulation.wait(node.ready()).enr
+        other.settings = evolve(other.settings, network=evolve(other.settings.network, bootstrap_nodes=(enr,)))
+        other.startService()
+        self.simulation.wait(other.ready())
+        self.simulation.run_for(20)
+        self.assertRaises(TypeError, node.discovery.register_talk, "echo", len)
+        node.discovery.register_talk(b"echo", lambda node_id, request: node_id[:2] + request)
+        answer = other.network.own_id[:2] + b"hi"
+        self.assertEqual(self.heard(other, enr), answer)
+        found = self.simulation.wait(other.discovery.lookup(node.network.own_id))
+        self.assertEqual([one.peer_id for one in found], [node.network.own_id])
+        self.simulation.wait(node.stopService())
+        self.assertRaises(RuntimeError, lambda: node.discovery)
+        self.assertIsNone(self.heard(other, enr))
+        node.startService()
+        self.simulation.wait(node.ready())
+        self.assertEqual(self.heard(other, enr), answer)
+        node.discovery.register_talk(b"echo", None)
+        self.assertEqual(self.heard(other, enr), b"")
+        self.assertRaises(ValueError, other.discovery.talk, "enr:nothing", b"echo", b"")
+
+    def heard(self, node: Node, enr: str) -> bytes | None:
+        return self.simulation.wait(node.discovery.talk(enr, b"echo", b"hi"))
+
+    def test_switched_off_there_is_no_discovery(self) -> None:
+        machine = self.simulation.add_node()
+        self.simulation.start()
+        error = self.assertRaises(RuntimeError, lambda: machine.node.discovery)
+        self.assertIn("network.enable_discovery", str(error))
 
     def test_a_transaction_goes_from_one_node_into_the_others_block(self) -> None:
         sealer = self.simulation.add_node(signer=DEV_KEYS[0])
