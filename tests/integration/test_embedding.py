@@ -146,3 +146,9 @@ await node.stopService()
         process.wait(10)
         self.assertFalse((data / "node.json").exists())
         self.assertNotIn("Traceback", log.read_text())
+
+    def test_two_nodes_talk_in_the_listing(self) -> None:
+        command = [sys.executable, str(ROOT / "docs/listings/talk.py")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=scratch(self))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, "response: b'hello, world'\nunknown protocol: b''\n")
