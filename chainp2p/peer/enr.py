@@ -4,6 +4,7 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from attrs import field, frozen
@@ -18,6 +19,12 @@ __all__ = ["Enr", "EnrError", "make_enr", "node_pairs"]
 #: EIP-778: a record is at most 300 bytes.
 SIZE_LIMIT = 300
 PREFIX = "enr:"
+
+
+@lru_cache(8_192)
+def _text(packed: bytes) -> str:
+    """Writing an address costs 12 us, and every packet asks for that of a node which is known."""
+    return str(ipaddress.ip_address(packed))
 
 
 class EnrError(ValueError):
@@ -51,7 +58,7 @@ class Enr:
         value = self.pairs.get(key)
         if not isinstance(value, bytes) or len(value) != size:
             return None
-        return str(ipaddress.ip_address(value))
+        return _text(value)
 
     @property
     def ip(self) -> str | None:
