@@ -102,8 +102,9 @@ class MemoryNetwork:
 
     def find(self, text: str) -> "MemoryHost | None":
         """The host of that name or IP address."""
-        if text in self._hosts:
-            return self._hosts[text]
+        known = self._hosts.get(text) or self._by_ip.get(text)
+        if known is not None:
+            return known
         try:
             return self._by_ip.get(ipaddress.ip_address(text).compressed)
         except ValueError:
