@@ -8,8 +8,11 @@ from twisted.internet.defer import Deferred
 
 from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.limits import Limits
+from chainp2p.discovery.seeds import mixed, newest_records
 from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
 from chainp2p.net.endpoints import leaves_port_open
+from chainp2p.net.store import PeerStore
+from chainp2p.net.table import TableKeeper
 from chainp2p.net.talking import TalkHandler
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
@@ -28,7 +31,10 @@ class Discovery:
     1. A node of our network that has answered, and that can be dialled, goes into the address book, which decides
        whom to dial; a record that a peer tells over TCP goes into the table.
     2. How a node sees us is its vote on our address.
+    3. Who is live is stored, and is asked first after a restart, in turn with those that the operator named and those
+       of the book: whoever has gone since, or feeds one of the three, does not decide whom we find.
 
+    :param now: answers Unix time in seconds.
     :param own: answers our current record.
     :param welcome: whether the operator has nothing against a peer.
     :param found: told of each dialable node that has answered, and the IP where it did.
@@ -40,6 +46,8 @@ class Discovery:
         self,
         *,
         reactor: Any,
+        now: Callable[[], float],
+        store: PeerStore,
         key: NodeKey,
         own: Callable[[], Enr],
         random: "random_module.Random",
@@ -55,6 +63,7 @@ class Discovery:
         self._tell = found
         self._observed = observed
         self._talk = talk
+        self._keeper = TableKeeper(reactor, now, store, lambda: self._running().core.table.live)
         #: None where it is switched off.
         self.shell: DiscoveryShell | None = None
         if settings.enable_discovery:
@@ -88,14 +97,19 @@ class Discovery:
         """The UDP port that is taken."""
         return self.shell.addresses[0][1] if self.shell is not None and self.shell.addresses else None
 
-    def start(self, book: Iterable[Known]) -> None:
-        """Begin to ask around, with the records that the operator named."""
-        if self.shell is not None:
-            self.shell.start([known.address.enr for known in book if known.address.enr is not None])
+    def start(self, book: Iterable[Known], table: Iterable[Enr]) -> None:
+        """Begin to ask around: who the operator named, who was live in an earlier run, and who is in the book."""
+        if self.shell is None:
+            return
+        known = list(book)
+        named = [one.address.enr for one in known if one.address.enr is not None]
+        self.shell.start(mixed(named, table, newest_records(known)))
+        self._keeper.start()
 
     async def stop(self) -> None:
-        """Say nothing more."""
+        """Store the table and say nothing more."""
         if self.shell is not None:
+            self._keeper.stop()
             await self.shell.stop()
 
     # -- what other protocols in this process ask

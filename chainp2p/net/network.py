@@ -145,6 +145,8 @@ class Network(Service):
         #: Discovery by datagram.
         self.discovery = Discovery(
             reactor=reactor,
+            now=now,
+            store=store,
             key=key,
             own=lambda: self.enr,
             random=random,
@@ -202,7 +204,7 @@ class Network(Service):
         self._record.start(own, self.addresses, self.discovery.port)
         self._unwatch = self._chain.events.subscribe(HeadChanged, self._head_changed)
         self._fill_book(stored)
-        self.discovery.start(self._book)
+        self.discovery.start(self._book, stored.table)
         self._dialer.start()
 
     def _fill_book(self, stored: StoredPeers) -> None:

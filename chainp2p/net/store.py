@@ -1,7 +1,7 @@
 """What the network remembers over restarts, in ``node.sqlite``; all work is done on one thread of its own."""
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -25,8 +25,10 @@ from chainp2p.net.conduct_store import (
     read_sentences,
     sentence_row,
 )
+from chainp2p.net.table_store import TABLE_SCHEMA, read_table, table_statements
 from chainp2p.peer.causes import Cause
 from chainp2p.peer.conduct import SENTENCES_LIMIT, Sentence
+from chainp2p.peer.enr import Enr
 from chainp2p.peer.known import Known
 
 if TYPE_CHECKING:
@@ -44,13 +46,16 @@ CREATE TABLE IF NOT EXISTS removed (peer BLOB PRIMARY KEY) WITHOUT ROWID;
 
 @frozen
 class StoredPeers:
-    """What the last run left: our own raw record, the address book, removed peers, sentences, numbered causes."""
+    """What the last run left: our own raw record, the address book, removed peers, sentences, numbered causes, and
+    the nodes of discovery, the one that answered last in front.
+    """
 
     own: bytes | None = None
     book: StoredBook = StoredBook()
     removed: frozenset[bytes] = frozenset()
     sentences: tuple[Sentence, ...] = ()
     causes: tuple[tuple[int, Cause], ...] = ()
+    table: tuple[Enr, ...] = ()
 
 
 class PeerStore:
@@ -81,7 +86,7 @@ class PeerStore:
 
     def _read(self) -> StoredPeers:
         database = self._database = self._open_database("node.sqlite")
-        database.executescript(_SCHEMA + BOOK_SCHEMA + SCHEMA + CAUSE_SCHEMA)
+        database.executescript(_SCHEMA + BOOK_SCHEMA + SCHEMA + CAUSE_SCHEMA + TABLE_SCHEMA)
         own = database.execute("SELECT enr FROM own").fetchone()
         removed = database.execute("SELECT peer FROM removed").fetchall()
         return StoredPeers(
@@ -90,6 +95,7 @@ class PeerStore:
             frozenset(row[0] for row in removed),
             read_sentences(database),
             read_causes(database),
+            read_table(database),
         )
 
     def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
@@ -136,6 +142,10 @@ class PeerStore:
     def save_causes(self, changed: Mapping[int, Cause | None]) -> None:
         """Remember causes by number; None: forget it."""
         self._write(*cause_statements(changed))
+
+    def save_table(self, answered: Iterable[tuple[Enr, float]], now: float) -> None:
+        """Remember the nodes of discovery and when they last answered; times are Unix seconds."""
+        self._write(*table_statements(answered, now))
 
     def close(self) -> "Deferred[None]":
         """Finish what is queued and close the database."""

@@ -1,0 +1,44 @@
+"""The nodes of discovery in ``node.sqlite``; times in it are Unix seconds."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+from chainp2p.peer.enr import Enr, EnrError
+
+__all__ = ["STORED_MAX", "TABLE_SCHEMA", "read_table", "table_statements"]
+
+#: Nodes that are stored, those heard of last: more than a table of a large network holds live, at some 400 bytes each.
+STORED_MAX = 512
+#: Who has not answered for so long (seconds) is stored no longer; as for the address book.
+AGE_MAX = 30 * 86_400.0
+
+TABLE_SCHEMA = """
+CREATE TABLE IF NOT EXISTS discovered (
+    node BLOB PRIMARY KEY, record BLOB NOT NULL, answered REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+Statement: TypeAlias = tuple[str, tuple[Any, ...]]
+
+
+def read_table(database: sqlite3.Connection) -> tuple[Enr, ...]:
+    """Return all that are stored, the one that answered last in front; what is no record is left out."""
+    found: list[Enr] = []
+    for (record,) in database.execute("SELECT record FROM discovered ORDER BY answered DESC, node"):
+        try:
+            found.append(Enr.decode(record))
+        except EnrError:
+            continue
+    return tuple(found)
+
+
+def table_statements(answered: Iterable[tuple[Enr, float]], now: float) -> Iterator[Statement]:
+    """Remember who answered when, beside those of before: a table that is empty for a while loses nothing."""
+    for enr, when in answered:
+        yield "INSERT OR REPLACE INTO discovered VALUES (?, ?, ?)", (enr.peer_id, enr.raw, min(when, now))
+    yield "DELETE FROM discovered WHERE answered < ?", (now - AGE_MAX,)
+    yield (
+        "DELETE FROM discovered WHERE node NOT IN (SELECT node FROM discovered ORDER BY answered DESC, node LIMIT ?)",
+        (STORED_MAX,),
+    )
