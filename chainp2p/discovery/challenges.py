@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HANDSHAKE_TIMEOUT", "Challenges", "Proven"]
 
-#: Seconds that a challenge is open (wire design).
+#: Seconds in which a challenge is repeated (wire design). It can be answered for as long again: who was asked last
+#: needs his time, too.
 HANDSHAKE_TIMEOUT = 1.0
 #: Challenges that are open at once; the oldest goes first.
 CHALLENGES_MAX = 1_024
@@ -35,11 +36,12 @@ PROOFS_MAX = 3
 
 @define
 class _Open:
-    """A challenge of ours. *enr*: the record that we have of the node."""
+    """A challenge of ours. *enr*: the record that we have of the node. *repeated*: until when it is."""
 
     data: bytes
     challenge: bytes
     enr: Enr | None
+    repeated: float
     deadline: float
     proofs: int = 0
 
@@ -94,13 +96,15 @@ class Challenges:
         if not self._may_challenge(now):
             return None
         standing = self._open.get(peer)
-        if standing is None or standing.deadline <= now:
+        if standing is None or standing.repeated <= now:
             enr = self._known(peer[0])
             head = Challenge(nonce, self._random.randbytes(ID_NONCE_SIZE), enr.seq if enr else 0)
             challenge = additional_data(head, self._random.randbytes(IV_SIZE))
             data = encode_packet(peer[0], challenge, b"")
             self._open.pop(peer, None)
-            standing = self._open[peer] = _Open(data, challenge, enr, now + HANDSHAKE_TIMEOUT)
+            standing = self._open[peer] = _Open(
+                data, challenge, enr, now + HANDSHAKE_TIMEOUT, now + 2 * HANDSHAKE_TIMEOUT
+            )
             if len(self._open) > CHALLENGES_MAX:
                 del self._open[next(iter(self._open))]
         return standing.data

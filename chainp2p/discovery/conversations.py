@@ -1,18 +1,12 @@
-"""Requests and answers with other nodes by datagram: sessions, challenges, retries and time-outs, without a socket."""
+"""Conversations by datagram: sessions, handshakes, requests and their time-outs, without a socket."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
-
+from chainp2p.discovery.calls import Call, Calls, Stage
 from chainp2p.discovery.challenges import HANDSHAKE_TIMEOUT, Challenges
-from chainp2p.discovery.keys import (
-    derive_keys,
-    encrypt,
-    identity_proof,
-    shared_secret,
-)
+from chainp2p.discovery.events import Answered, Asked, Datagram, Established, Event, Unanswered
+from chainp2p.discovery.keys import decrypt, encrypt
 from chainp2p.discovery.messages import (
     FindNode,
     Message,
@@ -27,6 +21,7 @@ from chainp2p.discovery.messages import (
     decode_message,
     encode_message,
 )
+from chainp2p.discovery.offers import make_offer
 from chainp2p.discovery.packets import (
     IV_SIZE,
     NONCE_SIZE,
@@ -40,6 +35,7 @@ from chainp2p.discovery.packets import (
     encode_packet,
     open_packet,
 )
+from chainp2p.discovery.repeats import Repeats
 from chainp2p.discovery.sessions import Peer, Session, Sessions
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
@@ -51,77 +47,22 @@ __all__ = ["Answered", "Asked", "Conversations", "Datagram", "Established", "Eve
 
 #: Seconds that each try has for an answer (wire design).
 REQUEST_TIMEOUT = 0.7
-#: How often a request is sent in all: the same bytes again, which the other end can tell from a new one.
+#: How often a packet is sent in all: the same bytes again, which the other end can tell from a new one.
 TRIES = 2
+#: How often a request leaves as a new packet: each time needs a challenge or a session that its node has agreed to.
+SENDS_MAX = 6
+#: Challenges that one request answers. The first may be forged by somebody who sees our packets, or be too late.
+OFFERS_MAX = 3
 #: NODES that are taken for one FINDNODE (wire design).
 NODES_MAX = 5
-#: Requests to one node that wait for its handshake.
-QUEUED_MAX = 16
+#: Requests to one node that wait for its handshake, and requests in all.
+QUEUED_MAX, CALLS_MAX = 16, 1_024
 #: What hides that a first packet has no message: as long as a ping.
 _RANDOM_SIZE = 24
+#: Bytes of a message that fit into an ordinary packet: what header, node id and tag leave.
+MESSAGE_MAX = PACKET_MAX - 16 - 23 - 32 - 16
 
 _ANSWERS: dict[type[Any], type[Any]] = {Ping: Pong, FindNode: Nodes, TalkRequest: TalkResponse}
-
-
-@frozen
-class Datagram:
-    """Bytes to send."""
-
-    data: bytes
-    address: tuple[str, int]
-
-
-@frozen
-class Asked:
-    """A node sends a request."""
-
-    peer: Peer
-    enr: Enr
-    request: Request
-
-
-@frozen
-class Answered:
-    """A request of ours is answered; *nodes*: the raw records of all NODES together."""
-
-    handle: Any
-    response: Response
-    nodes: tuple[bytes, ...] = ()
-
-
-@frozen
-class Unanswered:
-    """A request of ours got no answer in time."""
-
-    handle: Any
-
-
-@frozen
-class Established:
-    """A node has proven its id at this endpoint."""
-
-    peer: Peer
-    enr: Enr
-
-
-Event = Datagram | Asked | Answered | Unanswered | Established
-
-
-@define(eq=False)
-class _Call:
-    """A request of ours until it is answered."""
-
-    peer: Peer
-    enr: Enr
-    message: Request
-    handle: Any
-    deadline: float = 0.0
-    data: bytes = b""
-    nonce: bytes = b""
-    tries: int = 0
-    shaken: bool = False  #: it has gone out in a handshake
-    nodes: list[bytes] = field(factory=list)
-    parts: int = 0
 
 
 class Conversations:
@@ -131,9 +72,13 @@ class Conversations:
        handshake that carries the request. Other requests to it wait meanwhile.
     2. Whatever cannot be read is answered with a challenge, and ends nothing: one forged packet must not cost a
        session. While a challenge is open it is repeated byte for byte, so that two packets make one handshake.
-    3. A challenge is believed only if its nonce is that of an open request, sent to that address, and once a request.
+    3. A challenge is believed only if its nonce is that of an open request, sent to that address. Its answer is an
+       offer: the keys of before stay in use until the other end has used the new ones. So a forged challenge ends no
+       session, and since a request answers three, it ends no request either.
     4. An answer counts if node, endpoint and request id are those of an open request, and its type fits.
-    5. A request is repeated once, byte for byte, when its time is over.
+    5. A request is repeated once, byte for byte, when its time is over; with a new session, what is open goes out anew.
+    6. A request that comes again is answered once more, since the answer may have got lost, and then no more, since
+       it may be a copy from elsewhere. An answer that comes again is dropped.
 
     Events come out in the order in which they happen, datagrams among them. Times are seconds on one clock.
 
@@ -157,15 +102,13 @@ class Conversations:
         self._random = random
         self.sessions = Sessions()
         self.challenges = Challenges(key, known, random, may_challenge, welcome)
-        self._calls: dict[tuple[Peer, bytes], _Call] = {}
-        self._by_nonce: dict[bytes, _Call] = {}
-        self._shaking: dict[Peer, deque[_Call]] = {}
-        self._next_request = 1
+        self.calls = Calls()
+        self.repeats = Repeats()
         #: What was dropped since the start, by cause.
         self.dropped: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.calls)
 
     def drop(self, cause: str) -> None:
         """Count something that came to nothing."""
@@ -174,56 +117,53 @@ class Conversations:
     # -- sending
 
     def new_id(self) -> bytes:
-        """Return the id of a new request."""
-        self._next_request += 1
-        return self._next_request.to_bytes(8, "big").lstrip(b"\0")
+        """Return the id of a new request: by chance, so that nobody learns how much we ask others."""
+        return self._random.randbytes(8)
 
     def request(self, enr: Enr, address: tuple[str, int], message: Request, handle: Any, now: float) -> list[Event]:
         """Send *message*; its :class:`Answered` or :class:`Unanswered` carries *handle*."""
         peer = (enr.peer_id, *address)
-        call = _Call(peer, enr, message, handle)
-        self._calls[peer, message.id] = call
+        before = self.calls.of(peer)
+        waiting = sum(one.stage is Stage.WAITING for one in before)
+        if len(encode_message(message)) > MESSAGE_MAX:
+            self.drop("too large to send")
+            return [Unanswered(handle)]
+        if len(self.calls) >= CALLS_MAX or waiting >= QUEUED_MAX:
+            self.drop("too many requests")
+            return [Unanswered(handle)]
+        call = Call(peer, enr, message, handle, now + TRIES * (HANDSHAKE_TIMEOUT + REQUEST_TIMEOUT))
+        self.calls.add(call)
         session = self.sessions.get(peer)
         if session is not None:
             return [self._send(call, session, now)]
-        queue = self._shaking.get(peer)
-        if queue is None:
-            self._shaking[peer] = deque()
-            return [self._knock(call, now)]
-        if len(queue) >= QUEUED_MAX:
-            del self._calls[peer, message.id]
-            return [Unanswered(handle)]
-        call.deadline = now + TRIES * (HANDSHAKE_TIMEOUT + REQUEST_TIMEOUT)
-        queue.append(call)
-        return []
+        return [] if any(one.opening for one in before) else [self._knock(call, now)]
 
-    def _ordinary_head(self) -> tuple[bytes, bytes]:
-        """Return the nonce of a new packet, and its masking IV and header."""
-        nonce = self._random.randbytes(NONCE_SIZE)
-        return nonce, additional_data(Ordinary(nonce, self._key.peer_id), self._random.randbytes(IV_SIZE))
+    def _leaves(self, call: Call, stage: Stage, data: bytes, nonce: bytes, deadline: float) -> Datagram:
+        self.calls.named(call, nonce)
+        call.stage, call.data, call.deadline, call.tries = stage, (data,), deadline, 1
+        call.sends += 1
+        return Datagram(data, call.peer[1:])
+
+    def _ordinary_data(self, nonce: bytes) -> bytes:
+        """Return masking IV and header of an ordinary packet."""
+        return additional_data(Ordinary(nonce, self._key.peer_id), self._random.randbytes(IV_SIZE))
 
     def _seal(self, peer: Peer, session: Session, message: Message) -> tuple[bytes, bytes]:
         """Return the datagram that carries *message* and its nonce."""
-        nonce, additional = self._ordinary_head()
+        nonce = session.nonce(self._random.randbytes(8))
+        additional = self._ordinary_data(nonce)
         ciphertext = encrypt(session.write, nonce, encode_message(message), additional)
         return encode_packet(peer[0], additional, ciphertext), nonce
 
-    def _leaves(self, call: _Call, data: bytes, nonce: bytes, deadline: float) -> Datagram:
-        self._by_nonce.pop(call.nonce, None)
-        call.data, call.nonce, call.deadline = data, nonce, deadline
-        call.tries = 1
-        self._by_nonce[nonce] = call
-        return Datagram(data, call.peer[1:])
-
-    def _send(self, call: _Call, session: Session, now: float) -> Datagram:
+    def _send(self, call: Call, session: Session, now: float) -> Datagram:
         data, nonce = self._seal(call.peer, session, call.message)
-        return self._leaves(call, data, nonce, now + REQUEST_TIMEOUT)
+        return self._leaves(call, Stage.SENT, data, nonce, now + REQUEST_TIMEOUT)
 
-    def _knock(self, call: _Call, now: float) -> Datagram:
+    def _knock(self, call: Call, now: float) -> Datagram:
         """Send what the other end cannot read, so that it asks who we are."""
-        nonce, additional = self._ordinary_head()
-        data = encode_packet(call.peer[0], additional, self._random.randbytes(_RANDOM_SIZE))
-        return self._leaves(call, data, nonce, now + HANDSHAKE_TIMEOUT)
+        nonce = self._random.randbytes(NONCE_SIZE)
+        data = encode_packet(call.peer[0], self._ordinary_data(nonce), self._random.randbytes(_RANDOM_SIZE))
+        return self._leaves(call, Stage.KNOCKING, data, nonce, now + HANDSHAKE_TIMEOUT)
 
     def reply(self, peer: Peer, response: Response) -> list[Event]:
         """Answer a request; nothing is sent if the session is gone or the answer does not fit into a packet."""
@@ -240,6 +180,9 @@ class Conversations:
 
     def received(self, data: bytes, address: tuple[str, int], now: float) -> list[Event]:
         """Take a datagram; whatever it holds, nothing is raised."""
+        if not address[1]:
+            self.drop("port 0")
+            return []
         try:
             packet = open_packet(self._key.peer_id, data)
         except PacketError as error:
@@ -255,10 +198,10 @@ class Conversations:
 
     def _ordinary(self, peer: Peer, packet: Packet, now: float) -> list[Event]:
         session = self.sessions.get(peer)
-        plain = session.open(packet) if session is not None else None
-        if session is None or plain is None:
-            return self._challenge(peer, packet.head.nonce, now)
-        return list(self._message(peer, session, plain, now))
+        opened = session.open(packet) if session is not None else None
+        if session is not None and opened is not None:
+            return list(self._message(peer, session, packet, *opened, now))
+        return self._taken_up(peer, packet, now) or self._challenge(peer, packet.head.nonce, now)
 
     def _challenge(self, peer: Peer, nonce: bytes, now: float) -> list[Event]:
         data = self.challenges.ask(peer, nonce, now)
@@ -268,46 +211,72 @@ class Conversations:
         return [Datagram(data, peer[1:])]
 
     def _challenged(self, head: Challenge, challenge: bytes, address: tuple[str, int], now: float) -> list[Event]:
-        call = self._by_nonce.get(head.nonce)
-        if call is None or call.peer[1:] != address:
+        call = self.calls.challenged(head.nonce)
+        if call is None or call.peer[1:] != address or challenge in call.offers or len(call.offers) >= OFFERS_MAX:
             self.drop("challenge for nothing")
             return []
-        if call.shaken:
-            return self._failed(call)
-        call.shaken = True
-        peer, own, enr = call.peer, self._key, self._enr()
-        ephemeral = NodeKey.generate(self._random.randbytes)
+        own = self._enr()
         try:
-            secret = shared_secret(ephemeral.private, b"\x04" + call.enr.public)
+            offer = make_offer(self._key, own, call.enr, head, challenge, encode_message(call.message), self._random)
         except ValueError:
+            self.drop("key")
             return self._failed(call)
-        keys = derive_keys(secret, own.peer_id, peer[0], challenge)
-        proof = identity_proof(own.private, challenge, ephemeral.compressed, peer[0])
-        record = enr.raw if head.enr_seq < enr.seq else b""
-        nonce = self._random.randbytes(NONCE_SIZE)
-        answer = Handshake(nonce, own.peer_id, proof, ephemeral.compressed, record)
-        additional = additional_data(answer, self._random.randbytes(IV_SIZE))
-        ciphertext = encrypt(keys.initiator, nonce, encode_message(call.message), additional)
-        session = self.sessions.agreed(peer, keys, True, call.enr)
-        events: list[Event] = [
-            self._leaves(call, encode_packet(peer[0], additional, ciphertext), nonce, now + REQUEST_TIMEOUT)
-        ]
-        # those that were sent with older keys cannot be read any more either
-        waiting = [one for one in self._calls.values() if one.peer == peer and one is not call and not one.shaken]
-        self._shaking.pop(peer, None)
-        events += [self._send(one, session, now) for one in waiting]
+        if len(offer.data) > PACKET_MAX:
+            self.drop("too large to send")
+            return self._failed(call)
+        call.data = (*(one.data for one in call.offers.values()), offer.data)
+        call.offers[challenge] = offer
+        call.stage, call.deadline, call.tries = Stage.SHAKING, now + REQUEST_TIMEOUT, 1
+        call.sends += 1
+        return [Datagram(offer.data, call.peer[1:])]
+
+    def _taken_up(self, peer: Peer, packet: Packet, now: float) -> list[Event]:
+        """Read a packet with the keys that we have offered, which makes them those of a session."""
+        for call in self.calls.of(peer):
+            for offer in call.offers.values():
+                plain = decrypt(offer.keys.recipient, packet.head.nonce, packet.ciphertext, packet.additional)
+                if plain is None:
+                    continue
+                session = self.sessions.agreed(peer, offer.keys, True, call.enr)
+                call.data, call.stage = (offer.data,), Stage.SENT
+                call.offers.clear()
+                self.calls.named(call, b"")
+                events: list[Event] = [Established(peer, call.enr)]
+                events += self._message(peer, session, packet, plain, offer.keys.recipient, now)
+                return events + self._resumed(peer, call, now)
+        return []
+
+    def _resumed(self, peer: Peer, opener: Call | None, now: float) -> list[Event]:
+        """With a new session, send what has waited for it, and what went out with older keys."""
+        events: list[Event] = []
+        for call in self.calls.of(peer):
+            session = self.sessions.get(peer)
+            if session is None or call is opener or call.offers or call.parts or call.sends >= SENDS_MAX:
+                continue
+            events.append(self._send(call, session, now))
         return events
 
     def _handshake(self, peer: Peer, head: Handshake, packet: Packet, now: float) -> list[Event]:
+        session = self.sessions.get(peer)
+        if session is not None:
+            # the same handshake again, because our answer got lost
+            opened = session.open(packet)
+            if opened is not None:
+                return list(self._message(peer, session, packet, *opened, now))
         try:
             proven = self.challenges.answered(peer, head, packet, now)
         except PacketError as error:
             self.drop(str(error))
             return []
         session = self.sessions.agreed(peer, proven.keys, False, proven.enr)
-        return [Established(peer, session.enr), *self._message(peer, session, proven.plain, now)]
+        events: list[Event] = [Established(peer, session.enr)]
+        events += self._message(peer, session, packet, proven.plain, proven.keys.initiator, now)
+        return events + self._resumed(peer, None, now)
 
-    def _message(self, peer: Peer, session: Session, plain: bytes, now: float) -> Iterator[Event]:
+    def _message(
+        self, peer: Peer, session: Session, packet: Packet, plain: bytes, key: bytes, now: float
+    ) -> Iterator[Event]:
+        times = self.repeats.count(key, packet.head.nonce)
         try:
             message = decode_message(plain)
         except MessageError:
@@ -316,59 +285,55 @@ class Conversations:
         match message:
             case None:
                 self.drop("topic")
-            case Ping() | FindNode() | TalkRequest():
+            case Ping() | FindNode() | TalkRequest() if times <= TRIES:
                 yield Asked(peer, session.enr, message)
-            case _:
+            case Pong() | Nodes() | TalkResponse() if times == 1:
                 yield from self._response(peer, message, now)
+            case _:
+                self.drop("repeated")
 
     def _response(self, peer: Peer, response: Response, now: float) -> Iterator[Event]:
-        call = self._calls.get((peer, response.id))
+        call = self.calls.get(peer, response.id)
         if call is None or type(response) is not _ANSWERS[type(call.message)]:
             self.drop("answer to nothing")
             return
-        if call.shaken and call.parts == 0:
-            yield Established(peer, call.enr)
         if isinstance(response, Nodes):
-            call.parts += 1
-            call.nodes += response.records
+            if response.records in call.parts:
+                self.drop("repeated")
+                return
+            call.parts.append(response.records)
             call.deadline = now + REQUEST_TIMEOUT
             call.tries = TRIES
-            if call.parts < min(response.total, NODES_MAX):
+            if len(call.parts) < min(response.total, NODES_MAX):
                 return
-        self._forget(call)
-        yield Answered(call.handle, response, tuple(call.nodes))
+        self.calls.remove(call)
+        yield Answered(call.handle, response, call.records)
 
     # -- time
 
-    def _forget(self, call: _Call) -> None:
-        del self._calls[call.peer, call.message.id]
-        if self._by_nonce.get(call.nonce) is call:
-            del self._by_nonce[call.nonce]
-
-    def _failed(self, call: _Call) -> list[Event]:
+    def _failed(self, call: Call) -> list[Event]:
         """Give a request up; what waited for its handshake goes with it."""
-        self._forget(call)
+        self.calls.remove(call)
         if call.parts:
             # some of several answers are better than none
-            return [Answered(call.handle, Nodes(call.message.id, call.parts, ()), tuple(call.nodes))]
+            return [Answered(call.handle, Nodes(call.message.id, len(call.parts), ()), call.records)]
         events: list[Event] = [Unanswered(call.handle)]
-        if not self.sessions.get(call.peer):
-            for waiting in self._shaking.pop(call.peer, ()):
-                if (waiting.peer, waiting.message.id) in self._calls:
-                    self._forget(waiting)
+        others = self.calls.of(call.peer)
+        if self.sessions.get(call.peer) is None and not any(one.opening for one in others):
+            for waiting in others:
+                if waiting.stage is Stage.WAITING:
+                    self.calls.remove(waiting)
                     events.append(Unanswered(waiting.handle))
         return events
 
     def clear(self) -> list[Any]:
         """Forget all that is open, and return the handles of our requests."""
-        handles = [call.handle for call in self._calls.values()]
-        for holder in (self._calls, self._by_nonce, self._shaking, self.challenges):
-            holder.clear()
-        return handles
+        self.challenges.clear()
+        return [call.handle for call in self.calls.clear()]
 
     def next_deadline(self) -> float | None:
         """Return when :meth:`expire` has something to do."""
-        times = [call.deadline for call in self._calls.values()]
+        times = [call.deadline for call in self.calls]
         challenge = self.challenges.next_deadline()
         if challenge is not None:
             times.append(challenge)
@@ -378,13 +343,13 @@ class Conversations:
         """Repeat or give up what has waited long enough."""
         self.challenges.expire(now)
         events: list[Event] = []
-        for call in [call for call in self._calls.values() if call.deadline <= now]:
-            if (call.peer, call.message.id) not in self._calls:
+        for call in [call for call in self.calls if call.deadline <= now]:
+            if call not in self.calls:
                 continue  # it went with another one
-            if call.data and call.tries < TRIES:
-                call.tries += 1
-                call.deadline = now + (REQUEST_TIMEOUT if self.sessions.get(call.peer) else HANDSHAKE_TIMEOUT)
-                events.append(Datagram(call.data, call.peer[1:]))
-            else:
+            if call.stage is Stage.WAITING or call.tries >= TRIES:
                 events += self._failed(call)
+                continue
+            call.tries += 1
+            call.deadline = now + (HANDSHAKE_TIMEOUT if call.stage is Stage.KNOCKING else REQUEST_TIMEOUT)
+            events += [Datagram(data, call.peer[1:]) for data in call.data]
         return events

@@ -103,6 +103,7 @@ class Discv5:
         self._seeds: tuple[Enr, ...] = ()
         self._lookups: list[_Running] = []
         self._checking: set[bytes] = set()
+        self._updating: set[bytes] = set()
         self._check_at = 0.0
         self._refresh_at = 0.0
         self._running = False
@@ -131,6 +132,7 @@ class Discv5:
         outputs += [Talked(one.handle, None) for one in self.conversations.clear() if isinstance(one, _Talking)]
         self._lookups.clear()
         self._checking.clear()
+        self._updating.clear()
         return outputs
 
     def _sow(self) -> None:
@@ -254,7 +256,8 @@ class Discv5:
                     outputs += self._take(reply(peer, answer), now)
             case TalkRequest():
                 outputs.append(TalkAsked(peer, request.id, request.protocol, request.request))
-        return outputs
+        # it may be missing because it did not answer once
+        return outputs if peer[0] in self.table else outputs + self._established(Established(peer, event.enr), now)
 
     def answer_talk(self, asked: TalkAsked, response: bytes, now: float) -> list[Output]:
         """Answer a request of another protocol; with nothing, where the response does not fit into a packet."""
@@ -280,6 +283,7 @@ class Discv5:
                 assert isinstance(response, Pong)
                 return self._ponged(enr, response, now)
             case _Updating(enr=enr):
+                self._updating.discard(enr.peer_id)
                 for record in self._reader.read(event.nodes, enr, (0,)):
                     self.add(record)
                 return []
@@ -303,15 +307,22 @@ class Discv5:
         return outputs
 
     def _alive(self, enr: Enr, now: float) -> list[Output]:
-        """A node has answered at the address of its record: say so the first time."""
+        """A node has answered at the address of its record: say so the first time.
+
+        That says nothing of another address, which a newer record may name.
+        """
         entry = self.table.get(enr.peer_id)
         new = entry is None or not entry.live or entry.enr.seq > enr.seq
-        self.table.answered(enr.peer_id, now)
+        if entry is not None and (entry.ip, entry.port) == enr.udp_endpoint:
+            self.table.answered(enr.peer_id, now)
         if new and len(self.table.live) == 1:
             self._refresh_at = now  # the first one knows others
         return [Live(enr)] if new and enr.genesis_prefix == self._prefix else []
 
     def _update(self, enr: Enr, now: float) -> list[Output]:
+        if enr.peer_id in self._updating:
+            return []
+        self._updating.add(enr.peer_id)
         return self._request(enr, FindNode(self.conversations.new_id(), (0,)), _Updating(enr), now)
 
     def _failed(self, handle: Any, now: float) -> list[Output]:
@@ -320,7 +331,8 @@ class Discv5:
                 self._checking.discard(enr.peer_id)
                 self.table.failed(enr.peer_id)
                 return []
-            case _Updating():
+            case _Updating(enr=enr):
+                self._updating.discard(enr.peer_id)
                 return []
             case _Looking(running=running, enr=enr):
                 running.lookup.failed(enr.peer_id)

@@ -27,8 +27,6 @@ __all__ = [
 REQUEST_ID_MAX = 8
 #: Distances that one FINDNODE may ask for: there are no more.
 DISTANCES_MAX = 257
-#: NODES that may answer one FINDNODE (specification: 16 records, at least 3 in each packet).
-TOTAL_MAX = 16
 #: Topics are not implemented (wire design): these types are dropped without a fault.
 TOPIC_TYPES = frozenset(range(0x07, 0x0B))
 
@@ -61,7 +59,7 @@ class FindNode:
 
 @frozen
 class Nodes:
-    """One of *total* answers; *records* are raw."""
+    """One of *total* answers; *records* are raw. How many are taken is a matter of who asked."""
 
     id: bytes
     total: int
@@ -156,8 +154,8 @@ def _nodes(body: bytes) -> Nodes:
     parts = rlp.split_list(body)
     if len(parts) != 3:
         raise MessageError("nodes")
-    id, total = _id(rlp.decode(parts[0])), rlp.decode_uint(rlp.decode(parts[1]), 1)
-    if not 0 < total <= TOTAL_MAX:
+    id, total = _id(rlp.decode(parts[0])), rlp.decode_uint(rlp.decode(parts[1]), 8)
+    if not total:
         raise MessageError("total")
     return Nodes(id, total, tuple(rlp.split_list(parts[2])))
 

@@ -43,7 +43,7 @@ class End:
         if isinstance(request, Ping):
             return [Pong(request.id, self.enr.seq, "10.0.0.9", 9)]
         if isinstance(request, FindNode):
-            return [Nodes(request.id, 2, (self.enr.raw,)), Nodes(request.id, 2, (self.enr.raw,))]
+            return [Nodes(request.id, 2, (self.enr.raw,)), Nodes(request.id, 2, (self.enr.raw,) * 2)]
         return [TalkResponse(request.id, request.request[::-1])]
 
     def of(self, kind):
@@ -126,7 +126,7 @@ class ConversationsTest(SynchronousTestCase):
 
     def test_nodes_in_parts(self):
         self.wire.run(self.a, self.a.ask(self.b, FindNode(b"\x01", (256,)), "find"))
-        self.assertEqual(self.a.of(Answered)[0].nodes, (self.b.enr.raw,) * 2)
+        self.assertEqual(self.a.of(Answered)[0].nodes, (self.b.enr.raw,) * 3)
 
     def test_half_of_the_nodes(self):
         self.ping("first")
@@ -149,8 +149,7 @@ class ConversationsTest(SynchronousTestCase):
         self.a.take(self.a.core.expire(2.0))
         self.assertEqual([event.handle for event in self.a.of(Unanswered)], ["lost", "behind"])
         self.assertIsNone(self.a.core.next_deadline())
-        self.assertEqual(self.a.core._by_nonce, {})
-        self.assertEqual(self.a.core._shaking, {})
+        self.assertEqual((len(self.a.core), self.a.core.calls._by_nonce), (0, {}))
 
     def test_the_other_end_forgets(self):
         self.ping("first")
@@ -214,7 +213,7 @@ class ConversationsTest(SynchronousTestCase):
 
     def test_bounds(self):
         [(data, _)] = self.a.ask(self.b, Ping(b"\x01", 1), "x")
-        for port in range(CHALLENGES_MAX + 50):
+        for port in range(1, CHALLENGES_MAX + 51):
             self.assertEqual(len(self.b.core.received(data, ("10.1.0.1", port), 0.0)), 1)
         self.assertEqual(len(self.b.core.challenges), CHALLENGES_MAX)
 
@@ -251,7 +250,7 @@ class ConversationsTest(SynchronousTestCase):
         self.assertEqual(self.a.of(Answered)[-1].handle, "last")
         for end in (self.a, self.b):
             end.take(end.core.expire(now + 100))
-            self.assertEqual((end.core._calls, end.core._by_nonce, len(end.core.challenges)), ({}, {}, 0))
+            self.assertEqual((len(end.core), end.core.calls._by_nonce, len(end.core.challenges)), (0, {}, 0))
 
     @settings(deadline=None, derandomize=True, max_examples=300)
     @given(st.binary(max_size=1_400))
