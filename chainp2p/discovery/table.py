@@ -1,14 +1,12 @@
 """The bucket table: which nodes are known by their distance from ours, and which of them are alive."""
 
-from collections import Counter
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import Factory, define
 
+from chainp2p.discovery.crowding import IN_BUCKET, IN_TABLE, Crowding
 from chainp2p.peer.enr import Enr
-from chainp2p.peer.netgroup import subnet
-from chainp2p.peer.votes import is_private
 
 if TYPE_CHECKING:
     import random as random_module
@@ -17,8 +15,9 @@ __all__ = ["BUCKET_SIZE", "BucketTable", "Entry", "log_distance"]
 
 #: Entries of a bucket (specification: k = 16), and records that wait for a place in it.
 BUCKET_SIZE, REPLACEMENTS = 16, 16
-#: Nodes of one /24 (IPv6: /48) in a bucket and in the table (wire design; go-ethereum ``p2p/discover/table.go``).
-SUBNET_IN_BUCKET, SUBNET_IN_TABLE = 2, 10
+#: All that are nearer than this share one bucket: no network has nodes there, and who grinds ids could fill each one
+#: (go-ethereum ``p2p/discover/table.go``: 17 buckets).
+NEAREST = 240
 #: Checks without an answer after which an entry goes, if somebody waits for its place or not.
 FAILURES_MAX = 2
 
@@ -43,6 +42,16 @@ class Entry:
         return self.checked_at is not None
 
 
+@define
+class _Bucket:
+    """Entries in the order of checks; those that wait in the order in which they came."""
+
+    entries: dict[bytes, Entry] = Factory(dict)
+    waiting: dict[bytes, Entry] = Factory(dict)
+    crowding: Crowding = Factory(lambda: Crowding(IN_BUCKET))
+    queue: Crowding = Factory(lambda: Crowding(IN_BUCKET))
+
+
 class BucketTable:
     """Nodes by distance, in buckets of sixteen.
 
@@ -52,108 +61,128 @@ class BucketTable:
        first.
     3. Only nodes that have answered a PING are told to others or used to answer FINDNODE: what is merely heard of
        would make us amplify an attacker's list.
-    4. Few nodes of one subnet, in a bucket and in all; loopback and private addresses are exempt.
+    4. Few nodes of one address, one subnet and one netgroup, in a bucket, in all, and among those that wait for a
+       bucket; loopback and private addresses are exempt.
     5. A record with a lower number never replaces one with a higher; one that moves the node to another address has to
-       answer there first.
+       answer there first, and needs room there as any other.
 
-    Cost: O(1) to add and remove, one pass over the table for the closest to a target.
+    Cost: O(1) to add and remove, one pass over the table for the closest to a target. Memory: 17 buckets.
     """
 
     def __init__(self, own_id: bytes, random: "random_module.Random") -> None:
         self._own_id = own_id
         self._random = random
-        self._buckets: dict[int, dict[bytes, Entry]] = {}
-        self._waiting: dict[int, dict[bytes, Entry]] = {}
-        self._subnets: Counter[str] = Counter()
+        self._buckets: dict[int, _Bucket] = {}
+        self._crowding = Crowding(IN_TABLE)
 
     def __len__(self) -> int:
-        return sum(len(bucket) for bucket in self._buckets.values())
+        return sum(len(bucket.entries) for bucket in self._buckets.values())
 
     def __contains__(self, node_id: bytes) -> bool:
-        return node_id in self._bucket(node_id)
+        return self.get(node_id) is not None
 
-    def _bucket(self, node_id: bytes) -> dict[bytes, Entry]:
-        return self._buckets.get(log_distance(self._own_id, node_id), {})
+    def _bucket(self, node_id: bytes) -> _Bucket:
+        distance = max(NEAREST, log_distance(self._own_id, node_id))
+        bucket = self._buckets.get(distance)
+        if bucket is None:
+            bucket = self._buckets[distance] = _Bucket()
+        return bucket
 
     def get(self, node_id: bytes) -> Entry | None:
         """Return the entry of a node."""
-        return self._bucket(node_id).get(node_id)
+        return self._bucket(node_id).entries.get(node_id)
 
     @property
     def live(self) -> list[Entry]:
         """All entries that have answered."""
-        return [entry for bucket in self._buckets.values() for entry in bucket.values() if entry.live]
+        return [entry for bucket in self._buckets.values() for entry in bucket.entries.values() if entry.live]
 
     def sizes(self) -> dict[int, tuple[int, int]]:
-        """Return distance -> (entries, live ones) of the buckets that hold any."""
+        """Return distance -> (entries, live ones) of the buckets that hold any; :data:`NEAREST`: so near, or nearer."""
         return {
-            distance: (len(bucket), sum(entry.live for entry in bucket.values()))
+            distance: (len(bucket.entries), sum(entry.live for entry in bucket.entries.values()))
             for distance, bucket in sorted(self._buckets.items())
-            if bucket
+            if bucket.entries
         }
 
     def add(self, enr: Enr, ip: str, port: int) -> bool:
         """A node is heard of; False if there is no place and it waits or is dropped."""
-        distance = log_distance(self._own_id, enr.peer_id)
-        if not distance:
+        if enr.peer_id == self._own_id:
             return False
-        bucket = self._buckets.setdefault(distance, {})
-        known = bucket.get(enr.peer_id)
+        bucket = self._bucket(enr.peer_id)
+        known = bucket.entries.get(enr.peer_id)
         if known is not None:
-            self._update(known, enr, ip, port)
-            return True
+            return self._update(bucket, known, enr, ip, port)
         entry = Entry(enr, ip, port)
-        if len(bucket) < BUCKET_SIZE and self._fits(bucket, ip):
+        if len(bucket.entries) < BUCKET_SIZE and self._fits(bucket, ip):
             self._place(bucket, entry)
             return True
-        waiting = self._waiting.setdefault(distance, {})
-        older = waiting.pop(enr.peer_id, None)
-        waiting[enr.peer_id] = older if older is not None and older.enr.seq > enr.seq else entry
-        if len(waiting) > REPLACEMENTS:
-            del waiting[next(iter(waiting))]
+        self._queue(bucket, entry)
         return False
 
-    def _update(self, known: Entry, enr: Enr, ip: str, port: int) -> None:
-        if enr.seq <= known.enr.seq:
+    def _queue(self, bucket: _Bucket, entry: Entry) -> None:
+        """Let a node wait, as the newest; one that has no room among its kin does not."""
+        older = self._unqueue(bucket, entry.enr.peer_id)
+        if older is not None and older.enr.seq > entry.enr.seq:
+            entry = older
+        if not bucket.queue.fits(entry.ip):
             return
-        known.enr = enr
-        if (ip, port) != (known.ip, known.port):
-            self._leave(known)
-            known.ip, known.port, known.checked_at = ip, port, None
-            self._enter(known)
+        bucket.waiting[entry.enr.peer_id] = entry
+        bucket.queue.add(entry.ip)
+        if len(bucket.waiting) > REPLACEMENTS:
+            self._unqueue(bucket, next(iter(bucket.waiting)))
 
-    def _fits(self, bucket: dict[bytes, Entry], ip: str) -> bool:
-        if is_private(ip):
+    def _unqueue(self, bucket: _Bucket, node_id: bytes) -> Entry | None:
+        entry = bucket.waiting.pop(node_id, None)
+        if entry is not None:
+            bucket.queue.remove(entry.ip)
+        return entry
+
+    def _update(self, bucket: _Bucket, known: Entry, enr: Enr, ip: str, port: int) -> bool:
+        if enr.seq <= known.enr.seq:
             return True
-        net = subnet(ip)
-        in_bucket = sum(subnet(entry.ip) == net for entry in bucket.values())
-        return in_bucket < SUBNET_IN_BUCKET and self._subnets[net] < SUBNET_IN_TABLE
+        if (ip, port) == (known.ip, known.port):
+            known.enr = enr
+            return True
+        self._leave(bucket, known)
+        if not self._fits(bucket, ip):
+            self._follow(bucket)
+            return False
+        self._place(bucket, Entry(enr, ip, port))
+        return True
 
-    def _place(self, bucket: dict[bytes, Entry], entry: Entry) -> None:
-        bucket[entry.enr.peer_id] = entry
-        self._enter(entry)
+    def _fits(self, bucket: _Bucket, ip: str) -> bool:
+        return bucket.crowding.fits(ip) and self._crowding.fits(ip)
 
-    def _enter(self, entry: Entry) -> None:
-        self._subnets[subnet(entry.ip)] += 1
+    def _place(self, bucket: _Bucket, entry: Entry) -> None:
+        self._unqueue(bucket, entry.enr.peer_id)
+        bucket.entries[entry.enr.peer_id] = entry
+        bucket.crowding.add(entry.ip)
+        self._crowding.add(entry.ip)
 
-    def _leave(self, entry: Entry) -> None:
-        net = subnet(entry.ip)
-        self._subnets[net] -= 1
-        if not self._subnets[net]:
-            del self._subnets[net]
+    def _leave(self, bucket: _Bucket, entry: Entry) -> None:
+        del bucket.entries[entry.enr.peer_id]
+        bucket.crowding.remove(entry.ip)
+        self._crowding.remove(entry.ip)
+
+    def _follow(self, bucket: _Bucket) -> None:
+        """Let one that waits have the place that is free, the newest that fits."""
+        for other in reversed(bucket.waiting.values()):
+            if self._fits(bucket, other.ip):
+                self._place(bucket, other)
+                return
 
     def answered(self, node_id: bytes, now: float) -> None:
         """A node answered from the address of its entry: it is alive, and checked last."""
-        bucket = self._bucket(node_id)
-        entry = bucket.pop(node_id, None)
+        entries = self._bucket(node_id).entries
+        entry = entries.pop(node_id, None)
         if entry is not None:
             entry.checked_at, entry.failures = now, 0
-            bucket[node_id] = entry  # the order of a bucket is the order of checks
+            entries[node_id] = entry  # the order of a bucket is the order of checks
 
     def failed(self, node_id: bytes) -> None:
         """A node did not answer; after :data:`FAILURES_MAX` times, at once if it never did, it goes."""
-        bucket = self._bucket(node_id)
-        entry = bucket.get(node_id)
+        entry = self.get(node_id)
         if entry is None:
             return
         entry.failures += 1
@@ -163,19 +192,12 @@ class BucketTable:
 
     def remove(self, node_id: bytes) -> None:
         """Forget a node, and let one that waits have its place."""
-        distance = log_distance(self._own_id, node_id)
-        self._waiting.get(distance, {}).pop(node_id, None)
-        bucket = self._buckets.get(distance, {})
-        entry = bucket.pop(node_id, None)
-        if entry is None:
-            return
-        self._leave(entry)
-        waiting = self._waiting.get(distance, {})
-        for other_id, other in reversed(list(waiting.items())):
-            if self._fits(bucket, other.ip):
-                del waiting[other_id]
-                self._place(bucket, other)
-                return
+        bucket = self._bucket(node_id)
+        self._unqueue(bucket, node_id)
+        entry = bucket.entries.get(node_id)
+        if entry is not None:
+            self._leave(bucket, entry)
+            self._follow(bucket)
 
     def to_check(self, now: float, every: float, busy: Container[bytes] = ()) -> Entry | None:
         """Return whom to ping next: one that has never answered or failed to answer last time, else the one checked
@@ -184,11 +206,11 @@ class BucketTable:
         :param every: no node is checked more often than once in so many seconds.
         :param busy: nodes that are being checked.
         """
-        entries = [entry for bucket in self._buckets.values() for entry in bucket.values()]
+        entries = [entry for bucket in self._buckets.values() for entry in bucket.entries.values()]
         fresh = [one for one in entries if (one.failures or not one.live) and one.enr.peer_id not in busy]
         if fresh:
             return self._random.choice(fresh)
-        oldest = [next(iter(bucket.values())) for bucket in self._buckets.values() if bucket]
+        oldest = [next(iter(bucket.entries.values())) for bucket in self._buckets.values() if bucket.entries]
         due = [
             entry
             for entry in oldest
@@ -205,7 +227,10 @@ class BucketTable:
         """Return live records at these distances from us, at most *count*, chosen at random where there are more."""
         found: list[Enr] = []
         for distance in dict.fromkeys(distances):
-            here = [entry.enr for entry in self._buckets.get(distance, {}).values() if entry.live]
+            bucket = self._buckets.get(max(NEAREST, distance))
+            here = [entry.enr for entry in bucket.entries.values() if entry.live] if bucket is not None else []
+            if distance <= NEAREST:
+                here = [enr for enr in here if log_distance(self._own_id, enr.peer_id) == distance]
             room = count - len(found)
             found += here if len(here) <= room else self._random.sample(here, room)
             if len(found) >= count:

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.discovery.crowding import IN_BUCKET, IN_TABLE, Bounds, Crowding
 from chainp2p.discovery.limits import ADDRESS_BURST, ADDRESSES_MAX, CHALLENGE_BURST, Limits
 from chainp2p.discovery.lookup import ALPHA, Lookup, distances_towards
 from chainp2p.discovery.table import (
     BUCKET_SIZE,
+    NEAREST,
     REPLACEMENTS,
-    SUBNET_IN_BUCKET,
-    SUBNET_IN_TABLE,
     BucketTable,
     log_distance,
 )
@@ -40,6 +40,9 @@ class TableTest(SynchronousTestCase):
 
     def ids(self, entries):
         return [int.from_bytes(entry.enr.peer_id, "big") for entry in entries]
+
+    def ids_of(self, records):
+        return [int.from_bytes(enr.peer_id, "big") for enr in records]
 
     def test_distance(self):
         self.assertEqual(log_distance(OWN, OWN), 0)
@@ -72,15 +75,61 @@ class TableTest(SynchronousTestCase):
     def test_subnets(self):
         for number in range(5):
             self.add(far(number), f"5.6.7.{number}")
-        self.assertEqual(len(self.table), SUBNET_IN_BUCKET)
-        for distance in range(200, 250):
-            self.add(1 << distance, "5.6.7.9")
-        self.assertEqual(len(self.table), SUBNET_IN_TABLE)
+        self.assertEqual(len(self.table), IN_BUCKET.subnet)
+        for distance in range(200, 256):
+            self.add(1 << distance, f"5.6.7.{distance}")
+        self.assertEqual(len(self.table), IN_TABLE.subnet)
         self.table.remove(far(0).to_bytes(32, "big"))
-        self.assertEqual(len(self.table), SUBNET_IN_TABLE)  # one that waited has its place
+        self.assertEqual(len(self.table), IN_TABLE.subnet)  # one that waited has its place
         for number in range(5, 12):
             self.add(far(number), "192.168.1.1")
-        self.assertEqual(len(self.table), SUBNET_IN_TABLE + 7)
+        self.assertEqual(len(self.table), IN_TABLE.subnet + 7)
+
+    def test_an_address_has_two_places_and_a_netgroup_twenty(self):
+        for distance in range(1, 256):
+            self.add(1 << distance, "5.6.7.8")
+        self.assertEqual(len(self.table), IN_TABLE.address)
+        for distance in range(1, 256):
+            for number in range(8):
+                self.add((1 << distance) + number, f"5.6.{distance}.{number}")
+        self.assertEqual(len(self.table), IN_TABLE.group)
+        self.assertLessEqual(max(count for count, _ in self.table.sizes().values()), IN_BUCKET.group)
+
+    def test_what_is_very_near_shares_one_bucket(self):
+        for distance in range(256):
+            for number in range(BUCKET_SIZE):
+                self.add((1 << distance) + number)
+        self.assertEqual(len(self.table), BUCKET_SIZE * (256 - NEAREST + 1))
+        self.assertEqual(min(self.table.sizes()), NEAREST)
+        for number in range(BUCKET_SIZE):
+            self.table.answered((1 + number).to_bytes(32, "big"), 1.0)
+        told = self.table.at_distances([1, 2])
+        self.assertEqual(sorted(self.ids_of(told)), [1, 2, 3])
+
+    def test_those_of_one_subnet_leave_room_for_others_to_wait(self):
+        for number in range(BUCKET_SIZE):
+            self.add(far(number))
+        self.add(far(20), "5.6.7.8")
+        for number in range(30, 90):
+            self.add(far(number), f"6.6.6.{number}")
+        for number in range(3):
+            self.table.failed(far(number).to_bytes(32, "big"))
+        waited = {entry.ip for entry in self.table._buckets[256].entries.values() if entry.ip != "10.0.0.1"}
+        self.assertEqual(waited, {"6.6.6.30", "6.6.6.31", "5.6.7.8"})
+
+    def test_a_node_that_moves_needs_room_there(self):
+        for number in range(5):
+            self.add(far(number), f"{20 + number}.1.1.1")
+        for number in range(5):
+            self.add(far(number), f"5.6.7.{number}", seq=2)
+        self.assertEqual(len(self.table), IN_BUCKET.subnet)
+        moved = self.table.get(far(0).to_bytes(32, "big"))
+        self.assertEqual((moved.ip, moved.live, moved.enr.seq), ("5.6.7.0", False, 2))
+        self.add(far(7), "5.6.7.9")
+        self.add(far(8), "8.8.8.8")
+        self.assertEqual(len(self.table), IN_BUCKET.subnet + 1)
+        self.table.remove(moved.enr.peer_id)
+        self.assertIn(far(7).to_bytes(32, "big"), self.table)
 
     def test_newer_records(self):
         self.add(far(1), seq=3)
@@ -118,6 +167,26 @@ class TableTest(SynchronousTestCase):
         self.assertEqual(len(self.table.at_distances([256], 3)), 3)
         self.assertEqual(self.ids(self.table.closest(far(3).to_bytes(32, "big"), 2)), [far(3), far(2)])
         self.assertEqual(self.table.sizes()[256], (10, 5))
+
+
+class CrowdingTest(SynchronousTestCase):
+    def test_bounds(self):
+        crowding = Crowding(Bounds(1, 2, 3))
+        taken = []
+        for ip in ("5.6.7.1", "5.6.7.1", "5.6.7.2", "5.6.7.3", "5.6.8.1", "5.6.9.1", "5.7.9.1", "10.0.0.1", "10.0.0.1"):
+            if crowding.fits(ip):
+                crowding.add(ip)
+                taken.append(ip)
+        self.assertEqual(taken, ["5.6.7.1", "5.6.7.2", "5.6.8.1", "5.7.9.1", "10.0.0.1", "10.0.0.1"])
+        for ip in taken:
+            crowding.remove(ip)
+        self.assertEqual(len(crowding._counts), 0)
+
+    def test_ipv6(self):
+        crowding = Crowding(Bounds(1, 2, 3))
+        crowding.add("2a00:1:2:3::1")
+        self.assertFalse(crowding.fits("2a00:1:2:3::2"))
+        self.assertTrue(crowding.fits("2a00:1:2:4::2"))
 
 
 class Ideal:
