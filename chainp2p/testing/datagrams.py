@@ -32,6 +32,7 @@ class MemoryUdpPort:
         self.interface = interface
         self._size = size
         self._listening = False
+        self._far: tuple[str, int] | None = None
 
     def startListening(self) -> None:
         """Take the port; CannotListenError if it is taken."""
@@ -54,11 +55,13 @@ class MemoryUdpPort:
 
     def write(self, packet: bytes, addr: tuple[str, int] | None = None) -> None:
         """Send a datagram; it may get lost, come twice, or late."""
-        assert addr is not None, "datagram sockets here are not connected"
-        self.host.network.send_datagram(self.host, (self.host.ip, self.port), addr, packet)
+        target = addr or self._far
+        assert target is not None, "this socket is not connected: say where to"
+        self.host.network.send_datagram(self.host, (self.host.ip, self.port), target, packet)
 
     def connect(self, host: str, port: int) -> None:
-        raise NotImplementedError("datagram sockets here are not connected")
+        """Send to this address from now on, and take datagrams of nobody else."""
+        self._far = (host, port)
 
     def setBroadcastAllowed(self, enabled: bool) -> None:
         """There is no broadcast."""
@@ -68,7 +71,7 @@ class MemoryUdpPort:
 
     def arrived(self, data: bytes, source: tuple[str, int]) -> None:
         """A datagram is here."""
-        if self._listening:
+        if self._listening and self._far in (None, source):
             self.protocol.datagramReceived(data[: self._size], source)
 
 
