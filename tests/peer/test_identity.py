@@ -40,7 +40,37 @@ class EnrTest(SynchronousTestCase):
             if "node_id" in vector:
                 self.assertEqual(enr.peer_id.hex(), vector["node_id"])
 
+    def test_valid_vectors_are_made_again(self):
+        """Each field that a vector names, and the record from what was read."""
+        fields = "name source note text rlp len private_key seq node_id signature content content_keccak pairs"
+        self.assertEqual(len(VECTORS["valid"]), 4)
+        for vector in VECTORS["valid"]:
+            with self.subTest(vector["name"]):
+                self.assertEqual(set(vector) - {*fields.split(), "deterministic", "expect"}, set())
+                enr = Enr.from_text(vector["text"])
+                self.assertEqual(len(enr.raw), vector["len"])
+                signature = rlp.decode_list(enr.raw)[0]
+                content = [rlp.encode_uint(enr.seq)]
+                for key, value in enr.pairs.items():
+                    content += [key, value]
+                self.assertEqual(rlp.encode([signature, *content]), enr.raw)
+                self.assertEqual(keccak256(enr.public), enr.peer_id)
+                if "content" in vector:
+                    self.assertEqual(rlp.encode(content).hex(), vector["content"])
+                    self.assertEqual(keccak256(rlp.encode(content)).hex(), vector["content_keccak"])
+                    self.assertEqual(signature.hex(), vector["signature"])
+                    self.assertTrue(vector["deterministic"])
+                    self.assertEqual(vector["pairs"].pop("id"), "v4")
+                    for name, value in vector["pairs"].items():
+                        self.assertEqual(enr.pairs[name.encode()].hex(), value)
+                elif "pairs" in vector:
+                    self.assertEqual({"ip": enr.ip, "udp": enr.udp, "tcp": enr.tcp}, vector["pairs"])
+                key = NodeKey(bytes.fromhex(VECTORS["valid"][0]["private_key"]))
+                if vector.get("deterministic"):
+                    self.assertEqual(make_enr(key, enr.seq, enr.pairs).text, vector["text"])
+
     def test_malformed_vectors(self):
+        self.assertEqual(len(VECTORS["malformed"]), 5)
         for vector in VECTORS["malformed"]:
             if vector["form"] in ("both", "text"):
                 self.assertRaises(EnrError, Enr.from_text, vector["text"])
