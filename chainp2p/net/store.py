@@ -26,6 +26,7 @@ from chainp2p.net.conduct_store import (
     sentence_row,
 )
 from chainp2p.net.table_store import TABLE_SCHEMA, read_table, table_statements
+from chainp2p.net.tree_store import TREE_SCHEMA, read_trees, tree_statements
 from chainp2p.peer.causes import Cause
 from chainp2p.peer.conduct import SENTENCES_LIMIT, Sentence
 from chainp2p.peer.enr import Enr
@@ -47,7 +48,7 @@ CREATE TABLE IF NOT EXISTS removed (peer BLOB PRIMARY KEY) WITHOUT ROWID;
 @frozen
 class StoredPeers:
     """What the last run left: our own raw record, the address book, removed peers, sentences, numbered causes, and
-    the nodes of discovery, the one that answered last in front.
+    the nodes of discovery, the one that answered last in front, and how new the lists in DNS were.
     """
 
     own: bytes | None = None
@@ -56,6 +57,7 @@ class StoredPeers:
     sentences: tuple[Sentence, ...] = ()
     causes: tuple[tuple[int, Cause], ...] = ()
     table: tuple[Enr, ...] = ()
+    trees: Mapping[str, int] = {}
 
 
 class PeerStore:
@@ -86,7 +88,7 @@ class PeerStore:
 
     def _read(self) -> StoredPeers:
         database = self._database = self._open_database("node.sqlite")
-        database.executescript(_SCHEMA + BOOK_SCHEMA + SCHEMA + CAUSE_SCHEMA + TABLE_SCHEMA)
+        database.executescript(_SCHEMA + BOOK_SCHEMA + SCHEMA + CAUSE_SCHEMA + TABLE_SCHEMA + TREE_SCHEMA)
         own = database.execute("SELECT enr FROM own").fetchone()
         removed = database.execute("SELECT peer FROM removed").fetchall()
         return StoredPeers(
@@ -96,6 +98,7 @@ class PeerStore:
             read_sentences(database),
             read_causes(database),
             read_table(database),
+            read_trees(database),
         )
 
     def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
@@ -146,6 +149,10 @@ class PeerStore:
     def save_table(self, answered: Iterable[tuple[Enr, float]], now: float) -> None:
         """Remember the nodes of discovery and when they last answered; times are Unix seconds."""
         self._write(*table_statements(answered, now))
+
+    def save_tree(self, url: str, seq: int) -> None:
+        """Remember the number of the newest root of a list in DNS."""
+        self._write(*tree_statements(url, seq))
 
     def close(self) -> "Deferred[None]":
         """Finish what is queued and close the database."""
