@@ -34,7 +34,7 @@ class DiscoveryShell:
     """Feeds the core datagrams and time, sends what it says, and tells the network what it learns.
 
     :param live: told of each node of our network that has answered.
-    :param voted: told (peer id, its IP, our IP as it sees it).
+    :param voted: told (peer id, its IP, our IP and port as it sees them).
     :param talk: who answers TALKREQ of which protocol.
     """
 
@@ -44,7 +44,7 @@ class DiscoveryShell:
         core: Discv5,
         *,
         live: Callable[[Enr], None],
-        voted: Callable[[bytes, str, str], None],
+        voted: Callable[[bytes, str, str, int], None],
         talk: Mapping[bytes, TalkHandler] | None = None,
     ) -> None:
         self._reactor = reactor
@@ -125,8 +125,8 @@ class DiscoveryShell:
                     self._write(data, address)
                 case Live(enr=enr):
                     self._live(enr)
-                case Voted(peer_id=peer_id, source=source, ip=ip):
-                    self._voted(peer_id, source, ip)
+                case Voted(peer_id=peer_id, source=source, ip=ip, port=port):
+                    self._voted(peer_id, source, ip, port)
                 case Found(handle=handle):
                     cast("Deferred[Any]", handle).callback(output)
                 case Talked(handle=handle, response=response):

@@ -139,15 +139,28 @@ def client_endpoint(reactor: Any, host: str, port: int) -> Any:
     return TCP6ClientEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)  # type: ignore[no-untyped-call]
 
 
-def parse_external(text: str) -> tuple[str, int | None]:
-    """Read ``--external``: an IP address, with or without a port; SettingsError otherwise."""
+def parse_external(text: str) -> dict[int, tuple[str, int | None]]:
+    """Read ``--external``: an IP address with or without a port, or one of each family with a comma between them.
+
+    Returns IP version -> (address, port); SettingsError if it is something else.
+    """
+    found: dict[int, tuple[str, int | None]] = {}
+    for part in text.split(","):
+        address, port = _external(part.strip(), text)
+        if address.version in found:
+            raise SettingsError(f"node.external: {text!r}: one address of IPv4 and one of IPv6 at most")
+        found[address.version] = str(address), port
+    return found
+
+
+def _external(part: str, text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int | None]:
     try:
-        return str(ipaddress.ip_address(text)), None
+        return ipaddress.ip_address(part), None
     except ValueError:
         pass
     try:
-        host, port = split_host_port(text)
-        return str(ipaddress.ip_address(host)), port
+        host, port = split_host_port(part)
+        return ipaddress.ip_address(host), port
     except ValueError:
         raise SettingsError(f"node.external: {text!r}: an IP address is expected, with or without a port") from None
 

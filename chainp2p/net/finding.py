@@ -38,7 +38,7 @@ class Discovery:
     :param own: answers our current record.
     :param welcome: whether the operator has nothing against a peer.
     :param found: told of each dialable node that has answered, and the IP where it did.
-    :param observed: told (peer id, its IP, our IP as it sees it, packed).
+    :param observed: told (peer id, its IP, our IP as it sees it, packed, and our port).
     :param talk: who answers requests of which other protocol; outlives this.
     """
 
@@ -56,7 +56,7 @@ class Discovery:
         profile: Profile,
         welcome: Callable[[bytes], bool],
         found: Callable[[Enr, str], None],
-        observed: Callable[[bytes, str, bytes], None],
+        observed: Callable[[bytes, str, bytes, int], None],
         talk: MutableMapping[bytes, TalkHandler],
     ) -> None:
         self._settings = settings
@@ -91,6 +91,11 @@ class Discovery:
         chosen = [at for text, at in zip(self._settings.listen_addr, tcp, strict=True) if leaves_port_open(text)]
         spare = [] if texts else discovery_endpoints((), chosen)
         self.shell.listen(discovery_endpoints(texts, tcp), spare)
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where it listens."""
+        return self.shell.addresses if self.shell is not None else ()
 
     @property
     def port(self) -> int | None:
@@ -164,5 +169,5 @@ class Discovery:
         if enr.tcp_endpoint is not None:
             self._tell(enr, endpoint[0])
 
-    def _voted(self, peer_id: bytes, source: str, ip: str) -> None:
-        self._observed(peer_id, source, ip_address(ip).packed)
+    def _voted(self, peer_id: bytes, source: str, ip: str, port: int) -> None:
+        self._observed(peer_id, source, ip_address(ip).packed, port)

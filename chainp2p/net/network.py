@@ -155,7 +155,7 @@ class Network(Service):
             profile=profile,
             welcome=self._admission.is_welcome,
             found=self._found,
-            observed=lambda peer_id, source, ip: self._record.observed(peer_id, source, ip, len(self._roster) + 1),
+            observed=self._observed,
             talk=talk if talk is not None else {},
         )
         self.counters: Mapping[str, int] = self.host.counters
@@ -201,7 +201,7 @@ class Network(Service):
             await self._store.close()
             raise
         own = OwnRecord(self._key, self._chain.genesis_hash, VERSION, stored.own)
-        self._record.start(own, self.addresses, self.discovery.port)
+        self._record.start(own, self.addresses, self.discovery.addresses)
         self._unwatch = self._chain.events.subscribe(HeadChanged, self._head_changed)
         self._fill_book(stored)
         self.discovery.start(self._book, stored.table)
@@ -365,6 +365,9 @@ class Network(Service):
     def _found(self, enr: Enr, source_ip: str) -> None:
         if self.host.take_record(enr, source_ip):
             self._dialer.plan()
+
+    def _observed(self, peer_id: bytes, source: str, ip: bytes, port: int) -> None:
+        self._record.observed(peer_id, source, ip, len(self._roster) + 1, port)
 
     def _head_changed(self, _: HeadChanged) -> None:
         self._dialer.head_changed()

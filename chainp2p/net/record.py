@@ -1,7 +1,6 @@
 """Our own record in the network: where we can be reached, and telling the peers when that changes."""
 
-from collections.abc import Callable
-from ipaddress import ip_address
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -10,8 +9,9 @@ from twisted.logger import Logger
 from chainp2p.net.endpoints import parse_external, specific_interface
 from chainp2p.net.store import PeerStore
 from chainp2p.peer.enr import Enr
-from chainp2p.peer.own import OwnRecord
-from chainp2p.peer.votes import EndpointVotes, is_loopback, is_private
+from chainp2p.peer.own import OwnRecord, Place
+from chainp2p.peer.votes import EndpointVotes, is_loopback, is_private, plain_address
+from chainp2p.peer.whereabouts import Whereabouts
 from chainp2p.settings import Profile
 
 __all__ = ["RecordKeeper"]
@@ -21,11 +21,13 @@ ANNOUNCE_INTERVAL = 60.0
 
 
 class RecordKeeper:
-    """Keeps the own ENR true.
+    """Keeps the own ENR true, in IPv4 and IPv6 side by side.
 
-    1. The address is what ``--external`` says, else a specific listening interface, else what enough peers see.
-    2. A private address that a public peer claims to see is no vote in the public profile.
-    3. A new record is stored before it is told, and told at most once a minute.
+    1. Each family has its own :class:`~chainp2p.peer.whereabouts.Whereabouts`; votes are counted even where they make
+       no difference, for the operator to see.
+    2. A private address that a public peer claims to see is no vote in the public profile, nor is a mapped one there.
+    3. In the public profile the voters of one subnet have one voice.
+    4. A new record is stored before it is told, and told at most once a minute.
 
     :param announce: tells all peers the record.
     """
@@ -44,12 +46,10 @@ class RecordKeeper:
         self._profile = profile
         self._store = store
         self._announce = announce
-        self._external = parse_external(external) if external else None
-        self._votes = EndpointVotes(self._needed)
-        self._fixed = False
-        self._ip: str | None = None
-        self._port = 0
-        self._udp: int | None = None
+        named = parse_external(external) if external else {}
+        self._families = {version: Whereabouts(version, named.get(version)) for version in (4, 6)}
+        self._votes = EndpointVotes(self._needed, grouped=profile.name == "public")
+        self._live = 1
         self._own: OwnRecord | None = None
         self._told_at: float | None = None
         self._timer: IDelayedCall | None = None
@@ -68,25 +68,23 @@ class RecordKeeper:
     @property
     def port(self) -> int:
         """TCP port to advertise."""
-        return self._port
+        return next((port for family in self._families.values() if (port := family.place().tcp)), 0)
 
-    def start(self, own: OwnRecord, addresses: tuple[tuple[str, int], ...], udp: int | None = None) -> None:
-        """We listen there now; *udp*: the port of discovery, if there is any."""
-        self._udp = udp
+    def tally(self) -> dict[int, list[tuple[str, int]]]:
+        """Return IP version -> (address, how many see us there), most votes first."""
+        self._votes.expire(self._reactor.seconds())
+        return self._votes.tally()
+
+    def start(self, own: OwnRecord, tcp: Sequence[tuple[str, int]], udp: Sequence[tuple[str, int]] = ()) -> None:
+        """We listen on these addresses now; *udp*: those of discovery."""
         self._own = own
-        self._fixed = True
         self._told_at = None
-        self._port = addresses[0][1] if addresses else 0
-        if self._external is not None:
-            self._ip, port = self._external
-            self._port = port or self._port
-        else:
-            for host, port in addresses:
-                if interface := specific_interface(host):
-                    self._ip, self._port = interface, port
-                    break
-            else:
-                self._fixed = False
+        for version, family in self._families.items():
+            here = [(host, port) for host, port in tcp if _version(host) == version]
+            datagrams = [port for host, port in udp if _version(host) == version]
+            specific = [(interface, port) for host, port in here if (interface := specific_interface(host))]
+            interface, port = specific[0] if specific else (None, here[0][1] if here else None)
+            family.listen(interface, port, datagrams[0] if datagrams else None)
         self._place()
 
     def stop(self) -> None:
@@ -95,9 +93,33 @@ class RecordKeeper:
             self._timer.cancel()
             self._timer = None
 
+    def mapped(self, ip: str, tcp: int | None, udp: int | None) -> None:
+        """A router sends on to us what comes to *ip* at these ports, until it does no more (:meth:`unmapped`)."""
+        if is_private(ip) and not self._profile.private_addresses:
+            return
+        self._families[_version(ip)].mapping = Place(ip, tcp, udp)
+        self._judge()
+
+    def unmapped(self, version: int = 4) -> None:
+        """Nothing is mapped to us any more in this family."""
+        self._families[version].mapping = None
+        self._judge()
+
+    def _judge(self) -> None:
+        for family in self._families.values():
+            before = family.place()
+            family.judge(self._votes, self._live)
+            if (now := family.place()) != before:
+                self._log.info("our address is {ip}", ip=now.ip, tcp=now.tcp, udp=now.udp)
+        self._place()
+
     def _place(self) -> None:
-        assert self._own is not None
-        if self._own.place(self._ip, self._port or None, self._udp):
+        if self._own is None:
+            return
+        places = [family.place() for family in self._families.values() if not family.absent]
+        # without an address one family's ports say all there is to say
+        known = [place for place in places if place.ip is not None] or places[:1]
+        if self._own.place(*known):
             self._changed()
 
     def _changed(self) -> None:
@@ -116,25 +138,27 @@ class RecordKeeper:
         self._told_at = self._reactor.seconds()
         self._announce(self.enr.raw)
 
-    def observed(self, peer_id: bytes, peer_ip: str, ip: bytes, live: int) -> None:
-        """A peer at *peer_ip* sees us at *ip* (4 or 16 bytes, else it is no vote)."""
-        if self._fixed or len(ip) not in (4, 16):
+    def observed(self, peer_id: bytes, peer_ip: str, ip: bytes, live: int, port: int | None = None) -> None:
+        """A peer at *peer_ip* sees us at *ip* (4 or 16 bytes, else it is no vote); at UDP *port*, if by datagram."""
+        text = plain_address(ip)
+        if text is None:
             return
-        text = str(ip_address(ip))
         if is_private(text) and not self._profile.private_addresses and not is_loopback(peer_ip):
             return
-        self._votes.vote(peer_id, text)
-        winner = self._votes.winner(live, current=self._ip) or self._votes.winner(live, version=6)
-        if winner != self._ip:
-            self._log.info("our address is {ip}, as peers see it", ip=winner)
-            self._ip = winner
-            self._place()
+        self._live, now = live, self._reactor.seconds()
+        self._votes.expire(now)
+        self._votes.vote(peer_id, peer_ip, text, now, port)
+        self._judge()
 
     def gone(self, peer_id: bytes) -> None:
-        """A peer's vote ends with its link."""
+        """A peer's vote by link ends with it."""
         self._votes.forget(peer_id)
 
     def seen(self, seq: int) -> None:
         """Somebody holds a record of ours with this number."""
         if self._own is not None and self._own.seen(seq):
             self._changed()
+
+
+def _version(host: str) -> int:
+    return 6 if ":" in host else 4

@@ -14,7 +14,7 @@ from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.secp256k1 import PublicKey, verify
 
-__all__ = ["Enr", "EnrError", "make_enr", "node_pairs"]
+__all__ = ["Enr", "EnrError", "endpoint_pairs", "make_enr", "node_pairs"]
 
 #: EIP-778: a record is at most 300 bytes.
 SIZE_LIMIT = 300
@@ -173,11 +173,9 @@ def make_enr(key: NodeKey, seq: int, pairs: Mapping[bytes, rlp.Item]) -> Enr:
     return Enr.decode(rlp.encode([signature, *content]))
 
 
-def node_pairs(
-    genesis: bytes, version: int, ip: str | None = None, tcp: int | None = None, udp: int | None = None
-) -> dict[bytes, rlp.Item]:
-    """Return the pairs of a chainp2p node: ``c2p``, and address and ports where they are known."""
-    pairs: dict[bytes, rlp.Item] = {b"c2p": [genesis[:4], rlp.encode_uint(version)]}
+def endpoint_pairs(ip: str | None, tcp: int | None = None, udp: int | None = None) -> dict[bytes, rlp.Item]:
+    """Return the pairs of one endpoint, as far as it is known; those of IPv6 have names of their own."""
+    pairs: dict[bytes, rlp.Item] = {}
     suffix = b""
     if ip is not None:
         address = ipaddress.ip_address(ip)
@@ -187,3 +185,10 @@ def node_pairs(
         if port:
             pairs[name + suffix] = rlp.encode_uint(port)
     return pairs
+
+
+def node_pairs(
+    genesis: bytes, version: int, ip: str | None = None, tcp: int | None = None, udp: int | None = None
+) -> dict[bytes, rlp.Item]:
+    """Return the pairs of a chainp2p node: ``c2p``, and address and ports where they are known."""
+    return {b"c2p": [genesis[:4], rlp.encode_uint(version)], **endpoint_pairs(ip, tcp, udp)}

@@ -6,10 +6,14 @@ from ipaddress import ip_address
 
 from attrs import Factory, define
 
-__all__ = ["EndpointVotes", "is_loopback", "is_private", "packed_endpoint"]
+from chainp2p.peer.netgroup import subnet
 
-#: Votes that are kept, the newest: those of discovery do not end with a link.
+__all__ = ["EndpointVotes", "is_loopback", "is_private", "packed_endpoint", "plain_address"]
+
+#: Votes that are kept, the newest.
 VOTES_MAX = 256
+#: How long a vote by datagram stands (seconds): a table of 256 live nodes is looked through in nine minutes.
+VOTE_TIME = 600.0
 
 
 def is_private(ip: str) -> bool:
@@ -36,33 +40,93 @@ def packed_endpoint(host: str, port: int) -> tuple[bytes, int]:
         return b"", 0
 
 
+def plain_address(packed: bytes) -> str | None:
+    """Return the address of 4 or 16 bytes as text, an IPv4 address in IPv6 clothes without them; else None."""
+    try:
+        address = ip_address(packed)
+    except ValueError:
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+@define
+class _Ballot:
+    ip: str
+    port: int | None
+    voice: str | bytes
+    at: float
+    linked: bool
+
+
 @define
 class EndpointVotes:
-    """One vote a peer and address family; a winner stays until another address wins.
+    """How peers see us: one vote a peer and address family, the newest.
 
-    :param needed: how many equal votes decide, given the number of live peers.
+    1. A vote that came over a link stands as long as the link, one by datagram for :data:`VOTE_TIME`.
+    2. Where votes are *grouped*, all voters of one subnet have one voice: ids cost nothing, subnets do. Voters at
+       private addresses speak for themselves.
+    3. An address wins with the voices that are needed, if no other has more; the one in force stays on a tie.
+    4. The address in force falls when no voice is left for it and as many as decide say otherwise.
+    5. A port wins among the voices for its address in the same way. Behind a router that gives each of our
+       conversations a port of its own none ever does.
+
+    :param needed: how many voices decide, given the number of live peers.
     """
 
     needed: Callable[[int], int]
-    _votes: dict[tuple[bytes, int], str] = Factory(dict)
+    grouped: bool = False
+    _ballots: dict[tuple[bytes, int], _Ballot] = Factory(dict)
 
-    def vote(self, peer_id: bytes, ip: str) -> None:
-        """*peer_id* sees us at *ip*."""
+    def vote(self, peer_id: bytes, source: str, ip: str, now: float, port: int | None = None) -> None:
+        """*peer_id* at *source* sees us at *ip*; and at *port*, if that was by datagram."""
         ballot = peer_id, ip_address(ip).version
-        self._votes.pop(ballot, None)
-        self._votes[ballot] = ip
-        if len(self._votes) > VOTES_MAX:
-            del self._votes[next(iter(self._votes))]
+        before = self._ballots.pop(ballot, None)
+        voice = subnet(source) if self.grouped and not is_private(source) else peer_id
+        linked = port is None or (before is not None and before.linked)
+        if port is None and before is not None and before.ip == ip:
+            port, now = before.port, before.at
+        self._ballots[ballot] = _Ballot(ip, port, voice, now, linked)
+        if len(self._ballots) > VOTES_MAX:
+            del self._ballots[next(iter(self._ballots))]
 
     def forget(self, peer_id: bytes) -> None:
-        """*peer_id* is gone."""
+        """The link with *peer_id* has ended; what it says by datagram stands."""
         for version in (4, 6):
-            self._votes.pop((peer_id, version), None)
+            ballot = self._ballots.get((peer_id, version))
+            if ballot is not None:
+                ballot.linked = False
+                if ballot.port is None:
+                    del self._ballots[peer_id, version]
+
+    def expire(self, now: float) -> None:
+        """Drop the votes whose time is over."""
+        late = [key for key, one in self._ballots.items() if not one.linked and now - one.at >= VOTE_TIME]
+        for key in late:
+            del self._ballots[key]
+
+    def _voices(self, version: int) -> dict[str, int]:
+        heard = {(one.ip, one.voice) for (_, family), one in self._ballots.items() if family == version}
+        return Counter(ip for ip, _ in heard)
 
     def winner(self, live: int, version: int = 4, current: str | None = None) -> str | None:
-        """Return the address of that IP version that has won; *current* stays on a tie or without enough votes."""
-        counts = Counter(ip for (_, family), ip in self._votes.items() if family == version)
-        best = max(counts.values(), default=0)
-        if best < self.needed(live) or counts.get(current or "") == best:
-            return current
-        return min(ip for ip, count in counts.items() if count == best)
+        """Return the address of that IP version that is in force now, *current* having been until now."""
+        counts, needed = self._voices(version), self.needed(live)
+        best, here = max(counts.values(), default=0), counts.get(current or "", 0)
+        if best >= needed and best > here:
+            return min(ip for ip, count in counts.items() if count == best)
+        against = {one.voice for (_, family), one in self._ballots.items() if family == version}
+        return None if not here and len(against) >= needed else current
+
+    def port(self, ip: str, live: int, current: int | None = None) -> int | None:
+        """Return the UDP port at which we are seen at *ip*, *current* having been in force until now."""
+        heard = {(one.port, one.voice) for one in self._ballots.values() if one.ip == ip and one.port is not None}
+        counts: Counter[int | None] = Counter(port for port, _ in heard)
+        needed = self.needed(live)
+        best, here = max(counts.values(), default=0), counts[current]
+        if best >= needed and best > here:
+            return min(port for port, count in counts.items() if count == best and port is not None)
+        return None if not here and len({voice for _, voice in heard}) >= needed else current
+
+    def tally(self) -> dict[int, list[tuple[str, int]]]:
+        """Return IP version -> (address, voices), most voices first."""
+        return {version: sorted(self._voices(version).items(), key=lambda one: (-one[1], one[0])) for version in (4, 6)}

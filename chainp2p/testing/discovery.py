@@ -34,7 +34,7 @@ class DiscoveryNode:
         #: Nodes that have ever answered it.
         self.met: set[bytes] = set()
         self.shell = DiscoveryShell(
-            host, self.core, live=lambda enr: self.met.add(enr.peer_id), voted=lambda peer_id, source, ip: None
+            host, self.core, live=lambda enr: self.met.add(enr.peer_id), voted=lambda *vote: None
         )
 
     def start(self, seeds: Sequence[Enr]) -> None:

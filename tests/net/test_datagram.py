@@ -30,7 +30,7 @@ class Node:
             self.host,
             core,
             live=lambda enr: self.live.add(enr.peer_id),
-            voted=lambda peer_id, source, ip: self.votes.append(ip),
+            voted=lambda peer_id, source, ip, port: self.votes.append(ip),
             talk=self.talk,
         )
 

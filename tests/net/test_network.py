@@ -625,7 +625,11 @@ class RecordTest(SynchronousTestCase):
         self.assertIsNone(node.network.enr.ip)
         for n in range(10):
             node.network._record.observed(bytes([n]) * 32, "8.8.8.8", bytes((9, 9, 9, 9)), 20)
+        self.assertIsNone(node.network.enr.ip)  # neighbours have one voice
+        for n in range(10):
+            node.network._record.observed(bytes([n]) * 32, f"8.8.{n}.8", bytes((9, 9, 9, 9)), 20)
         self.assertEqual(node.network.enr.ip, "9.9.9.9")
+        self.assertEqual(node.network._record.tally(), {4: [("9.9.9.9", 10)], 6: []})
 
     def test_number_survives_and_continues_above_what_is_seen(self):
         node = self.world.node().start()

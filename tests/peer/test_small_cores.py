@@ -9,8 +9,8 @@ from chainp2p.peer.duplicates import LinkFacts, Replacements, Survivor, survivor
 from chainp2p.peer.ends import LEDGER_LIMIT, EndLedger, LinkEnd
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.liveness import Due, Liveness
-from chainp2p.peer.own import OwnRecord
-from chainp2p.peer.votes import EndpointVotes, is_loopback, is_private
+from chainp2p.peer.own import OwnRecord, Place
+from chainp2p.peer.votes import is_loopback, is_private, plain_address
 
 A, B = b"\xaa" * 32, b"\xbb" * 32
 
@@ -87,34 +87,19 @@ class DuplicatesTest(SynchronousTestCase):
         self.assertEqual(list(slow._seen), [B])
 
 
-class VotesTest(SynchronousTestCase):
-    def test_enough_votes_decide(self):
-        votes = EndpointVotes(lambda live: 2)
-        votes.vote(b"1", "10.0.0.9")
-        self.assertIsNone(votes.winner(5))
-        votes.vote(b"2", "10.0.0.9")
-        self.assertEqual(votes.winner(5), "10.0.0.9")
-        votes.vote(b"3", "10.0.0.7")
-        votes.vote(b"4", "10.0.0.7")
-        self.assertEqual(votes.winner(5, current="10.0.0.9"), "10.0.0.9")
-        self.assertEqual(votes.winner(5), "10.0.0.7")
-        votes.forget(b"1")
-        self.assertEqual(votes.winner(5, current="10.0.0.9"), "10.0.0.7")
-        votes.vote(b"1", "2001:db8::1")
-        votes.vote(b"2", "2001:db8::1")
-        self.assertEqual(votes.winner(5, version=6), "2001:db8::1")
-
-    def test_one_vote_each(self):
-        votes = EndpointVotes(lambda live: 2)
-        for _ in range(5):
-            votes.vote(b"1", "10.0.0.9")
-        self.assertIsNone(votes.winner(5))
-
+class AddressTest(SynchronousTestCase):
     def test_kinds_of_addresses(self):
         self.assertTrue(is_private("127.0.0.1") and is_private("10.1.1.1") and is_private("fe80::1%eth0"))
         self.assertFalse(is_private("8.8.8.8") or is_private("node.example"))
         self.assertTrue(is_loopback("127.0.0.2") and is_loopback("::1"))
         self.assertFalse(is_loopback("10.0.0.1") or is_loopback("localhost"))
+
+    def test_packed_addresses(self):
+        self.assertEqual(plain_address(bytes((8, 8, 8, 8))), "8.8.8.8")
+        self.assertEqual(plain_address(bytes(10) + b"\xff\xff" + bytes((8, 8, 8, 8))), "8.8.8.8")
+        self.assertEqual(plain_address(bytes(15) + b"\1"), "::1")
+        for size in (0, 3, 5, 15, 17):
+            self.assertIsNone(plain_address(bytes(size)))
 
 
 class EndsTest(SynchronousTestCase):
@@ -136,35 +121,35 @@ class OwnRecordTest(SynchronousTestCase):
 
     def test_number_rises_with_each_change_only(self):
         own = self.own()
-        self.assertTrue(own.place("10.0.0.1", 1))
+        self.assertTrue(own.place(Place("10.0.0.1", 1)))
         self.assertEqual(own.enr.seq, 1)
-        self.assertFalse(own.place("10.0.0.1", 1))
-        self.assertTrue(own.place("10.0.0.1", 2))
+        self.assertFalse(own.place(Place("10.0.0.1", 1)))
+        self.assertTrue(own.place(Place("10.0.0.1", 2)))
         self.assertEqual((own.enr.seq, own.enr.tcp, own.enr.genesis_prefix), (2, 2, b"\x01" * 4))
 
     def test_over_restarts(self):
         first = self.own()
-        first.place("10.0.0.1", 1)
+        first.place(Place("10.0.0.1", 1))
         again = self.own(first.enr.raw)
-        self.assertFalse(again.place("10.0.0.1", 1))
+        self.assertFalse(again.place(Place("10.0.0.1", 1)))
         self.assertEqual(again.enr, first.enr)
         moved = self.own(first.enr.raw)
-        self.assertTrue(moved.place("10.0.0.2", 1))
+        self.assertTrue(moved.place(Place("10.0.0.2", 1)))
         self.assertEqual(moved.enr.seq, 2)
 
     def test_strange_stores(self):
         other = OwnRecord(NodeKey(b"\x06" * 32), self.GENESIS, 1)
-        other.place("10.0.0.1", 1)
+        other.place(Place("10.0.0.1", 1))
         for stored in (b"junk", other.enr.raw):
             own = self.own(stored)
-            own.place("10.0.0.1", 1)
+            own.place(Place("10.0.0.1", 1))
             self.assertEqual(own.enr.seq, 1)
 
     def test_higher_number_seen(self):
         own = self.own()
-        own.place("10.0.0.1", 1)
+        own.place(Place("10.0.0.1", 1))
         self.assertFalse(own.seen(1))
         self.assertTrue(own.seen(40))
         self.assertEqual((own.enr.seq, own.enr.ip), (41, "10.0.0.1"))
-        own.place("10.0.0.2", 1)
+        own.place(Place("10.0.0.2", 1))
         self.assertEqual(own.enr.seq, 42)
