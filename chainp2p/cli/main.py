@@ -16,6 +16,7 @@ _COMMANDS = {
     "devnet": ("chainp2p.cli.devnet", "devnet"),
     "doctor": ("chainp2p.cli.doctor", "doctor"),
     "enr": ("chainp2p.cli.identity", "enr"),
+    "enrtree": ("chainp2p.cli.enrtree", "enrtree"),
     "genesis": ("chainp2p.cli.genesis", "genesis"),
     "init": ("chainp2p.cli.identity", "init"),
     "key": ("chainp2p.cli.identity", "key"),
