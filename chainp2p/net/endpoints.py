@@ -23,6 +23,7 @@ from twisted.internet.error import (
 )
 
 from chainp2p.errors import SettingsError, StartupError
+from chainp2p.net.sockets import take_tcp6
 from chainp2p.peer.address import split_host_port
 
 __all__ = [
@@ -55,10 +56,17 @@ def server_text(text: str) -> str:
     return f"{family}:{port}:interface={quoteStringArgument(host)}"  # type: ignore[no-untyped-call]
 
 
+def _port_and_interface(text: str) -> tuple[str, str]:
+    """Return what a listen setting says of both."""
+    kind, *words = server_text(text).replace("\\:", "\0").split(":")
+    named = dict(word.partition("=")[::2] for word in words if "=" in word)
+    interface = named.get("interface", "::" if kind == "tcp6" else "")
+    return named.get("port", words[0] if words else ""), interface.replace("\0", ":")
+
+
 def leaves_port_open(text: str) -> bool:
     """Tell whether a listen setting takes any port."""
-    words = server_text(text).split(":")[1:]
-    return next((word[5:] for word in words if word.startswith("port=")), words[0] if words else "") == "0"
+    return _port_and_interface(text)[0] == "0"
 
 
 #: What it means that a connection could not be made, and the rule that says so; a subclass stands before its base.
@@ -122,7 +130,10 @@ async def _listen(reactor: Any, text: str, factory: Any) -> Any:
         endpoint = serverFromString(reactor, server_text(text))  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, LookupError) as error:
         raise SettingsError(f"network.listen_addr: {text!r}: {error}") from None
+    port, interface = _port_and_interface(text)
     try:
+        if interface == "::":
+            return take_tcp6(reactor, factory, int(port))
         return await endpoint.listen(factory)
     except Exception as error:
         raise StartupError(f"network.listen_addr: cannot listen on {text}: {error}") from error

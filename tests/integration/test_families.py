@@ -1,10 +1,12 @@
 """Both address families on sockets of this machine."""
 
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.trial.unittest import SkipTest, TestCase
 
+from chainp2p.errors import StartupError
+from chainp2p.net.endpoints import Listeners
 from chainp2p.net.sockets import take_udp
 
 
@@ -24,10 +26,7 @@ class PortsTest(TestCase):
 
     @inlineCallbacks
     def test_both_families_on_one_port(self):
-        try:
-            six = self.take("::")
-        except CannotListenError as error:
-            raise SkipTest(f"no IPv6 here: {error}") from None
+        six = self.six()
         number = six.getHost().port
         four = self.take("", number)
         self.assertEqual(four.getHost().port, number)
@@ -36,3 +35,26 @@ class PortsTest(TestCase):
         self.assertNotEqual(self.take("::", number, spare=True).getHost().port, number)
         yield six.stopListening()
         self.assertEqual(self.take("::", number).getHost().host, "::")
+
+    def six(self):
+        try:
+            return self.take("::")
+        except CannotListenError as error:
+            raise SkipTest(f"no IPv6 here: {error}") from None
+
+    @inlineCallbacks
+    def test_listeners_of_both_families(self):
+        from twisted.internet import reactor  # noqa: TID251
+
+        self.six()
+        listeners = Listeners()
+        self.addCleanup(lambda: Deferred.fromCoroutine(listeners.stop()))
+        ((host, number),) = yield Deferred.fromCoroutine(listeners.start(reactor, ["tcp6:0"], Factory()))
+        self.assertEqual(host, "::")
+        again = Listeners()
+        both = yield Deferred.fromCoroutine(again.start(reactor, [f"tcp:{number}"], Factory()))
+        self.addCleanup(lambda: Deferred.fromCoroutine(again.stop()))
+        self.assertEqual(both, (("0.0.0.0", number),))
+        third = Deferred.fromCoroutine(Listeners().start(reactor, [f"tcp6:{number}:interface=\\:\\:"], Factory()))
+        error = yield self.assertFailure(third, StartupError)
+        self.assertIn("in use", str(error))
