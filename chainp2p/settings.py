@@ -39,9 +39,12 @@ class Profile:
     gossip_interval: float
     private_addresses: bool
     relay_inbound: bool
+    port_mapping: bool = False
 
 
-PUBLIC = Profile("public", 60.0, 120.0, 30.0, 3600.0, 10, 1.0, private_addresses=False, relay_inbound=False)
+PUBLIC = Profile(
+    "public", 60.0, 120.0, 30.0, 3600.0, 10, 1.0, private_addresses=False, relay_inbound=False, port_mapping=True
+)
 PRIVATE = Profile("private", 5.0, 10.0, 1.0, 30.0, 3, 0.1, private_addresses=True, relay_inbound=True)
 CONSORTIUM = Profile("consortium", 5.0, 10.0, 1.0, 30.0, 3, 0.1, private_addresses=True, relay_inbound=True)
 PROFILES = {profile.name: profile for profile in (PUBLIC, PRIVATE, CONSORTIUM)}
@@ -78,6 +81,7 @@ class NetworkSettings:
     max_peers: int = field(default=80, validator=validators.ge(1))
     gossip_interval: float | None = None  #: seconds; None: the profile's
     loopback_exempt: bool = True  #: callers of this machine are not rationed
+    port_mapping: bool | None = None  #: None: the profile's
 
 
 @frozen(kw_only=True)

@@ -134,10 +134,13 @@ class Options(usage.Options):
 def _add_options() -> None:
     for option in OPTIONS:
         if option.flag:
-            made = _switch(option, False, option.text) if option.kind is Kind.SWITCH else _taker(option)
+            valueless = option.kind in (Kind.SWITCH, Kind.CHOICE)
+            made = _switch(option, option.kind is Kind.CHOICE, option.text) if valueless else _taker(option)
             setattr(Options, f"opt_{option.flag.replace('-', '_')}", made)
         if option.off:
-            setattr(Options, f"opt_{option.off.replace('-', '_')}", _switch(option, (), f"no {option.flag} port"))
+            choice = option.kind is Kind.CHOICE
+            text = f"the opposite of --{option.flag}" if choice else f"no {option.flag} port"
+            setattr(Options, f"opt_{option.off.replace('-', '_')}", _switch(option, False if choice else (), text))
 
 
 _add_options()

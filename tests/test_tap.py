@@ -39,6 +39,10 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual((settings.rpc.api, settings.admin.listen), (("eth", "net"), ()))
         self.assertEqual((settings.node.data_dir, settings.node.external), (Path("data").absolute(), "10.0.0.1"))
 
+    def test_a_choice_has_two_options(self) -> None:
+        for words, on in (((), None), (("--nat",), True), (("--no-nat",), False), (("--nat", "--no-nat"), False)):
+            self.assertIs(self.parse(*words).given.get(("network", "port_mapping")), on)
+
     def test_the_command_line_wins_over_the_file(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "node.toml"

@@ -69,7 +69,7 @@ def _checked(option: Option, value: Any, folder: Path) -> Any:
             good = isinstance(value, int) and not isinstance(value, bool)
         case Kind.SECONDS:
             good = isinstance(value, int | float) and not isinstance(value, bool)
-        case Kind.SWITCH:
+        case Kind.SWITCH | Kind.CHOICE:
             good = isinstance(value, bool)
     if not good:
         raise SettingsError(f"{option.name}: {option.kind.value} is expected, not {value!r}")
@@ -182,10 +182,12 @@ def prepared(settings: Settings, own_chain: bool = False) -> Settings:
     )
     if is_dev(settings) and not own_chain:
         settings = _dev_network(settings)
-    if settings.network.gossip_interval is None:
-        interval = settings.profile.gossip_interval
-        settings = evolve(settings, network=evolve(settings.network, gossip_interval=interval))
-    return settings
+    profile, network = settings.profile, settings.network
+    if network.gossip_interval is None:
+        network = evolve(network, gossip_interval=profile.gossip_interval)
+    if network.port_mapping is None:
+        network = evolve(network, port_mapping=profile.port_mapping)
+    return evolve(settings, network=network)
 
 
 def _discovery(text: str) -> str:

@@ -17,6 +17,7 @@ class Kind(Enum):
     INTEGER = "an integer"
     SECONDS = "a number of seconds"
     SWITCH = "true or false"  #: on by default; the option turns it off
+    CHOICE = "true or false (unset: as the profile has it)"  #: one option turns it on, another off
 
 
 @frozen
@@ -24,7 +25,7 @@ class Option:
     """One setting.
 
     :param flag: the option without its dashes; empty where only TOML has it.
-    :param off: the option that makes a list empty, such as ``no-rpc``.
+    :param off: the option that makes a list empty, such as ``no-rpc``, or turns a choice off.
     """
 
     table: str
@@ -80,6 +81,15 @@ OPTIONS = (
     ),
     Option(
         "network", "loopback_exempt", Kind.SWITCH, "", "", "callers of this machine are not rationed (default: true)"
+    ),
+    Option(
+        "network",
+        "port_mapping",
+        Kind.CHOICE,
+        "nat",
+        "",
+        "have the gateway map our ports: PCP, NAT-PMP, UPnP (default: in the public profile)",
+        off="no-nat",
     ),
     Option("seal", "keyfile", Kind.PATH, "seal", "KEYFILE", "produce blocks with this signer key"),
     Option("seal", "mine", Kind.TEXT, "mine", "ADDRESS", "produce blocks for this address (proof of work)"),

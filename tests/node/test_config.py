@@ -15,7 +15,7 @@ from chainp2p.node.endpoints import is_loopback_endpoint, peer_endpoint, rpc_end
 from chainp2p.node.limits import limits_of, read_limits
 from chainp2p.node.options import OPTIONS
 from chainp2p.rpc.limits import Limits
-from chainp2p.settings import AdminSettings, NetworkSettings, NodeSettings, Settings, SyncSettings
+from chainp2p.settings import PROFILES, AdminSettings, NetworkSettings, NodeSettings, Settings, SyncSettings
 
 PEER = "ab" * 32 + "@10.0.0.1:30303"
 GENESIS = {("node", "genesis"): Path("/genesis.json")}
@@ -65,6 +65,7 @@ class TomlTests(SynchronousTestCase):
             ("[network]\nmax_peers = 1.5\n", "network.max_peers"),
             ('[network]\ngossip_interval = "1"\n', "a number of seconds is expected"),
             ("[network]\nenable_pex = 1\n", "true or false is expected"),
+            ('[network]\nport_mapping = "yes"\n', "true or false"),
             ("[network]\nbootstrap_nodes = [1]\n", "a list of strings is expected"),
             ("[node]\nprofile = 1\n", "a string is expected"),
             ('[node]\ngenesis = ""\n', "a path"),
@@ -114,6 +115,18 @@ class BuildTests(SynchronousTestCase):
     def test_the_profile_gives_the_gossip_interval(self) -> None:
         self.assertEqual(build_settings(GENESIS).network.gossip_interval, 1.0)
         self.assertEqual(build_settings({**GENESIS, ("node", "profile"): "private"}).network.gossip_interval, 0.1)
+
+    def test_ports_are_mapped_in_the_public_profile_or_when_it_is_said(self) -> None:
+        profile, mapping = ("node", "profile"), ("network", "port_mapping")
+        for said, on in (
+            ({}, True),
+            ({mapping: False}, False),
+            ({profile: "private"}, False),
+            ({profile: "private", mapping: True}, True),
+        ):
+            self.assertIs(build_settings({**GENESIS, **said}).network.port_mapping, on, said)
+        self.assertIs(build_settings({}).network.port_mapping, False)
+        self.assertEqual([name for name, one in PROFILES.items() if one.port_mapping], ["public"])
 
     def test_the_dev_network_stays_on_this_machine(self) -> None:
         settings = build_settings({})
