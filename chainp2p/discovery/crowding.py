@@ -20,15 +20,15 @@ class Bounds:
     group: int
 
 
-#: In a bucket, and in all: the /24 as the wire design has it (go-ethereum, ``p2p/discover/table.go``). Ids cost nothing:
-#: an address has two at most, and a /16, which is one cloud, a quarter of a bucket: no two of our links lead there.
+#: In a bucket, and in all: the /24 as the wire design has it (go-ethereum, ``p2p/discover/table.go``). Ids cost
+#: nothing: an address has two at most, and a /16, which is one cloud, a quarter of a bucket.
 IN_BUCKET, IN_TABLE = Bounds(2, 2, 4), Bounds(2, 10, 20)
 
 
 @lru_cache(8_192)
 def _kin(ip: str) -> tuple[str, str, str] | None:
-    """Return what an address belongs to; None if it is loopback or of a private range, for which no bound holds."""
-    return None if is_private(ip) else (source_address(ip), subnet(ip), netgroup(ip))
+    """Return what an address belongs to; None if no bound holds for it: loopback, private ranges, nothing."""
+    return None if not ip or is_private(ip) else (source_address(ip), subnet(ip), netgroup(ip))
 
 
 class Crowding:

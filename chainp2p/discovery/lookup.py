@@ -5,6 +5,7 @@ from enum import Enum
 
 from attrs import define
 
+from chainp2p.discovery.crowding import IN_BUCKET, Crowding
 from chainp2p.discovery.table import BUCKET_SIZE, log_distance
 from chainp2p.peer.enr import Enr
 
@@ -44,6 +45,11 @@ class _Candidate:
     failures: int = 0
     state: _State = _State.HEARD
 
+    @property
+    def ip(self) -> str:
+        endpoint = self.enr.udp_endpoint
+        return endpoint[0] if endpoint is not None else ""
+
 
 class Lookup:
     """The closest nodes to a target.
@@ -53,6 +59,8 @@ class Lookup:
        of the target's neighbourhood than they do.
     3. A node that does not answer is passed over and, if it is still among the closest at the end, asked once more:
        datagrams get lost, and the closest of all may be the one.
+    4. Few of one address, one subnet and one netgroup are asked in all, as few as may stand in a bucket, whether they
+       answer or not: who makes up ids near the target at a few addresses gets no more of the result than that.
 
     Cost: O(n log n) in the candidates heard of, which are bounded.
 
@@ -64,6 +72,7 @@ class Lookup:
         self._target = int.from_bytes(target, "big")
         self._own_id = own_id
         self._candidates: dict[bytes, _Candidate] = {}
+        self._asked = Crowding(IN_BUCKET)
         #: Longest chain of questions so far.
         self.rounds = 0
         self._hear(seeds, 1)
@@ -81,12 +90,23 @@ class Lookup:
         if len(self._candidates) > CANDIDATES_MAX:
             heard = [one for one in self._candidates.values() if one.state is _State.HEARD]
             heard.sort(key=lambda one: one.distance)
-            for one in heard[CANDIDATES_MAX // 2 :]:
-                del self._candidates[one.enr.peer_id]
+            kept = 0
+            kin = Crowding(IN_BUCKET)
+            for one in heard:
+                if kept < CANDIDATES_MAX // 2 and kin.fits(one.ip):
+                    kept += 1
+                    kin.add(one.ip)
+                else:
+                    del self._candidates[one.enr.peer_id]
 
     def _nearest(self, failures: int = 0) -> list[_Candidate]:
-        """The closest that have not failed; with *failures* 1 those with one failure count, too."""
-        some = [one for one in self._candidates.values() if one.state is not _State.FAILED or one.failures <= failures]
+        """The closest that have not failed and may be asked; with *failures* 1 those with one failure count, too."""
+        some = [
+            one
+            for one in self._candidates.values()
+            if (one.state is not _State.FAILED or one.failures <= failures)
+            and (one.state is not _State.HEARD or self._asked.fits(one.ip))
+        ]
         return sorted(some, key=lambda one: one.distance)[:BUCKET_SIZE]
 
     def poll(self) -> list[Enr]:
@@ -95,11 +115,18 @@ class Lookup:
         open = [one for one in self._nearest() if one.state is _State.HEARD]
         if not open and not asked:
             open = [one for one in self._nearest(1) if one.state is _State.FAILED]
-        chosen = open[: max(0, ALPHA - asked)]
-        for one in chosen:
+        chosen: list[Enr] = []
+        for one in open:
+            if len(chosen) + asked >= ALPHA:
+                break
+            if one.state is _State.HEARD:
+                if not self._asked.fits(one.ip):
+                    continue  # another one has just taken the room of its kin
+                self._asked.add(one.ip)
             one.state = _State.ASKED
             self.rounds = max(self.rounds, one.depth)
-        return [one.enr for one in chosen]
+            chosen.append(one.enr)
+        return chosen
 
     @property
     def done(self) -> bool:

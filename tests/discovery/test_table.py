@@ -26,6 +26,12 @@ def record(number, seq=1):
     return Enr(b"%d/%d" % (number, seq), seq, {}, bytes(64), number.to_bytes(32, "big"))
 
 
+def placed(number, ip):
+    """A record of a node with an address."""
+    pairs = {b"ip": bytes(map(int, ip.split("."))), b"udp": b"\x76\x5f"}
+    return Enr(b"%d" % number, 1, pairs, bytes(64), number.to_bytes(32, "big"))
+
+
 def far(number):
     """An id at distance 256."""
     return (1 << 255) + number
@@ -254,6 +260,46 @@ class LookupTest(SynchronousTestCase):
         self.assertLessEqual(len(lookup._candidates), 256)
         lookup = Lookup(bytes(32), OWN, [record(far(1)), record(far(1), 5), record(far(1), 4)])
         self.assertEqual([enr.seq for enr in lookup.poll()], [5])
+
+    def play(self, answers, seeds):
+        """Ask until it is over; *answers* says what a node tells, None: it does not answer."""
+        lookup = Lookup(bytes(32), OWN, seeds)
+        asked = []
+        while not lookup.done:
+            polled = lookup.poll()
+            self.assertTrue(polled)
+            for enr in polled:
+                asked.append(enr)
+                told = answers(enr)
+                if told is None:
+                    lookup.failed(enr.peer_id)
+                else:
+                    lookup.answered(enr.peer_id, told)
+        self.assertEqual(lookup.poll(), [])
+        return lookup.result(), asked
+
+    def test_ids_near_the_target_at_few_addresses(self):
+        good = [placed(far(number), f"{20 + number}.1.1.1") for number in range(30)]
+        for dead in (False, True):
+            nearer = iter(range(1 << 200, 0, -(1 << 188)))
+
+            def answers(enr, dead=dead, nearer=nearer):
+                if enr.udp_endpoint[0].startswith("5.") and dead:
+                    return None
+                bad = [placed(next(nearer), f"5.6.{number % 2}.7") for number in range(12)]
+                return [*good, *bad] if enr is good[0] else bad
+
+            result, asked = self.play(answers, good[:1])
+            bad = [enr for enr in asked if enr.udp_endpoint[0].startswith("5.")]
+            self.assertLessEqual(len({enr.peer_id for enr in bad}), 4)
+            self.assertEqual(sum(enr in good for enr in result), 16 if dead else 12)
+
+    def test_a_flood_of_candidates_leaves_those_of_others(self):
+        lookup = Lookup(bytes(32), OWN, [placed(far(number), f"{20 + number}.1.1.1") for number in range(30)])
+        lookup._hear((placed(1 + number, f"5.6.7.{number % 256}") for number in range(5_000)), 2)
+        ips = [candidate.ip for candidate in lookup._candidates.values()]
+        self.assertEqual(sum(not ip.startswith("5.") for ip in ips), 30)
+        self.assertLessEqual(len(ips), 256)
 
     def test_nobody_to_ask(self):
         lookup = Lookup(bytes(32), OWN, [])
