@@ -136,7 +136,8 @@ def parse_tree_url(text: str) -> TreeUrl:
     except ValueError:
         raise TreeError(f"{key[:60]!r} is not the base32 of a compressed secp256k1 key") from None
     domain = domain.lower()
-    if len(domain) > DOMAIN_MAX or any(_LABEL.fullmatch(label) is None for label in domain.split(".")):
+    labels = domain.split(".")
+    if len(domain) > DOMAIN_MAX or labels[-1].isdigit() or any(_LABEL.fullmatch(label) is None for label in labels):
         raise TreeError(f"{domain[:60]!r} is no domain, or one of more than {DOMAIN_MAX} characters")
     return TreeUrl(public, domain)
 

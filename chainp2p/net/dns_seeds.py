@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-__all__ = ["ENOUGH", "DnsSeeds"]
+__all__ = ["DnsSeeds"]
 
-#: Addresses with which a node can do without lists: four for each link that it opens to peers of its book.
-ENOUGH = 64
 #: Seconds between two questions (a list of a hundred nodes in twelve seconds), questions at once, and seconds after
 #: which one has failed: two name servers have been asked twice by then.
 INTERVAL, QUESTIONS_MAX, DEADLINE = 0.1, 4, 6.0
-#: Whether nodes are wanted is looked at again after so many seconds.
-LOOK_AGAIN = 10.0
+#: Whether nodes are wanted is looked at again after so many seconds; after fewer while names are asked for, but not
+#: for each of them: it may take a pass over a full address book.
+LOOK_AGAIN, LOOK_ASKING = 10.0, 1.0
 #: Complaints that are remembered so as not to be repeated.
 COMPLAINTS_MAX = 256
 
@@ -77,7 +76,8 @@ class DnsSeeds:
         self._resolver: TextResolver
         self._asking: set[Deferred[Any]] = set()
         self._complaints: dict[tuple[str, str], None] = {}
-        self._next_at = 0.0
+        self._next_at = self._look_at = 0.0
+        self._more = False
         self._alarm = Alarm(reactor, self._round)
         self._running = False
         #: What became of the names asked for.
@@ -106,10 +106,14 @@ class DnsSeeds:
         return [("chainp2p_dns_names_total", {"result": result}, count) for result, count in self.counts.items()]
 
     def _round(self) -> None:
-        now, wanted = self._reactor.seconds(), self._wanted()
+        now = self._reactor.seconds()
         if now < self._next_at:
             self._alarm.by(self._next_at)
             return
+        if now >= self._look_at:
+            self._look_at = now + LOOK_ASKING
+            self._more = self._wanted()
+        wanted = self._more
         question = self._forest.poll(wanted, now) if len(self._asking) < QUESTIONS_MAX else None
         if question is not None:
             self._next_at = now + INTERVAL
