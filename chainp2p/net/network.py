@@ -96,7 +96,8 @@ class Network(Service):
         for text in settings.listen_addr:
             server_text(text)
         self._book = AddressBook(profile, random, key.peer_id)
-        self._record = RecordKeeper(reactor, profile, external, store, self._announce)
+        #: Keeps our own record.
+        self.record = RecordKeeper(reactor, profile, external, store, self._announce)
         self._roster = Roster(reactor, key.peer_id, users, events, lambda: self.enr.seq)
         self._conduct = ConductKeeper(
             reactor, now, profile.name == "public", store, self._causes.note, lambda: self._dialer.plan()
@@ -132,7 +133,7 @@ class Network(Service):
             agent=agent,
             book=self._book,
             keeper=self._keeper,
-            record=self._record,
+            record=self.record,
             roster=self._roster,
             conduct=self._conduct,
             admission=self._admission,
@@ -201,7 +202,7 @@ class Network(Service):
             await self._store.close()
             raise
         own = OwnRecord(self._key, self._chain.genesis_hash, VERSION, stored.own)
-        self._record.start(own, self.addresses, self.discovery.addresses)
+        self.record.start(own, self.addresses, self.discovery.addresses)
         self._unwatch = self._chain.events.subscribe(HeadChanged, self._head_changed)
         self._fill_book(stored)
         self.discovery.start(self._book, stored.table)
@@ -221,7 +222,7 @@ class Network(Service):
         self.host.stopping = True
         self._unwatch()
         self._dialer.stop()
-        self._record.stop()
+        self.record.stop()
         self._conduct.stop()
         await self.discovery.stop()
         await self._listeners.stop()
@@ -237,7 +238,7 @@ class Network(Service):
     @property
     def enr(self) -> Enr:
         """Our current record."""
-        return self._record.enr
+        return self.record.enr
 
     def peers(self) -> list[PeerView]:
         """Return all ready peers, oldest link first."""
@@ -345,7 +346,7 @@ class Network(Service):
     def learn(self, enr: Enr, source: Link) -> None:
         """Take a verified record that *source* told us."""
         if enr.peer_id == self.own_id:
-            self._record.seen(enr.seq)
+            self.record.seen(enr.seq)
             return
         if isinstance(source, PeerProtocol) and enr.peer_id == source.peer_id:
             self.host.own_record_of(source, enr)
@@ -367,7 +368,7 @@ class Network(Service):
             self._dialer.plan()
 
     def _observed(self, peer_id: bytes, source: str, ip: bytes, port: int) -> None:
-        self._record.observed(peer_id, source, ip, len(self._roster) + 1, port)
+        self.record.observed(peer_id, source, ip, len(self._roster) + 1, port)
 
     def _head_changed(self, _: HeadChanged) -> None:
         self._dialer.head_changed()

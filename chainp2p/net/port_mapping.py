@@ -55,8 +55,8 @@ class Router(Protocol):
         """Fire with the IPv4 address of the default gateway; None if there is none."""
         ...
 
-    def end(self) -> None:
-        """Nothing more will be asked."""
+    def end(self) -> "Deferred[None]":
+        """Nothing more will be asked; fires when what was asked is done, which nobody needs to wait for."""
         ...
 
 

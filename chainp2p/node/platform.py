@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from chainp2p.net.port_mapping import Router
 from chainp2p.node.home import DirectoryHome, Home
+from chainp2p.node.router import MachineRouter
 from chainp2p.node.slow import slow
 from chainp2p.node.threads import OwnedExecutor, ThreadExecutor
 from chainp2p.peer.key import NodeKey
@@ -29,6 +31,7 @@ class Platform:
     :param executor: makes the node's threads.
     :param home: opens and locks the data directory; StartupError if it is in use.
     :param security: makes the transport security of a node key (a ``chainp2p.net.security.Security``).
+    :param router: makes what asks the box that leads out; None: no port is ever mapped.
     """
 
     reactor: Any
@@ -38,6 +41,7 @@ class Platform:
     executor: Callable[[], OwnedExecutor]
     home: Callable[[Path], Home]
     security: Callable[[NodeKey], Any]
+    router: Callable[[], Router] | None = None
 
 
 def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -> Platform:
@@ -65,4 +69,5 @@ def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -
         executor=lambda: ThreadExecutor(reactor, min(os.cpu_count() or 1, _POOL_THREADS_MAX)),
         home=DirectoryHome,
         security=slow(security, reactor, chance, latency, loss),
+        router=lambda: MachineRouter(reactor),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults, maybeDeferred
 from twisted.logger import Logger
 
 from chainp2p import __version__
@@ -28,6 +28,7 @@ from chainp2p.events import EventBus
 from chainp2p.gossip.service import GossipService
 from chainp2p.namespaces import Namespace
 from chainp2p.net.network import Network
+from chainp2p.net.port_mapping import PortMapping
 from chainp2p.net.store import PeerStore
 from chainp2p.net.talking import TalkHandler
 from chainp2p.node.allowlist import read_allow_list
@@ -38,6 +39,7 @@ from chainp2p.node.home import Home
 from chainp2p.node.platform import Platform
 from chainp2p.node.production import Production
 from chainp2p.node.readiness import readiness_checks
+from chainp2p.node.router import make_mapping
 from chainp2p.node.threads import OwnedExecutor
 from chainp2p.settings import Settings
 from chainp2p.sync.service import SyncService
@@ -108,6 +110,8 @@ class Running:
         self.gossip: GossipService
         self.exchange: PeerExchange
         self.production: Production | None = None
+        #: None: the settings want no port mapped.
+        self.mapping: PortMapping | None = None
         self.health: Health
         self.checkup: Checkup
         #: The allow-list in force, peer id -> role; and why the file's newest content is not.
@@ -152,8 +156,11 @@ class Running:
             self._open(name, _SERVICE, service.stop)
         if settings.network.allow_list is not None:
             self._allow(await executor.run(read_allow_list, settings.network.allow_list))
-        self._open("peers", _PEERS, self.network.stop)
+        self.mapping = make_mapping(platform.reactor, platform.router, settings, key, self.network)
+        self._open("peers", _PEERS, self._stop_peers)
         await self.network.start()
+        if self.mapping is not None:
+            self.mapping.start(self.network.addresses, self.network.discovery.addresses)
         if self.production is not None:
             self._open("sealing", _SEALING, self.production.stop)
             self.production.start()
@@ -234,6 +241,13 @@ class Running:
             talk=self._talk,
             **common,
         )
+
+    def _stop_peers(self) -> "Deferred[Any]":
+        """Take leave of the peers, and of the gateway meanwhile."""
+        stopping: list[Deferred[None]] = [self.network.stop()]
+        if self.mapping is not None:
+            stopping.append(self.mapping.stop())
+        return gatherResults(stopping, consumeErrors=True)
 
     async def _serve(self, home: Home, peer_id: bytes, secret: bytes, folder: Path) -> Bound:
         from chainp2p.node.surface import Servers

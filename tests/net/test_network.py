@@ -620,16 +620,16 @@ class RecordTest(SynchronousTestCase):
     def test_private_votes_of_public_peers(self):
         node = self.world.node(profile=PUBLIC).start(listen_addr=("tcp:30303",))
         for n in range(20):
-            node.network._record.observed(bytes([n]) * 32, "8.8.8.8", bytes((10, 0, 0, 9)), 20)
-            node.network._record.observed(bytes([n]) * 32, "8.8.8.8", b"", 20)
+            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", bytes((10, 0, 0, 9)), 20)
+            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", b"", 20)
         self.assertIsNone(node.network.enr.ip)
         for n in range(10):
-            node.network._record.observed(bytes([n]) * 32, "8.8.8.8", bytes((9, 9, 9, 9)), 20)
+            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", bytes((9, 9, 9, 9)), 20)
         self.assertIsNone(node.network.enr.ip)  # neighbours have one voice
         for n in range(10):
-            node.network._record.observed(bytes([n]) * 32, f"8.8.{n}.8", bytes((9, 9, 9, 9)), 20)
+            node.network.record.observed(bytes([n]) * 32, f"8.8.{n}.8", bytes((9, 9, 9, 9)), 20)
         self.assertEqual(node.network.enr.ip, "9.9.9.9")
-        self.assertEqual(node.network._record.tally(), {4: [("9.9.9.9", 10)], 6: []})
+        self.assertEqual(node.network.record.tally(), {4: [("9.9.9.9", 10)], 6: []})
 
     def test_number_survives_and_continues_above_what_is_seen(self):
         node = self.world.node().start()

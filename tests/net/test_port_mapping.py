@@ -49,8 +49,9 @@ class FakeRouter:
     def gateway(self) -> Any:
         return succeed(self.address)
 
-    def end(self) -> None:
+    def end(self) -> Any:
         self.ended += 1
+        return succeed(None)
 
 
 class PortMappingTests(SynchronousTestCase):
