@@ -22,9 +22,14 @@ PREFIX = "enr:"
 
 
 @lru_cache(8_192)
-def _text(packed: bytes) -> str:
-    """Writing an address costs 12 us, and every packet asks for that of a node which is known."""
-    return str(ipaddress.ip_address(packed))
+def _text(packed: bytes) -> str | None:
+    """Writing an address costs 12 us, and every packet asks for that of a node which is known.
+
+    None for one that no single machine can have: nobody must make us send to a whole network.
+    """
+    address = ipaddress.ip_address(packed)
+    nobody = address.is_multicast or address.is_unspecified or packed == b"\xff" * len(packed)
+    return None if nobody else str(address)
 
 
 class EnrError(ValueError):
