@@ -126,6 +126,9 @@ class EnrTest(SynchronousTestCase):
         enr = make_enr(KEY, 1, {b"ip": b"\x01", b"tcp": bytes(3), b"c2p": [b"\x01" * 4, bytes(5)]})
         self.assertEqual((enr.ip, enr.tcp, enr.version, enr.tcp_endpoint), (None, None, None, None))
         self.assertIsNone(make_enr(KEY, 1, {b"c2p": b"text", b"tcp": []}).version)
+        for address in (bytes(4), b"\xff" * 4, bytes((224, 0, 0, 1)), bytes(16), b"\xff\x02" + bytes(14)):
+            enr = make_enr(KEY, 1, {b"ip" if len(address) == 4 else b"ip6": address, b"udp": b"\x50"})
+            self.assertEqual((enr.ip, enr.ip6, enr.udp_endpoint), (None, None, None))
 
     def test_too_long(self):
         self.assertRaises(EnrError, make_enr, KEY, 1, {b"x": bytes(200)})
