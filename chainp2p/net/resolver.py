@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.udp import Port
+from twisted.logger import LogLevel
 from twisted.names.error import DNSNameError, DNSQueryRefusedError, DNSQueryTimeoutError, DNSServerError
+from twisted.python.log import callWithContext
 
 if TYPE_CHECKING:
     from twisted.names.client import Resolver
@@ -60,12 +64,44 @@ def why_no_text(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-class SystemResolver:
-    """Asks the name servers of this machine; who they are is read again for each question, for a laptop moves."""
+class _QuietPort(Port):
+    """A socket whose life is no news."""
 
-    def __init__(self, reactor: Any, path: Path = _RESOLV_CONF) -> None:
+    _quiet = {"log_level": LogLevel.debug}
+
+    def startListening(self) -> None:
+        callWithContext(self._quiet, super().startListening)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Any = None) -> None:
+        callWithContext(self._quiet, super().connectionLost, reason)  # type: ignore[no-untyped-call]
+
+
+class _QuietReactor:
+    """The reactor, but that each question, which has a socket of its own, is not two lines in the log."""
+
+    def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenUDP(self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192) -> Port:
+        made = _QuietPort(port, protocol, interface, maxPacketSize, self._reactor)  # type: ignore[no-untyped-call]
+        made.startListening()
+        return made
+
+
+class SystemResolver:
+    """Asks the name servers of this machine; who they are is read again for each question, for a laptop moves.
+
+    :param path: the file that names them.
+    :param port: where they are asked.
+    """
+
+    def __init__(self, reactor: Any, path: Path = _RESOLV_CONF, port: int = _PORT) -> None:
+        self._reactor = _QuietReactor(reactor) if IReactorFDSet.providedBy(reactor) else reactor
         self._path = path
+        self._port = port
         self._servers: list[tuple[str, int]] = []
         self._resolver: Resolver | None = None
 
@@ -75,8 +111,8 @@ class SystemResolver:
         except OSError:
             lines = []
         words = [line.split() for line in lines]
-        named = [(word[1], _PORT) for word in words if len(word) > 1 and word[0] == "nameserver"]
-        return named[:_SERVERS_MAX] or [("127.0.0.1", _PORT)]
+        named = [(word[1], self._port) for word in words if len(word) > 1 and word[0] == "nameserver"]
+        return named[:_SERVERS_MAX] or [("127.0.0.1", self._port)]
 
     def lookupText(self, name: str, timeout: Sequence[int] | None = None) -> "Deferred[Any]":
         """Fire with (answers, authority, additional)."""
