@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
 from chainp2p.discovery.answers import is_local
 from chainp2p.discovery.tree import TreeError, TreeUrl
@@ -175,9 +175,7 @@ class DnsSeeds:
     def _complain(self, question: Question, result: str, cause: str) -> None:
         self.counts[result] += 1
         key = str(question.tree.url), cause
-        level = LogLevel.debug if key in self._complaints else LogLevel.warn
-        if len(self._complaints) < COMPLAINTS_MAX:
-            self._complaints[key] = None
-        self._log.emit(
-            level, "list of nodes at {name}: {cause}", name=question.domain, cause=cause, tree=str(question.tree.url)
-        )
+        if key in self._complaints or len(self._complaints) >= COMPLAINTS_MAX:
+            return
+        self._complaints[key] = None
+        self._log.warn("list of nodes at {name}: {cause}", name=question.domain, cause=cause, tree=key[0])

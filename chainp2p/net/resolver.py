@@ -65,9 +65,9 @@ def why_no_text(error: BaseException | None) -> str:
 
 
 class _QuietPort(Port):
-    """A socket whose life is no news."""
+    """A socket whose life is no news: what is said of it has no words, and observers write nothing then."""
 
-    _quiet = {"log_level": LogLevel.debug}
+    _quiet = {"log_level": LogLevel.debug, "log_format": ""}
 
     def startListening(self) -> None:
         callWithContext(self._quiet, super().startListening)  # type: ignore[no-untyped-call]
