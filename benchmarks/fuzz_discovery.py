@@ -13,7 +13,8 @@ import time
 import traceback
 from pathlib import Path
 
-from chainp2p.testing.fuzzing import BOUNDS, DiscoveryFuzz
+from chainp2p.testing.footprint import BOUNDS
+from chainp2p.testing.fuzzing import DiscoveryFuzz
 
 
 def resident() -> int:

@@ -7,25 +7,22 @@ from ipaddress import ip_address
 
 from attrs import define, field, frozen
 
-from chainp2p.discovery.answers import VERIFIED_MAX
 from chainp2p.discovery.calls import Stage
-from chainp2p.discovery.challenges import CHALLENGES_MAX
-from chainp2p.discovery.conversations import CALLS_MAX, Conversations
-from chainp2p.discovery.discv5 import LOOKUPS_MAX, Discv5
+from chainp2p.discovery.conversations import Conversations
+from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.events import Answered, Asked, Datagram, Established, Event
-from chainp2p.discovery.limits import ADDRESSES_MAX, Limits
+from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, Response, TalkResponse
 from chainp2p.discovery.outputs import Output, TalkAsked, Talked
 from chainp2p.discovery.packets import PacketError, open_packet
-from chainp2p.discovery.repeats import REPEATS_MAX
-from chainp2p.discovery.sessions import SESSIONS_MAX, Sessions
-from chainp2p.discovery.table import BUCKET_SIZE, NEAREST, REPLACEMENTS
+from chainp2p.discovery.sessions import Sessions
 from chainp2p.peer.enr import Enr, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.netgroup import source_address
+from chainp2p.testing.footprint import BOUNDS, sizes
 from chainp2p.testing.hostility import Accountant, Grammar, odd_records
 
-__all__ = ["BOUNDS", "DiscoveryFuzz", "FuzzError", "Fuzzed", "sizes"]
+__all__ = ["DiscoveryFuzz", "FuzzError", "Fuzzed"]
 
 GENESIS = bytes(range(32))
 #: Seconds from one datagram to the next, on average: below what 300 addresses may send.
@@ -34,24 +31,6 @@ _STEP = 0.004
 _HISTORY = 2_000
 #: After so many cases the honest nodes ask whether they are still understood.
 _ASK_EVERY = 500
-
-#: The most that each container of a node may hold.
-BOUNDS: Mapping[str, int] = {
-    "sessions": SESSIONS_MAX,
-    "sessions of addresses": SESSIONS_MAX,
-    "challenges": CHALLENGES_MAX,
-    "calls": CALLS_MAX,
-    "nonces": CALLS_MAX,
-    "repeats": REPEATS_MAX,
-    "causes": 32,
-    "addresses": ADDRESSES_MAX,
-    "verified": VERIFIED_MAX,
-    "table": (257 - NEAREST) * BUCKET_SIZE,
-    "replacements": (257 - NEAREST) * REPLACEMENTS,
-    "lookups": LOOKUPS_MAX,
-    "checking": CALLS_MAX,
-    "updating": CALLS_MAX,
-}
 
 
 def honest_answers(request: Request, enr: Enr, asker: tuple[str, int]) -> list[Response]:
@@ -67,27 +46,6 @@ def honest_answers(request: Request, enr: Enr, asker: tuple[str, int]) -> list[R
 
 class FuzzError(AssertionError):
     """The node did what no datagram may make it do."""
-
-
-def sizes(core: Discv5, limits: Limits) -> dict[str, int]:
-    """Return how much each container of a node holds."""
-    conversations, table = core.conversations, core.table
-    return {
-        "sessions": len(conversations.sessions),
-        "sessions of addresses": sum(len(here) for here in conversations.sessions._of.values()),
-        "challenges": len(conversations.challenges),
-        "calls": len(conversations.calls),
-        "nonces": len(conversations.calls._by_nonce),
-        "repeats": len(conversations.repeats),
-        "causes": len(conversations.dropped),
-        "addresses": len(limits._full_at),
-        "verified": len(core._reader._verified._verified),
-        "table": len(table),
-        "replacements": sum(len(bucket.waiting) for bucket in table._buckets.values()),
-        "lookups": len(core._lookups),
-        "checking": len(core._checking),
-        "updating": len(core._updating),
-    }
 
 
 @frozen

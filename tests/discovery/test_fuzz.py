@@ -3,7 +3,8 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.discovery import conversations
-from chainp2p.testing.fuzzing import BOUNDS, DiscoveryFuzz, FuzzError
+from chainp2p.testing.footprint import BOUNDS
+from chainp2p.testing.fuzzing import DiscoveryFuzz, FuzzError
 
 
 class FuzzTest(SynchronousTestCase):
