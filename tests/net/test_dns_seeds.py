@@ -19,8 +19,10 @@ from chainp2p.discovery.treewalk import JITTER, NUMBERS_MAX, RECHECK, RETRY
 from chainp2p.net.dns_seeds import DEADLINE, INTERVAL, LOOK_AGAIN, QUESTIONS_MAX, DnsSeeds
 from chainp2p.net.resolver import SystemResolver, texts_of, why_no_text
 from chainp2p.net.store import PeerStore
-from chainp2p.peer.enr import make_enr, node_pairs
+from chainp2p.peer.book import AddressBook
+from chainp2p.peer.enr import Enr, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
+from chainp2p.settings import PUBLIC
 from chainp2p.testing.clock import HeapClock
 from chainp2p.testing.databases import MemoryDisk
 from chainp2p.testing.executor import SimExecutor
@@ -370,3 +372,18 @@ class StoreTest(SynchronousTestCase):
         self.assertEqual(list(trees)[-1], "enrtree://KEY@n5")
         self.assertEqual(trees["enrtree://KEY@n5"], 2**64 - 1)
         self.assertNotIn("enrtree://KEY@n4", trees)
+
+
+class BookTest(SynchronousTestCase):
+    def test_one_list_gets_a_sixteenth_of_the_book(self):
+        chance = Random(2)
+        book = AddressBook(PUBLIC, Random(1), bytes(32))
+        for number in range(6_000):
+            ip = bytes([chance.choice((5, 45, 80, 93, 120, 151)), *chance.randbytes(3)])
+            pairs = {b"ip": ip, b"tcp": b"\x76\x5f"}
+            enr = Enr(b"%d" % number, 1, pairs, bytes(64), chance.randbytes(32))  # nobody checks its signature here
+            book.learn(enr, DOMAIN, 0.0)
+        self.assertGreater(len(book), 2_500)
+        self.assertLessEqual(len(book), 65_536 // 16)
+        book.learn(record(1), "other.example.org", 0.0)
+        self.assertIn(record(1).peer_id, book)
