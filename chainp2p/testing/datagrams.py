@@ -1,5 +1,6 @@
 """UDP in memory: sockets of simulated machines."""
 
+from errno import ENETUNREACH
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -51,13 +52,17 @@ class MemoryUdpPort:
     loseConnection = stopListening
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        return udp_address(self.interface if self.interface not in _ANY else self.host.ip, self.port)
+        interface = self.interface
+        return udp_address((self.host.toward(interface) if interface in _ANY else interface) or interface, self.port)
 
     def write(self, packet: bytes, addr: tuple[str, int] | None = None) -> None:
-        """Send a datagram; it may get lost, come twice, or late."""
+        """Send a datagram; it may get lost, come twice, or late. OSError if the machine has no such address."""
         target = addr or self._far
         assert target is not None, "this socket is not connected: say where to"
-        self.host.network.send_datagram(self.host, (self.host.ip, self.port), target, packet)
+        source = self.host.toward(target[0])
+        if source is None:
+            raise OSError(ENETUNREACH, "Network is unreachable")
+        self.host.network.send_datagram(self.host, (source, self.port), target, packet)
 
     def connect(self, host: str, port: int) -> None:
         """Send to this address from now on, and take datagrams of nobody else."""

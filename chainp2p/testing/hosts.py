@@ -35,6 +35,12 @@ EPHEMERAL = 49_152
 #: What Linux says, as ``CannotListenError`` carries it.
 _NO_ADDRESS = "[Errno 99] Cannot assign requested address"
 _IN_USE = "[Errno 98] Address already in use"
+_EVERYWHERE = ("", "0.0.0.0", "::", "127.0.0.1", "::1")
+
+
+def ip_version(ip: str) -> int:
+    """4 or 6."""
+    return 6 if ":" in ip else 4
 
 
 @implementer(IHostResolution)
@@ -81,17 +87,32 @@ class MemoryHost:
     After :meth:`kill` nothing that was planned runs, and what it held is kept as long as the host itself.
     """
 
-    def __init__(self, network: "MemoryNetwork", name: str, ip: str) -> None:
+    def __init__(self, network: "MemoryNetwork", name: str, ips: Sequence[str]) -> None:
         self.network = network
         self.name = name
-        self.ip = ip
+        self.ips = tuple(ips)
         self.clock = network.clock
         self.owner = Owner()
         self.nameResolver: IHostnameResolver = cast(IHostnameResolver, _Resolver(network))
         self.transports: dict[MemoryTransport, None] = {}
-        self._ports: dict[int, MemoryPort] = {}
-        self._udp: dict[int, MemoryUdpPort] = {}
+        self._ports: dict[tuple[int, int], MemoryPort] = {}
+        self._udp: dict[tuple[int, int], MemoryUdpPort] = {}
         self._ephemeral = count(EPHEMERAL)
+
+    @property
+    def ip(self) -> str:
+        """Its first address."""
+        return self.ips[0]
+
+    def toward(self, target: str) -> str | None:
+        """Its address in the family of *target*; None: it cannot send there."""
+        if target in ("127.0.0.1", "::1"):
+            return self.ip
+        return next((ip for ip in self.ips if (":" in ip) == (":" in target)), None)
+
+    def _family(self, ip: str) -> int:
+        """IP version by which a listener hears: a machine with one address hears everything there."""
+        return ip_version(ip if len(self.ips) > 1 else self.ip)
 
     @property
     def up(self) -> bool:
@@ -159,22 +180,22 @@ class MemoryHost:
 
     def bind(self, port: MemoryPort) -> None:
         """Give *port* its number."""
-        if port.interface not in ("", "0.0.0.0", "::", "127.0.0.1", "::1", self.ip):
+        if port.interface not in (*_EVERYWHERE, *self.ips):
             raise CannotListenError(port.interface, port.port, _NO_ADDRESS)  # type: ignore[no-untyped-call]
         if port.port == 0:
             port.port = self.ephemeral()
-        if port.port in self._ports:
+        key = self._family(port.interface), port.port
+        if key in self._ports:
             raise CannotListenError(port.interface or "any", port.port, _IN_USE)  # type: ignore[no-untyped-call]
-        self._ports[port.port] = port
+        self._ports[key] = port
 
     def unbind(self, port: MemoryPort) -> None:
         """Free its number."""
-        if self._ports.get(port.port) is port:
-            del self._ports[port.port]
+        self._ports = {key: other for key, other in self._ports.items() if other is not port}
 
-    def listening(self, port: int) -> MemoryPort | None:
-        """Who listens on that port."""
-        return self._ports.get(port)
+    def listening(self, port: int, ip: str = "") -> MemoryPort | None:
+        """Who listens on that port for what comes to *ip*."""
+        return self._ports.get((self._family(ip), port))
 
     def ephemeral(self) -> int:
         """A free port."""
@@ -182,7 +203,7 @@ class MemoryHost:
         if port > 65_535:
             self._ephemeral = count(EPHEMERAL)
             port = next(self._ephemeral)
-        return port if port not in self._ports else self.ephemeral()
+        return port if all(taken != port for _, taken in self._ports) else self.ephemeral()
 
     def forget(self, transport: MemoryTransport) -> None:
         """A connection has ended."""
@@ -197,22 +218,22 @@ class MemoryHost:
 
     def bind_udp(self, port: MemoryUdpPort) -> None:
         """Give *port* its number."""
-        if port.interface not in ("", "0.0.0.0", "::", "127.0.0.1", "::1", self.ip):
+        if port.interface not in (*_EVERYWHERE, *self.ips):
             raise refuse(port, _NO_ADDRESS)
         if port.port == 0:
             port.port = self.ephemeral()
-        if port.port in self._udp:
+        key = self._family(port.interface), port.port
+        if key in self._udp:
             raise refuse(port, _IN_USE)
-        self._udp[port.port] = port
+        self._udp[key] = port
 
     def unbind_udp(self, port: MemoryUdpPort) -> None:
         """Free its number."""
-        if self._udp.get(port.port) is port:
-            del self._udp[port.port]
+        self._udp = {key: other for key, other in self._udp.items() if other is not port}
 
-    def udp(self, port: int) -> MemoryUdpPort | None:
-        """Who receives datagrams on that port."""
-        return self._udp.get(port)
+    def udp(self, port: int, ip: str = "") -> MemoryUdpPort | None:
+        """Who receives datagrams on that port for what comes to *ip*."""
+        return self._udp.get((self._family(ip), port))
 
     # -- names
 

@@ -10,7 +10,7 @@ from random import Random
 from attrs import field, frozen, validators
 
 from chainp2p.testing.clock import HeapClock
-from chainp2p.testing.hosts import MemoryHost
+from chainp2p.testing.hosts import MemoryHost, ip_version
 from chainp2p.testing.pipe import Pipe
 from chainp2p.testing.transport import MemoryTransport, tcp_address
 
@@ -70,19 +70,36 @@ class MemoryNetwork:
         #: Addresses to which no way leads: dials fail at once.
         self.unreachable: set[str] = set()
 
-    def host(self, name: str, ip: str) -> "MemoryHost":
-        """Make a host; name and address are its own."""
-        ip = ipaddress.ip_address(ip).compressed
-        if name in self._hosts or ip in self._by_ip:
-            raise ValueError(f"there is a host {name} or {ip} already")
-        host = MemoryHost(self, name, ip)
-        self._hosts[name] = self._by_ip[ip] = host
+    def host(self, name: str, *ips: str) -> "MemoryHost":
+        """Make a host; name and addresses are its own, one of IPv4 and one of IPv6 at most."""
+        if name in self._hosts:
+            raise ValueError(f"there is a host {name} already")
+        host = MemoryHost(self, name, ())
+        self._settle(host, ips)
+        self._hosts[name] = host
         return host
+
+    def _settle(self, host: "MemoryHost", ips: Iterable[str]) -> None:
+        wanted = tuple(ipaddress.ip_address(ip).compressed for ip in ips)
+        if not wanted or len({ip_version(ip) for ip in wanted}) < len(wanted):
+            raise ValueError("a host has one address a family, and one at least")
+        taken = [ip for ip in wanted if self._by_ip.get(ip, host) is not host]
+        if taken:
+            raise ValueError(f"there is a host {taken[0]} already")
+        for ip in host.ips:
+            del self._by_ip[ip]
+        host.ips = wanted
+        self._by_ip.update(dict.fromkeys(wanted, host))
+
+    def move(self, name: str, *ips: str) -> None:
+        """Give a host other addresses; its connections end."""
+        self.drop_links(name)
+        self._settle(self._hosts[name], ips)
 
     def replace(self, host: "MemoryHost") -> "MemoryHost":
         """Put a new host at the address of one that was killed."""
-        new = MemoryHost(self, host.name, host.ip)
-        self._hosts[host.name] = self._by_ip[host.ip] = new
+        new = self._hosts[host.name] = MemoryHost(self, host.name, host.ips)
+        self._by_ip.update(dict.fromkeys(host.ips, new))
         return new
 
     def clear(self) -> None:
@@ -203,11 +220,11 @@ class MemoryNetwork:
             if weather.duplication and self.random.random() < weather.duplication:
                 copies = 2
         for _ in range(copies):
-            self.clock.plan(host.owner, self.delay(sender, host), self._deliver, (host, source, target[1], data), {})
+            self.clock.plan(host.owner, self.delay(sender, host), self._deliver, (host, source, target, data), {})
 
     @staticmethod
-    def _deliver(host: "MemoryHost", source: tuple[str, int], port: int, data: bytes) -> None:
-        receiver = host.udp(port)
+    def _deliver(host: "MemoryHost", source: tuple[str, int], target: tuple[str, int], data: bytes) -> None:
+        receiver = host.udp(target[1], target[0])
         if receiver is not None:
             receiver.arrived(data, source)
 
@@ -219,11 +236,12 @@ class MemoryNetwork:
         return weather.low + (weather.high - weather.low) * self.random.random()
 
     def connection(
-        self, near: "MemoryHost", near_port: int, far: "MemoryHost", far_port: int
+        self, near: "MemoryHost", near_port: int, far: "MemoryHost", far_port: int, dialled: str
     ) -> "tuple[MemoryTransport, MemoryTransport]":
-        """Make both ends of a connection."""
+        """Make both ends of a connection to the address *dialled*."""
         out, back = Pipe(self, near, far), Pipe(self, far, near)
-        here, there = tcp_address(near.ip, near_port), tcp_address(far.ip, far_port)
+        here = tcp_address(near.toward(dialled) or near.ip, near_port)
+        there = tcp_address(far.toward(dialled) or far.ip, far_port)
         ours, theirs = MemoryTransport(here, there, out, back), MemoryTransport(there, here, back, out)
         near.transports[ours] = None
         far.transports[theirs] = None

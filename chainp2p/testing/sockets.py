@@ -93,7 +93,7 @@ class MemoryConnector:
 
     def _syn(self, retry: float) -> None:
         network = self.host.network
-        if self.address in network.unreachable:
+        if self.address in network.unreachable or self.host.toward(self.address) is None:
             self._fail(NoRouteError())  # type: ignore[no-untyped-call]
             return
         far = self.host if self.address in ("127.0.0.1", "::1") else network.find(self.address)
@@ -109,15 +109,16 @@ class MemoryConnector:
             self._call(retry, self._syn, retry * 2)
             return
         back = network.delay(far, self.host)
-        port = far.listening(self.port)
+        port = far.listening(self.port, self.address)
         near_port = self.host.ephemeral()
         protocol = None
         if port is not None:
-            protocol = port.factory.buildProtocol(tcp_address(self.host.ip, near_port))
+            source = self.host.toward(self.address) or self.host.ip
+            protocol = port.factory.buildProtocol(tcp_address(source, near_port))
         if port is None or protocol is None:
             self._call(back, self._fail, ConnectionRefusedError())  # type: ignore[no-untyped-call]
             return
-        ours, theirs = network.connection(self.host, near_port, far, self.port)
+        ours, theirs = network.connection(self.host, near_port, far, self.port, self.address)
         self.transport = ours
         self._call(back, self._connected, ours)
         theirs.start(protocol)
