@@ -355,3 +355,43 @@ class BoundsTest(SynchronousTestCase):
         world.add("a", RECORDS[:120])
         world.run()
         self.assertEqual(len(world.found), 120)
+
+
+class MixTest(SynchronousTestCase):
+    @settings(max_examples=40, deadline=None)
+    @given(st.lists(st.integers(0, 45), min_size=1, max_size=4), st.integers(0, 2**32), st.data())
+    def test_whatever_the_order_of_answers(self, sizes, seed, data):
+        chance = Random(seed)
+        domains = [f"n{number}" for number in range(len(sizes))]
+        links = {one: [url(other) for other in domains if chance.random() < 0.4] for one in domains}
+        named = data.draw(st.lists(st.sampled_from(domains), min_size=1, unique=True))
+        world, start, lists = World(*map(url, named), seed=seed), 0, {}
+        for domain, size in zip(domains, sizes, strict=True):
+            lists[domain] = RECORDS[start : start + size]
+            world.add(domain, lists[domain], links[domain])
+            start += size
+        held, done = [], dict.fromkeys(named, 0)
+        while True:
+            asks = not held or (len(held) < 30 and chance.random() < 0.6)
+            question = world.forest.poll(True, 0.0) if asks else None
+            if question is not None:
+                held.append(question)
+                world.asked.append(question.domain)
+                ahead = sum(one.source == question.source for one in held) + done[question.source]
+                unfinished = [one for one in named if any(two.source == one for two in held)]
+                self.assertLessEqual(ahead, min(done[one] for one in unfinished) + LEAD)
+            elif held:
+                question = held.pop(chance.randrange(len(held)))
+                done[question.source] += 1
+                world.answer(question)
+            else:
+                break
+        self.assertEqual(len(world.asked), len(set(world.asked)))
+        reached, waiting = set(), list(named)
+        while waiting:
+            domain = waiting.pop()
+            if domain not in reached:
+                reached.add(domain)
+                waiting += [one.domain for one in links[domain]]
+        self.assertEqual(sorted(world.ids), sorted(one.peer_id for name in reached for one in lists[name]))
+        self.assertEqual(world.errors, [])
