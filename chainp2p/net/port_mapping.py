@@ -82,15 +82,21 @@ class MappingState:
 
 
 class _Socket(DatagramProtocol):
-    def __init__(self, received: Callable[[bytes], None], refused: Callable[[], None]) -> None:
+    def __init__(
+        self, received: Callable[[bytes], None], refused: Callable[[], None], closed: Callable[[], None]
+    ) -> None:
         self._received = received
         self._refused = refused
+        self._closed = closed
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self._received(datagram)
 
     def connectionRefused(self) -> None:
         self._refused()
+
+    def stopProtocol(self) -> None:
+        self._closed()
 
 
 def _mappable(addresses: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
@@ -136,6 +142,7 @@ class PortMapping:
         self._private = private
         self._tell_mapped = mapped
         self._tell_withdrawn = withdrawn
+        self._gateway = ""
         self._interface = ""
         self._tcp = 0
         self._udp: int | None = None
@@ -210,8 +217,9 @@ class PortMapping:
             self._fail("no_gateway", "this machine has no default gateway")
             return
         await self._close()
+        self._gateway = gateway
         try:
-            client = self._open(gateway)
+            client = self._open()
         except (OSError, CannotListenError) as error:
             self._fail("no_gateway", f"{gateway}: {error}")
             return
@@ -222,12 +230,12 @@ class PortMapping:
         self._mapper = Mapper(client, self._tcp, self._udp, self._nonce, self._private)
         self._carry_out(self._mapper.start(self._reactor.seconds()))
 
-    def _open(self, gateway: str) -> str:
+    def _open(self) -> str:
         """Make the socket towards the gateway; returns our address on it."""
-        socket = _Socket(self._received, self._refused)
+        socket = _Socket(self._received, self._refused, self._closed)
         self._port = self._reactor.listenUDP(0, socket, interface=self._interface, maxPacketSize=_PACKET)
         # a connected socket takes datagrams of the gateway only, and hears that nobody listens there
-        self._port.connect(gateway, self._router.port)
+        self._port.connect(self._gateway, self._router.port)
         client: str = self._port.getHost().host
         return client
 
@@ -290,6 +298,12 @@ class PortMapping:
         if self._mapper is not None:
             self._carry_out(self._mapper.refused(self._reactor.seconds()))
 
+    def _closed(self) -> None:
+        """By the reactor unless by us: it closes a connected socket when nobody listens at the other end."""
+        if self._port is not None:
+            self._port = None
+            self._refused()
+
     def _wake(self) -> None:
         if self._mapper is not None:
             self._carry_out(self._mapper.expire(self._reactor.seconds()))
@@ -314,8 +328,10 @@ class PortMapping:
 
     def _write(self, data: bytes) -> None:
         try:
+            if self._port is None:
+                self._open()
             self._port.write(data)
-        except OSError:
+        except (OSError, CannotListenError):
             # the way to the gateway is gone for now: as if it had got lost
             pass
 

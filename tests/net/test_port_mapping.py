@@ -340,6 +340,25 @@ class PortMappingTests(SynchronousTestCase):
         self.assertEqual(self.told, [(OUTSIDE, 30303, 30303)])
         self.stop(mapping, 0.1)
 
+    def test_a_socket_that_the_reactor_closes(self) -> None:
+        """So it does to a connected one, when a datagram comes back because nobody listens at the port."""
+        gateway = FakeGateway()
+        mapping = self.run_with(gateway, seconds=30)
+        self.close_sockets()
+        self.clock.run_for(3600)
+        self.assertEqual(set(self.told), {(OUTSIDE, 30303, 30303)})
+        self.stop(mapping, 0.1)
+        self.assertEqual(gateway.mappings, {})
+        self.setUp()
+        mapping = self.run_with(None, seconds=0.1)
+        self.close_sockets()
+        self.assertEqual((mapping.state.rule, mapping.state.text), ("silent", "nobody listens at the gateway's port"))
+        self.stop(mapping, 0.1)
+
+    def close_sockets(self) -> None:
+        for port in list(self.host._udp.values()):
+            port.stopListening()
+
     def test_started_again_after_a_stop(self) -> None:
         gateway = FakeGateway()
         mapping = self.run_with(gateway, seconds=1)
