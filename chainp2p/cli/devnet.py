@@ -16,7 +16,7 @@ import click
 
 from chainp2p.cli.devnet_control import VERBS, Control, run_verb, send_verb
 from chainp2p.cli.devnet_network import Devnet, Interrupted
-from chainp2p.cli.devnet_plan import Folder, Options, accounts
+from chainp2p.cli.devnet_plan import LEDGER, Folder, Options, accounts
 from chainp2p.cli.output import json_option, print_json, print_table
 from chainp2p.cli.paths import PATH
 from chainp2p.errors import SettingsError, StartupError
@@ -45,6 +45,7 @@ def _say(line: str) -> None:
 @click.option("--keep", is_flag=True, help="Go on with the network that is in the data directory.")
 @click.option("--signers", type=click.IntRange(1), metavar="K", help="The first K nodes seal (all).")
 @click.option("--latency", type=click.FloatRange(0), default=0.0, metavar="MS", help="Delay of all writes to peers.")
+@click.option("--chain", default=LEDGER, show_default=True, metavar="NAME", help="Chain plug-in.")
 @click.option(
     "--loss", type=click.FloatRange(0, 100), default=0.0, metavar="PCT", help="Share of writes that get lost."
 )
@@ -59,6 +60,7 @@ def devnet(
     signers: int | None,
     latency: float,
     loss: float,
+    chain: str,
 ) -> None:
     """Run a local network of real nodes, wallets funded; Ctrl-C ends it.
 
@@ -68,6 +70,7 @@ def devnet(
     Examples:
       chainp2p devnet
       chainp2p devnet -n 6 --period 0.5
+      PYTHONPATH=examples/counter chainp2p devnet --chain counter
       chainp2p devnet kill 2
       chainp2p devnet partition 1,2 / 3,4
     """
@@ -78,7 +81,14 @@ def devnet(
     if signers is not None and signers > nodes:
         raise SettingsError(f"--signers: there are only {nodes} nodes")
     options = Options(
-        nodes=nodes, period=period, base_port=base_port, keep=keep, signers=signers, latency=latency, loss=loss
+        nodes=nodes,
+        period=period,
+        base_port=base_port,
+        keep=keep,
+        signers=signers,
+        latency=latency,
+        loss=loss,
+        chain=chain,
     )
     ctx.exit(_Supervisor(folder, options).run())
 
@@ -161,13 +171,14 @@ class _Supervisor:
         rows = [[node["name"], node["peerId"], node["rpc"], node["admin"], node["enr"]] for node in network.entries()]
         print_table(["node", "peer id", "rpc", "admin", "enr"], rows)
         _say("")
-        print_table(
-            ["account (10,000 ether)", "private key"], [[pair["address"], pair["privateKey"]] for pair in accounts()]
-        )
-        _say("")
-        _say(
-            f"chain id 31337, a block every {self._options.period:g} s; all of this is in {self._path / 'devnet.json'}"
-        )
+        if self._options.chain == LEDGER:
+            pairs = [[pair["address"], pair["privateKey"]] for pair in accounts()]
+            print_table(["account (10,000 ether)", "private key"], pairs)
+            _say("")
+            _say(f"chain id 31337, a block every {self._options.period:g} s")
+        else:
+            _say(f"chain {self._options.chain}")
+        _say(f"all of this is in {self._path / 'devnet.json'}")
         _say(f"Ctrl-C ends it; verbs: {VERBS}")
         sys.stdout.flush()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from chainp2p.cli.client import RpcFailure
 from chainp2p.cli.devnet_child import Child
-from chainp2p.cli.devnet_plan import MAX_NODES, MAX_NODES_BASED, Folder, Options, choose_ports
+from chainp2p.cli.devnet_plan import LEDGER, MAX_NODES, MAX_NODES_BASED, Folder, Options, choose_ports
 from chainp2p.errors import SettingsError, StartupError
 
 __all__ = ["Devnet", "Interrupted", "parse_groups"]
@@ -66,17 +66,18 @@ class Devnet:
     def start(self, now: float) -> None:
         """Make the network and wait until every node answers; StartupError says which does not and why."""
         options = self._options
-        kept = self._folder.node_numbers() if options.keep and self._folder.genesis.exists() else []
+        ledger = options.chain == LEDGER
+        kept = self._folder.node_numbers() if options.keep and (self._folder.genesis.exists() or not ledger) else []
         numbers = range(1, max([options.nodes, *kept]) + 1)
         limit = MAX_NODES if options.base_port is None else MAX_NODES_BASED
         if len(numbers) > limit:
             raise SettingsError(f"at most {limit} nodes fit")
-        signers = options.nodes if options.signers is None else options.signers
+        signers = 0 if not ledger else options.nodes if options.signers is None else options.signers
         plans = []
         for number in numbers:
             ports = choose_ports(number, options.base_port, self._taken, self._say)
             plans.append(self._folder.plan(number, ports, seals=not kept and number <= signers))
-        if not kept:
+        if ledger and not kept:
             self._folder.write_genesis(plans[:signers], options.period, now)
         for plan in plans:
             bootstrap = plans[0] if plan is not plans[0] else None
@@ -106,7 +107,7 @@ class Devnet:
         return [child.entry(self._enrs.get(number, "")) for number, child in self.children.items()]
 
     def _write(self) -> None:
-        self._folder.write_devnet(self.entries())
+        self._folder.write_devnet(self.entries(), self._options.chain)
 
     def _child(self, text: str) -> Child:
         number = text.removeprefix("node")

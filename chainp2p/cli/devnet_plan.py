@@ -16,9 +16,21 @@ from chainp2p.node.home import KEY_FILE, LOCK_FILE
 from chainp2p.peer.key import NodeKey, read_key, write_private
 from chainp2p.primitives.keccak import keccak256
 
-__all__ = ["DEVNET_FILE", "Folder", "NodePlan", "Options", "accounts", "address", "checksummed", "choose_ports"]
+__all__ = [
+    "DEVNET_FILE",
+    "LEDGER",
+    "Folder",
+    "NodePlan",
+    "Options",
+    "accounts",
+    "address",
+    "checksummed",
+    "choose_ports",
+]
 
 HOST = "127.0.0.1"
+#: The chain that has a genesis file, signers and funded accounts; any other brings its own.
+LEDGER = "ledger"
 DEVNET_FILE, GENESIS_FILE, SIGNER_FILE = "devnet.json", "genesis.json", "signer.key"
 #: First ports for peers, RPC and admin; from 8545 to 8580 there is room for 35 nodes.
 FIRST_PORTS, MAX_NODES = (30303, 8545, 8580), 35
@@ -38,6 +50,7 @@ class Options:
     signers: int | None = None
     latency: float = 0.0
     loss: float = 0.0
+    chain: str = LEDGER
 
 
 @frozen
@@ -66,7 +79,8 @@ class NodePlan:
     def arguments(self, genesis: Path, bootstrap: "NodePlan | None", options: Options) -> list[str]:
         """Options of ``twistd chainp2p``."""
         peers, rpc, admin = (f"tcp:{port}:interface={HOST}" for port in self.ports)
-        words = ["--data-dir", str(self.folder), "--genesis", str(genesis), "--profile", "private"]
+        chain = ["--genesis", str(genesis)] if options.chain == LEDGER else ["--chain", options.chain]
+        words = ["--data-dir", str(self.folder), *chain, "--profile", "private"]
         words += ["--listen", peers, "--rpc", rpc, "--admin", admin, "--admin-auth", "none"]
         words += ["--rpc-origins", ",".join(DEV_ORIGINS)]
         if self.seals:
@@ -207,9 +221,9 @@ class Folder:
         )
         write_atomically(self.genesis, json.dumps(document, indent=1) + "\n")
 
-    def write_devnet(self, nodes: Sequence[dict[str, object]]) -> None:
+    def write_devnet(self, nodes: Sequence[dict[str, object]], chain: str) -> None:
         """Write ``devnet.json``, whole or not at all."""
-        document = {"chainId": DEV_CHAIN_ID, "nodes": nodes, "accounts": accounts()}
+        document = {"chainId": DEV_CHAIN_ID, "nodes": nodes, "accounts": accounts() if chain == LEDGER else []}
         write_atomically(self.path / DEVNET_FILE, json.dumps(document, indent=1) + "\n")
 
 
