@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from attrs import asdict, frozen
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
@@ -75,10 +75,6 @@ class MappingState:
     ip: str | None = None
     tcp: int | None = None
     udp: int | None = None
-
-    def document(self) -> dict[str, Any]:
-        """The state as JSON has it."""
-        return asdict(self)
 
 
 class _Socket(DatagramProtocol):

@@ -129,8 +129,9 @@ def port(facts: Facts) -> Iterator[Finding]:
             Severity.WARNING,
             f"{ip}:{number} cannot be reached: nobody has called in {minutes:.0f} min, and this node's own call to it "
             "fails too",
-            f"open TCP port {number} in the firewall and forward it on the router to this machine, or set --external "
-            "to the address and port that are forwarded; until then others must be called from here",
+            f"open TCP port {number} in the firewall and forward it on the router to this machine (--nat asks it "
+            "to), or set --external to the address and port that are forwarded; until then others must be called from "
+            "here",
             {**evidence, "address": ip, "port": number},
         )
 

@@ -52,6 +52,7 @@ def _namespaces(
             explain=None if running is None else running.sync.explain,
             findings=None if running is None else running.checkup.findings,
             reload=None if running is None else running.read_again,
+            mapping=None if running is None else lambda: running.mapping and running.mapping.state,
         ),
     ]
 

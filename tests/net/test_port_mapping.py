@@ -111,7 +111,7 @@ class PortMappingTests(SynchronousTestCase):
             mapping = self.run_with(gateway, seconds=1)
             self.assertEqual(self.told, [(OUTSIDE, 30303, 30303)])
             self.assertEqual((mapping.state.rule, mapping.state.by), ("mapped", name))
-            self.assertEqual(mapping.state.document()["ip"], OUTSIDE)
+            self.assertEqual((mapping.state.ip, mapping.state.tcp, mapping.state.udp), (OUTSIDE, 30303, 30303))
             self.assertEqual(gateway.mappings, BOTH, name)
             self.stop(mapping, 0.1)
             self.assertEqual((gateway.mappings, mapping.state.rule), ({}, "off"))

@@ -20,6 +20,7 @@ from chainp2p.chain.interfaces import (
 from chainp2p.errors import Reason
 from chainp2p.events import EventBus
 from chainp2p.namespaces import Namespace, RpcError
+from chainp2p.net.port_mapping import MappingState
 from chainp2p.peer.conduct import Sentence, SentenceKind
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import make_enr, node_pairs
@@ -253,6 +254,15 @@ class AdminMethods(Methods):
         self.assertEqual(len(shown), 16)
         seals = [{"slot": 7, "hash": "0x" + "02" * 32}, {"slot": 9, "hash": "0x" + "03" * 32}]
         self.assertEqual(shown[0], {"signer": "0x" + "01" * 20, "seals": seals})
+
+    def test_node_info_shows_how_it_stands_with_the_gateway(self) -> None:
+        self.assertIsNone(self.call(self.admin, "nodeInfo")["portMapping"])
+        state = MappingState(rule="mapped", by="PCP", ip="93.184.216.34", tcp=30303)
+        admin = admin_namespace(self.network, self.chain, agent="me/1", mapping=lambda: state)
+        self.assertEqual(
+            self.call(admin, "nodeInfo")["portMapping"],
+            {"rule": "mapped", "text": "", "by": "PCP", "ip": "93.184.216.34", "tcp": 30303, "udp": None},
+        )
 
     def test_node_info_of_a_bare_node(self) -> None:
         self.network.addresses = ()

@@ -108,6 +108,7 @@ class _AdminMethods:
         data_dir: Path | None,
         network_id: int | None,
         explain: Callable[[], Any] | None,
+        mapping: Callable[[], Any] | None,
     ) -> None:
         self._network = network
         self._chain = chain
@@ -115,6 +116,7 @@ class _AdminMethods:
         self._data_dir = data_dir
         self._network_id = network_id
         self._explain = explain
+        self._mapping = mapping
         self._reorgs: deque[HeadChanged] = deque(maxlen=REORGS)
         chain.events.subscribe(HeadChanged, self._head_changed)
 
@@ -150,6 +152,7 @@ class _AdminMethods:
             "listenAddr": _address((host, port)),
             "listenAddrs": [_address(one) for one in network.addresses],
             "discovery": {"nodes": network.discovered},
+            "portMapping": None if self._mapping is None else _plain(self._mapping()),
             "protocols": {"chainp2p": protocol},
             "counters": {**network.counters, "ends": dict(Counter(end.reason.code for end in network.ends()))},
             "metrics": [{"name": name, "labels": dict(labels), "value": value} for name, labels, value in metrics],
@@ -271,10 +274,11 @@ def admin_namespace(
     explain: Callable[[], Any] | None = None,
     findings: Callable[[], Awaitable[Iterable[Any]]] | None = None,
     reload: Callable[[], Awaitable[int | None]] | None = None,
+    mapping: Callable[[], Any] | None = None,
 ) -> Namespace:
     """:param chain: an ``IChain``. *agent*: name and version of this node. *explain*: what sync is doing.
-    *findings* and *reload*: see :func:`doctor_methods`."""
-    methods = _AdminMethods(network, chain, agent, data_dir, network_id, explain)
+    *findings* and *reload*: see :func:`doctor_methods`. *mapping*: how it stands with ports at the gateway."""
+    methods = _AdminMethods(network, chain, agent, data_dir, network_id, explain, mapping)
     peer = Param("peer", _node, schema={"type": "string", "description": "enr:... or PEERID@host:port"})
     objects = {"type": "array", "items": {"type": "object"}}
     return Namespace(
