@@ -1,0 +1,178 @@
+"""An attacker of discovery: a few addresses, any number of node ids, and nothing to tell but itself."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from twisted.internet.protocol import DatagramProtocol
+
+from chainp2p.discovery.answers import nodes_of
+from chainp2p.discovery.conversations import Asked, Conversations, Datagram, Event
+from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, TalkResponse
+from chainp2p.discovery.table import BUCKET_SIZE
+from chainp2p.peer.enr import Enr, make_enr, node_pairs
+from chainp2p.peer.handshake import VERSION
+from chainp2p.peer.key import NodeKey
+
+if TYPE_CHECKING:
+    from chainp2p.testing.network import MemoryNetwork
+
+__all__ = ["GENESIS", "Attack", "Crowd", "is_enemy"]
+
+#: The network that all records here belong to.
+GENESIS = b"\x50" * 32
+#: Ids among which the attacker finds those that fall where it wants: enough for each of the 8 farthest buckets of
+#: anybody, which are all that have honest nodes in a network of a hundred, and some for a few more.
+IDS = 2_048
+#: The attacker's first port; each id of an address has one of its own.
+_PORT = 20_000
+#: Sequence number of its records: nobody can have a newer one.
+_SEQ = 1 << 40
+#: Ids offered to one bucket of a victim in the first assault (more than have places), how long it takes (seconds), and
+#: how many more are offered to it in each later one.
+_FIRST, _ASSAULT, _LATER = 20, 15.0, 1
+#: Seconds between assaults.
+_AGAIN = 15.0
+
+
+@frozen
+class Attack:
+    """How many addresses, in how many /24 of how many /16 altogether."""
+
+    addresses: int
+    subnets: int
+    groups: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.addresses} in {self.subnets} /24 of {self.groups} /16"
+
+    def ip(self, number: int) -> str:
+        """Return the address of the *number*-th id."""
+        number %= self.addresses
+        subnet = number % self.subnets
+        group = subnet % self.groups
+        return f"{130 + group % 32}.{group // 32}.{subnet // self.groups}.{number // self.subnets + 1}"
+
+
+def is_enemy(ip: str) -> bool:
+    """Whether an address is the attacker's."""
+    return 130 <= int(ip.partition(".")[0]) < 162
+
+
+@lru_cache(maxsize=1)
+def _keys() -> list[NodeKey]:
+    """Its keys by their ids, the same in each seed: each victim's id is another one."""
+    random = Random("poison")
+    return sorted((NodeKey.generate(random.randbytes) for _ in range(IDS)), key=lambda key: key.peer_id)
+
+
+@lru_cache(maxsize=IDS)
+def _record(attack: Attack, number: int) -> Enr:
+    ip, port = attack.ip(number), _PORT + number
+    return make_enr(_keys()[number], _SEQ, node_pairs(GENESIS, VERSION, ip, port, port))
+
+
+class _Id(DatagramProtocol):
+    """One id at its endpoint: it answers everything, and all that it names are the attacker's."""
+
+    noisy = False
+
+    def __init__(self, crowd: "Crowd", number: int) -> None:
+        self._crowd = crowd
+        self.enr = _record(crowd.attack, number)
+        self.core = Conversations(_keys()[number], lambda: self.enr, lambda node_id: None, crowd.random)
+
+    def ping(self, victim: Enr) -> None:
+        endpoint = victim.udp_endpoint
+        assert endpoint is not None
+        ping = Ping(self.core.new_id(), _SEQ)
+        self._take(self.core.request(victim, endpoint, ping, None, self._crowd.now()))
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self._take(self.core.received(datagram, (addr[0], addr[1]), self._crowd.now()))
+
+    def _take(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Datagram):
+                assert self.transport is not None
+                self.transport.write(event.data, event.address)
+            elif isinstance(event, Asked):
+                for answer in self._answers(event):
+                    self._take(self.core.reply(event.peer, answer))
+
+    def _answers(self, asked: Asked) -> Sequence[Pong | Nodes | TalkResponse]:
+        request = asked.request
+        if isinstance(request, Ping):
+            return [Pong(request.id, _SEQ, *asked.peer[1:])]
+        if isinstance(request, FindNode):
+            told: list[bytes] = []
+            for distance in request.distances:
+                told += [enr.raw for enr in self._crowd.at(self.enr.peer_id, distance, BUCKET_SIZE - len(told))]
+            return nodes_of(request.id, told)
+        return [TalkResponse(request.id, b"")]
+
+
+class Crowd:
+    """All ids of the attacker.
+
+    1. It knows whom it attacks: to each bucket of a victim it offers more ids than there are places, by handshake, and
+       some more for ever, which keeps those that wait for a place its own.
+    2. Whoever asks an id for nodes at some distances is told of ids there, at as many addresses as there are, and
+       never of honest ones.
+    3. Every id answers every PING from then on, and its records have higher numbers than any other.
+    """
+
+    def __init__(self, network: "MemoryNetwork", attack: Attack, seed: str) -> None:
+        self.attack = attack
+        self.seed = seed
+        self._network = network
+        self.now: Callable[[], float] = network.clock.seconds
+        self.random = Random(f"{seed}/crowd")
+        self._ids = [key.peer_id for key in _keys()]
+        self._here: dict[int, _Id] = {}
+        for number in range(attack.addresses):
+            ip = attack.ip(number)
+            network.host(ip, ip)
+
+    def _id(self, number: int) -> _Id:
+        """Return an id that listens."""
+        one = self._here.get(number)
+        if one is None:
+            one = self._here[number] = _Id(self, number)
+            host = self._network.find(self.attack.ip(number))
+            assert host is not None
+            host.listenUDP(_PORT + number, one, interface=host.ip)
+        return one
+
+    def _numbers(self, node_id: bytes, distance: int, count: int) -> list[int]:
+        """Some of the ids at a distance from a node: they share all bits above with it, and differ in one."""
+        if not distance or count <= 0:
+            return []
+        low = (int.from_bytes(node_id, "big") ^ 1 << distance - 1) >> distance - 1 << distance - 1
+        first = bisect_left(self._ids, low.to_bytes(32, "big"))
+        last = bisect_left(self._ids, (low + (1 << distance - 1) - 1).to_bytes(32, "big"), first)
+        return self.random.sample(range(first, last), min(count, last - first))
+
+    def at(self, node_id: bytes, distance: int, count: int) -> list[Enr]:
+        """Return up to *count* of its records at a distance from a node; they answer from now on."""
+        return [self._id(number).enr for number in self._numbers(node_id, distance, count)]
+
+    def everywhere(self, node_id: bytes, each: int) -> list[Enr]:
+        """Return records for all buckets of a node, up to *each* for one."""
+        numbers = [number for distance in range(256, 0, -1) for number in self._numbers(node_id, distance, each)]
+        return [_record(self.attack, number) for number in numbers]
+
+    def assail(self, victim: Enr, first: bool = True) -> None:
+        """Offer a victim ids for all its buckets, again and again."""
+        for enr in self.everywhere(victim.peer_id, _FIRST if first else _LATER):
+            number = bisect_left(self._ids, enr.peer_id)
+            self._network.clock.callLater(self.random.uniform(0, _ASSAULT), self._id(number).ping, victim)
+        self._network.clock.callLater(_AGAIN, self.assail, victim, False)
+
+    def conversations(self, enr: Enr) -> Conversations:
+        """Return what the id of a record says and hears; it answers from now on."""
+        return self._id(bisect_left(self._ids, enr.peer_id)).core
