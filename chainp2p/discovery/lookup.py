@@ -42,13 +42,14 @@ class _Candidate:
     enr: Enr
     distance: int  #: exclusive or of id and target, as a number
     depth: int  #: questions from our table to here
+    ip: str  #: empty if the record names none
     failures: int = 0
     state: _State = _State.HEARD
 
-    @property
-    def ip(self) -> str:
-        endpoint = self.enr.udp_endpoint
-        return endpoint[0] if endpoint is not None else ""
+
+def _ip(enr: Enr) -> str:
+    endpoint = enr.udp_endpoint
+    return endpoint[0] if endpoint is not None else ""
 
 
 class Lookup:
@@ -84,9 +85,9 @@ class Lookup:
                 continue
             if known is None:
                 distance = int.from_bytes(enr.peer_id, "big") ^ self._target
-                self._candidates[enr.peer_id] = _Candidate(enr, distance, depth)
+                self._candidates[enr.peer_id] = _Candidate(enr, distance, depth, _ip(enr))
             elif known.state is _State.HEARD and enr.seq > known.enr.seq:
-                known.enr = enr
+                known.enr, known.ip = enr, _ip(enr)
         if len(self._candidates) > CANDIDATES_MAX:
             heard = [one for one in self._candidates.values() if one.state is _State.HEARD]
             heard.sort(key=lambda one: one.distance)
