@@ -8,7 +8,7 @@ from chainp2p.discovery.table import BUCKET_SIZE, log_distance
 from chainp2p.peer.enr import Enr, EnrError
 from chainp2p.peer.votes import is_private
 
-__all__ = ["RecordReader", "is_local", "nodes_of"]
+__all__ = ["RecordReader", "names_private", "nodes_of"]
 
 #: Bytes of records in one NODES: what is left of 1,280 by the headers, the tag, an id of 8 bytes and the lists.
 RECORDS_BYTES = 1_280 - 16 - 23 - 32 - 16 - 24
@@ -16,10 +16,19 @@ RECORDS_BYTES = 1_280 - 16 - 23 - 32 - 16 - 24
 VERIFIED_MAX = 4_096
 
 
+def _addresses(enr: Enr) -> list[str]:
+    return [endpoint[0] for family in (4, 6) if (endpoint := enr.udp_in((family,))) is not None]
+
+
+def names_private(enr: Enr) -> bool:
+    """Whether an address of a record means something in its own network only."""
+    return any(map(is_private, _addresses(enr)))
+
+
 def is_local(enr: Enr) -> bool:
     """Whether a node can be reached in its own network only; not so where its record names no address."""
-    endpoint = enr.udp_endpoint
-    return endpoint is not None and is_private(endpoint[0])
+    addresses = _addresses(enr)
+    return bool(addresses) and all(map(is_private, addresses))
 
 
 def nodes_of(request_id: bytes, records: Iterable[bytes]) -> list[Nodes]:
@@ -61,7 +70,7 @@ class RecordReader:
                 continue
             if log_distance(asked.peer_id, enr.peer_id) not in distances or not self._welcome(enr.peer_id):
                 continue
-            if is_local(enr) and not local:
+            if names_private(enr) and not local:
                 continue
             if enr.peer_id not in found and len(found) < BUCKET_SIZE:
                 found[enr.peer_id] = enr

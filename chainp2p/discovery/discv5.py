@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 
-from chainp2p.discovery.answers import RecordReader, is_local, nodes_of
+from chainp2p.discovery.answers import RecordReader, names_private, nodes_of
 from chainp2p.discovery.conversations import Answered, Asked, Conversations, Datagram, Established, Event, Unanswered
 from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.lookup import Lookup, distances_towards
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, TalkRequest, TalkResponse
-from chainp2p.discovery.outputs import Found, Live, Output, TalkAsked, Talked, Voted
+from chainp2p.discovery.news import News
+from chainp2p.discovery.outputs import Found, Live, Output, OwnSeen, TalkAsked, Talked, Voted
+from chainp2p.discovery.reach import Reach
 from chainp2p.discovery.table import BUCKET_SIZE, BucketTable
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
@@ -26,6 +28,8 @@ __all__ = ["Discv5"]
 CHECK_AGAIN, CHECK_EVERY = 60.0, 2.0
 #: New entries are checked at this distance: a young table has to fill.
 CHECK_NEW_EVERY = 0.2
+#: Share of the checks that goes to those who have to hear of our new record: a table of 272 hears within two minutes.
+NEWS_SHARE = 0.5
 #: A lookup for a random target follows after so many seconds, sooner while the table is small.
 REFRESH_EVERY, REFRESH_SMALL = 300.0, 10.0
 #: Fewer live entries than these make a small table.
@@ -67,7 +71,8 @@ class _Talking:
 class Discv5:
     """Table, lookups and answers over :class:`Conversations`.
 
-    1. Every entry is checked by PING, new ones at once; the answer makes it live, its absence makes room.
+    1. Every entry is checked by PING, new ones at once; the answer makes it live, its absence makes room. When our
+       record has changed all are, soon: a PING tells its number.
     2. A table that is small is refreshed often, an older one rarely: one lookup of ourselves at the start, then of
        random targets.
     3. Records of another network are left out everywhere; those that name none may be in the table.
@@ -100,10 +105,13 @@ class Discv5:
         self.table = BucketTable(key.peer_id, random)
         self.conversations = Conversations(key, own, self._record_of, random, self._limits.may_challenge, welcome)
         self._reader = RecordReader(private, welcome)
+        #: Which address of a record is used; told in which families there are sockets.
+        self.reach = Reach()
         self._seeds: tuple[Enr, ...] = ()
         self._lookups: list[_Running] = []
         self._checking: set[bytes] = set()
         self._updating: set[bytes] = set()
+        self._news = News()
         self._check_at = 0.0
         self._refresh_at = 0.0
         self._running = False
@@ -121,6 +129,7 @@ class Discv5:
         self._sow()
         self._check_at = now
         self._refresh_at = now + CHECK_NEW_EVERY
+        self._news.look(self._own().seq, ())
         return self.expire(now)
 
     def stop(self) -> list[Output]:
@@ -133,6 +142,7 @@ class Discv5:
         self._lookups.clear()
         self._checking.clear()
         self._updating.clear()
+        self._news.clear()
         return outputs
 
     def _sow(self) -> None:
@@ -161,7 +171,7 @@ class Discv5:
         return self._request(enr, message, _Talking(handle), now)
 
     def _request(self, enr: Enr, message: Request, handle: Any, now: float) -> list[Output]:
-        endpoint = enr.udp_endpoint
+        endpoint = self.reach.endpoint(enr)
         if endpoint is None:
             return self._failed(handle, now)
         return self._take(self.conversations.request(enr, endpoint, message, handle, now), now)
@@ -198,6 +208,7 @@ class Discv5:
 
     def expire(self, now: float) -> list[Output]:
         """Do what is due."""
+        self.reach.expire(now)
         outputs = self._take(self.conversations.expire(now), now)
         if now >= self._check_at:
             outputs += self._check(now)
@@ -206,12 +217,18 @@ class Discv5:
         return outputs
 
     def _check(self, now: float) -> list[Output]:
-        entry = self.table.to_check(now, CHECK_AGAIN, self._checking)
-        self._check_at = now + (CHECK_EVERY if entry is None or entry.live else CHECK_NEW_EVERY)
+        self._news.look(self._own().seq, (entry.enr.peer_id for entry in self.table.live))
+        told = self._news.next() if self._random.random() < NEWS_SHARE else None
+        entry = self.table.get(told) if told is not None else None
+        if entry is None:
+            entry = self.table.to_check(now, CHECK_AGAIN, self._checking)
+        calm = (entry is None or entry.live) and not self._news
+        self._check_at = now + (CHECK_EVERY if calm else CHECK_NEW_EVERY)
         return [] if entry is None else self._ping(entry.enr, now)
 
     def _ping(self, enr: Enr, now: float) -> list[Output]:
         self._checking.add(enr.peer_id)
+        self._news.told(enr.peer_id)
         return self._request(enr, Ping(self.conversations.new_id(), self._own().seq), _Checking(enr), now)
 
     def _refresh(self, now: float) -> list[Output]:
@@ -248,9 +265,9 @@ class Discv5:
         match request:
             case Ping():
                 outputs += self._take(reply(peer, Pong(request.id, self._own().seq, peer[1], peer[2])), now)
-                known = self.table.get(peer[0])
-                if known is not None and request.enr_seq > known.enr.seq:
-                    outputs += self._update(known.enr, now)
+                known = self._record_of(peer[0]) or event.enr
+                if request.enr_seq > known.seq:
+                    outputs += self._update(known, peer[1:], now)  # where it is now: it may have moved
             case FindNode():
                 for answer in self._nodes(request, peer[1]):
                     outputs += self._take(reply(peer, answer), now)
@@ -269,7 +286,7 @@ class Discv5:
         records = [self._own().raw] if 0 in request.distances else []
         wanted = [distance for distance in request.distances if distance]
         for enr in self.table.at_distances(wanted, BUCKET_SIZE - len(records)):
-            if not is_local(enr) or is_private(asker):
+            if not names_private(enr) or is_private(asker):
                 records.append(enr.raw)
         return nodes_of(request.id, records)
 
@@ -289,21 +306,25 @@ class Discv5:
                 return []
             case _Looking(running=running, enr=enr, distances=distances):
                 records = self._reader.read(event.nodes, enr, distances)
+                outputs: list[Output] = []
                 for record in records:
+                    if record.peer_id == self._id and record.seq > self._own().seq:
+                        outputs.append(OwnSeen(record.seq))
                     self.add(record)
                 running.lookup.answered(enr.peer_id, records)
-                return self._alive(enr, now) + self._poll(running, now)
+                return outputs + self._alive(enr, now) + self._poll(running, now)
             case _:
                 assert isinstance(response, TalkResponse)
                 return [Talked(handle.handle, response.response)]
 
     def _ponged(self, enr: Enr, pong: Pong, now: float) -> list[Output]:
-        endpoint = enr.udp_endpoint
-        assert endpoint is not None
+        endpoint = self.reach.endpoint(enr)
+        if endpoint is None:
+            return []
         self.add(enr)
         outputs: list[Output] = [Voted(enr.peer_id, endpoint[0], pong.ip, pong.port), *self._alive(enr, now)]
         if pong.enr_seq > enr.seq:
-            outputs += self._update(enr, now)
+            outputs += self._update(enr, endpoint, now)
         return outputs
 
     def _alive(self, enr: Enr, now: float) -> list[Output]:
@@ -313,17 +334,18 @@ class Discv5:
         """
         entry = self.table.get(enr.peer_id)
         new = entry is None or not entry.live or entry.enr.seq > enr.seq
-        if entry is not None and (entry.ip, entry.port) == enr.udp_endpoint:
+        if entry is not None and (entry.ip, entry.port) == self.reach.endpoint(enr):
             self.table.answered(enr.peer_id, now)
         if new and len(self.table.live) == 1:
             self._refresh_at = now  # the first one knows others
         return [Live(enr)] if new and enr.genesis_prefix == self._prefix else []
 
-    def _update(self, enr: Enr, now: float) -> list[Output]:
+    def _update(self, enr: Enr, address: tuple[str, int], now: float) -> list[Output]:
         if enr.peer_id in self._updating:
             return []
         self._updating.add(enr.peer_id)
-        return self._request(enr, FindNode(self.conversations.new_id(), (0,)), _Updating(enr), now)
+        message = FindNode(self.conversations.new_id(), (0,))
+        return self._take(self.conversations.request(enr, address, message, _Updating(enr), now), now)
 
     def _failed(self, handle: Any, now: float) -> list[Output]:
         match handle:
@@ -344,13 +366,13 @@ class Discv5:
     def _established(self, event: Established, now: float) -> list[Output]:
         enr = event.enr
         new = enr.peer_id not in self.table
-        if enr.udp_endpoint == event.peer[1:] and self.add(enr) and new:
+        if event.peer[1:] in (enr.udp_in((4,)), enr.udp_in((6,))) and self.add(enr) and new:
             return self._ping(enr, now)
         return []
 
     def add(self, enr: Enr) -> bool:
         """Hear of a node; False if there is no use or no place for it."""
-        endpoint = enr.udp_endpoint
+        endpoint = self.reach.endpoint(enr)
         if endpoint is None or enr.peer_id == self._id or enr.genesis_prefix not in (None, self._prefix):
             return False
         if not self._welcome(enr.peer_id):

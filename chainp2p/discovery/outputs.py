@@ -8,7 +8,7 @@ from chainp2p.discovery.conversations import Datagram
 from chainp2p.discovery.sessions import Peer
 from chainp2p.peer.enr import Enr
 
-__all__ = ["Found", "Live", "Output", "TalkAsked", "Talked", "Voted"]
+__all__ = ["Found", "Live", "Output", "OwnSeen", "TalkAsked", "Talked", "Voted"]
 
 
 @frozen
@@ -26,6 +26,13 @@ class Voted:
     source: str
     ip: str
     port: int
+
+
+@frozen
+class OwnSeen:
+    """Somebody has a record of ours with this number, which is higher than that of the one we have."""
+
+    seq: int
 
 
 @frozen
@@ -55,4 +62,4 @@ class TalkAsked:
     request: bytes
 
 
-Output = Datagram | Live | Voted | Found | Talked | TalkAsked
+Output = Datagram | Live | Voted | OwnSeen | Found | Talked | TalkAsked

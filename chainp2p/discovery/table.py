@@ -63,8 +63,9 @@ class BucketTable:
        would make us amplify an attacker's list.
     4. Few nodes of one address, one subnet and one netgroup, in a bucket, in all, and among those that wait for a
        bucket; loopback and private addresses are exempt.
-    5. A record with a lower number never replaces one with a higher; one that moves the node to another address has to
-       answer there first, and needs room there as any other.
+    5. A record with a lower number never replaces one with a higher. A node that moves to another address, by a newer
+       record or because we choose another one of its record, has to answer there first, and needs room there as any
+       other.
 
     Cost: O(1) to add and remove, one pass over the table for the closest to a target. Memory: 17 buckets.
     """
@@ -139,7 +140,7 @@ class BucketTable:
         return entry
 
     def _update(self, bucket: _Bucket, known: Entry, enr: Enr, ip: str, port: int) -> bool:
-        if enr.seq <= known.enr.seq:
+        if enr.seq <= known.enr.seq and enr != known.enr:
             return True
         if (ip, port) == (known.ip, known.port):
             known.enr = enr

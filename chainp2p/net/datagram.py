@@ -1,6 +1,7 @@
 """The shell of Node Discovery v5.1: sockets and a timer around :class:`chainp2p.discovery.discv5.Discv5`."""
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from errno import ENETUNREACH
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from chainp2p.discovery.conversations import Datagram
 from chainp2p.discovery.discv5 import Discv5
-from chainp2p.discovery.outputs import Found, Live, Output, TalkAsked, Talked, Voted
+from chainp2p.discovery.outputs import Found, Live, Output, OwnSeen, TalkAsked, Talked, Voted
 from chainp2p.errors import StartupError
 from chainp2p.net.alarm import Alarm
 from chainp2p.net.sockets import take_udp
@@ -36,6 +37,7 @@ class DiscoveryShell:
     :param live: told of each node of our network that has answered.
     :param voted: told (peer id, its IP, our IP and port as it sees them).
     :param talk: who answers TALKREQ of which protocol.
+    :param own_seen: told the number of a record of ours that is newer than the one we have.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class DiscoveryShell:
         live: Callable[[Enr], None],
         voted: Callable[[bytes, str, str, int], None],
         talk: Mapping[bytes, TalkHandler] | None = None,
+        own_seen: Callable[[int], None] = lambda seq: None,
     ) -> None:
         self._reactor = reactor
         self.core = core
         self._live = live
         self._voted = voted
+        self._own_seen = own_seen
         self._talking = Talking(reactor, talk if talk is not None else {}, self._answer_talk)
         self._sockets: dict[int, Any] = {}
         self._ports: list[Any] = []
@@ -71,6 +75,7 @@ class DiscoveryShell:
                 raise StartupError(f"network.discovery_addr: cannot listen on udp:{port}: {error}") from error
             self._ports.append(listening)
             self._sockets.setdefault(ip_address(interface or "0.0.0.0").version, socket)
+        self.core.reach.listen(self._sockets)
         hosts = [port.getHost() for port in self._ports]
         self.addresses = tuple((host.host, host.port) for host in hosts)
 
@@ -127,6 +132,8 @@ class DiscoveryShell:
                     self._live(enr)
                 case Voted(peer_id=peer_id, source=source, ip=ip, port=port):
                     self._voted(peer_id, source, ip, port)
+                case OwnSeen(seq=seq):
+                    self._own_seen(seq)
                 case Found(handle=handle):
                     cast("Deferred[Any]", handle).callback(output)
                 case Talked(handle=handle, response=response):
@@ -146,9 +153,11 @@ class DiscoveryShell:
             return
         try:
             socket.transport.write(data, address)
-        except OSError:
+        except OSError as error:
             # no route, or the kernel's buffer is full: as if it had got lost on its way
             self.core.conversations.drop("not sent")
+            if error.errno == ENETUNREACH:
+                self.core.reach.no_route(ip_address(address[0]).version, self._reactor.seconds())
 
 
 def discovery_endpoints(texts: Sequence[str], tcp: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

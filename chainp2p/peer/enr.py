@@ -3,7 +3,7 @@
 import base64
 import binascii
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = ["Enr", "EnrError", "endpoint_pairs", "make_enr", "node_pairs"]
 #: EIP-778: a record is at most 300 bytes.
 SIZE_LIMIT = 300
 PREFIX = "enr:"
+_FAMILIES = (4, 6)
 
 
 @lru_cache(8_192)
@@ -71,7 +72,9 @@ class Enr:
 
     @property
     def ip6(self) -> str | None:
-        return self._address(b"ip6", 16)
+        """Its IPv6 address; one of IPv4 in IPv6 clothes is none, for nothing can be sent there."""
+        address = self._address(b"ip6", 16)
+        return None if address is not None and address.startswith("::ffff:") else address
 
     @property
     def tcp(self) -> int | None:
@@ -84,18 +87,29 @@ class Enr:
     @property
     def tcp_endpoint(self) -> tuple[str, int] | None:
         """Where to dial it, IPv4 first."""
-        if self.ip and self.tcp:
-            return self.ip, self.tcp
-        port = self._port(b"tcp6") or self.tcp
-        return (self.ip6, port) if self.ip6 and port else None
+        return self.tcp_in(_FAMILIES)
 
     @property
     def udp_endpoint(self) -> tuple[str, int] | None:
         """Where it answers datagrams, IPv4 first."""
-        if self.ip and self.udp:
-            return self.ip, self.udp
-        port = self._port(b"udp6") or self.udp
-        return (self.ip6, port) if self.ip6 and port else None
+        return self.udp_in(_FAMILIES)
+
+    def tcp_in(self, families: Container[int]) -> tuple[str, int] | None:
+        """Where to dial it with an address of one of these IP versions, IPv4 first."""
+        return self._endpoint(families, b"tcp")
+
+    def udp_in(self, families: Container[int]) -> tuple[str, int] | None:
+        """Where it answers datagrams at an address of one of these IP versions, IPv4 first."""
+        return self._endpoint(families, b"udp")
+
+    def _endpoint(self, families: Container[int], name: bytes) -> tuple[str, int] | None:
+        port = self._port(name)
+        if port and 4 in families and (ip := self.ip):
+            return ip, port
+        if 6 not in families or not (ip := self.ip6):
+            return None
+        port = self._port(name + b"6") or port
+        return (ip, port) if port else None
 
     def _c2p(self) -> tuple[bytes, int] | None:
         value = self.pairs.get(b"c2p")
