@@ -13,6 +13,7 @@ from chainp2p.net.factory import PeerFactory
 from chainp2p.net.host import LinkHost
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.peer.book import AddressBook
+from chainp2p.peer.known import address_group
 from chainp2p.peer.link import Credit
 from chainp2p.peer.outbound import Dial, Line, Outbound, Purpose
 
@@ -77,6 +78,12 @@ class Dialer:
     def links(self) -> list[PeerProtocol]:
         """Links whose connection does not stand yet."""
         return [attempt.link for attempt in self._attempts.values()]
+
+    def candidates(self, limit: int) -> int:
+        """How many fresh peers could be dialled at once beside what there is, no two of one netgroup, up to *limit*."""
+        groups = {address_group(line.host) for line in self._lines() if line.purpose is not Purpose.FEELER}
+        now = self._host.reactor.seconds()
+        return self._book.candidates(now, avoid_groups=groups, busy=self._all_busy(), limit=limit)
 
     def start(self) -> None:
         """Dial from now on."""

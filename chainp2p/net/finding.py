@@ -11,7 +11,7 @@ from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.seeds import mixed, newest_records
 from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
 from chainp2p.net.endpoints import leaves_port_open
-from chainp2p.net.record import RecordKeeper
+from chainp2p.net.seeking import Seeker
 from chainp2p.net.store import PeerStore
 from chainp2p.net.table import TableKeeper
 from chainp2p.net.talking import TalkHandler
@@ -34,14 +34,17 @@ class Discovery:
     2. How a node sees us is its vote on our address.
     3. Who is live is stored, and is asked first after a restart, in turn with those that the operator named and those
        of the book: whoever has gone since, or feeds one of the three, does not decide whom we find.
+    4. While there are too few to dial, random lookups bring more (:class:`~chainp2p.discovery.pace.LookupPace`).
 
     :param now: answers Unix time in seconds.
     :param own: answers our current record.
     :param welcome: whether the operator has nothing against a peer.
     :param found: told of each dialable node that has answered, and the IP where it did.
-    :param record: keeps our own; told how others see us, and of a newer one.
-    :param peers: answers how many peers there are to vote.
+    :param observed: told (peer id, its IP, our IP as it sees it, packed, and our port).
     :param talk: who answers requests of which other protocol; outlives this.
+    :param candidates: answers how many peers could be dialled at once, counted up to its argument.
+    :param links: answers how many peers have a link.
+    :param news: answers how many addresses have been new since the start.
     """
 
     def __init__(
@@ -58,15 +61,17 @@ class Discovery:
         profile: Profile,
         welcome: Callable[[bytes], bool],
         found: Callable[[Enr, str], None],
-        record: RecordKeeper,
-        peers: Callable[[], int],
+        observed: Callable[[bytes, str, bytes, int], None],
         talk: MutableMapping[bytes, TalkHandler],
+        candidates: Callable[[int], int],
+        links: Callable[[], int],
+        news: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._tell = found
-        self._record = record
-        self._peers = peers
+        self._observed = observed
         self._talk = talk
+        self._seeker = Seeker(reactor, lambda: self.lookup(random.randbytes(32)), candidates, links, news)
         self._keeper = TableKeeper(reactor, now, store, lambda: self._running().core.table.live)
         #: None where it is switched off.
         self.shell: DiscoveryShell | None = None
@@ -80,9 +85,7 @@ class Discovery:
                 limits=Limits(settings.loopback_exempt),
                 welcome=welcome,
             )
-            self.shell = DiscoveryShell(
-                reactor, core, live=self._live, voted=self._voted, talk=talk, own_seen=record.seen
-            )
+            self.shell = DiscoveryShell(reactor, core, live=self._live, voted=self._voted, talk=talk)
 
     # -- life
 
@@ -116,10 +119,12 @@ class Discovery:
         named = [one.address.enr for one in known if one.address.enr is not None]
         self.shell.start(mixed(named, table, newest_records(known)))
         self._keeper.start()
+        self._seeker.start()
 
     async def stop(self) -> None:
         """Store the table and say nothing more."""
         if self.shell is not None:
+            self._seeker.stop()
             self._keeper.stop()
             await self.shell.stop()
 
@@ -170,9 +175,10 @@ class Discovery:
             self.shell.core.add(enr)
 
     def _live(self, enr: Enr) -> None:
-        endpoint = self._running().core.reach.endpoint(enr)
-        if endpoint is not None and enr.tcp_endpoint is not None:
+        endpoint = enr.udp_endpoint
+        assert endpoint is not None, "it has answered there"
+        if enr.tcp_endpoint is not None:
             self._tell(enr, endpoint[0])
 
     def _voted(self, peer_id: bytes, source: str, ip: str, port: int) -> None:
-        self._record.observed(peer_id, source, ip_address(ip).packed, self._peers(), port)
+        self._observed(peer_id, source, ip_address(ip).packed, port)

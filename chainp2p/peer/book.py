@@ -31,6 +31,9 @@ RELAY_AGE = 86_400.0
 FAILURES_MAX = 12
 #: A repeated record counts as heard of at most so often (seconds): not each repetition is a write to disk.
 SEEN_STEP = 3_600.0
+#: An address is fresh for so long after somebody told us of it or it was reached (seconds); what is told again counts
+#: an hour later at most (:data:`SEEN_STEP`).
+FRESH = 2 * 3_600.0
 #: Peers that are dialled first after a restart (Bitcoin Core, ``MAX_BLOCK_RELAY_ONLY_ANCHORS``).
 ANCHORS_LIMIT = 2
 #: Own endpoints that are remembered.
@@ -111,6 +114,11 @@ class AddressBook:
     def relayable(self, now: float) -> list[bytes]:
         """Return the records that may be told to others: those reached within a day."""
         return [known.record for known in self if known.record and known.was_here(RELAY_AGE, now)]
+
+    @property
+    def news(self) -> int:
+        """How many addresses have been new to us since the start."""
+        return self.learnt[Learnt.NEW] + self.learnt[Learnt.MOVED]
 
     # -- over restarts
 
@@ -325,6 +333,22 @@ class AddressBook:
                     self._rate.count(known, now)
                     return known.address
         return None
+
+    def candidates(
+        self, now: float, *, avoid_groups: Container[str] = (), busy: Container[bytes] = (), limit: int
+    ) -> int:
+        """Return how many learnt peers, no two of one netgroup, could be dialled now and are fresh: reached, or told
+        of and not dialled in vain, within :data:`FRESH`. Counts to *limit*, and looks at no more than a draw does.
+        """
+        groups: set[str] = set()
+        for tried in (True, False):
+            for known in self._shelves.shuffled(tried, self._random):
+                fresh = known.was_here(FRESH, now) or (now - known.seen_at < FRESH and not known.failures)
+                if fresh and known.peer_id not in busy and self._may_dial(known, avoid_groups, now):
+                    groups.add(known.endpoint if known.private else known.group)
+                if len(groups) >= limit:
+                    return limit
+        return len(groups)
 
     def collisions(self, now: float) -> list[NodeAddress]:
         """Return the tried addresses whose slots others claim, the oldest claim first: a feeler decides each."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import Penalty, Reason
 from chainp2p.peer.address import NodeAddress
-from chainp2p.peer.book import ANCHORS_LIMIT, FAILURES_MAX, LOOK_AGAIN, SEEN_STEP, AddressBook, Learnt
+from chainp2p.peer.book import ANCHORS_LIMIT, FAILURES_MAX, FRESH, LOOK_AGAIN, SEEN_STEP, AddressBook, Learnt
 from chainp2p.peer.buckets import LOOK_LIMIT
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import Enr, make_enr, node_pairs
@@ -329,6 +329,36 @@ class PickTest(SynchronousTestCase):
         everybody = {known.peer_id for known in shelf}
         for last in sorted(everybody)[::20]:
             self.assertEqual(shelf.pick(0.0, busy=everybody - {last}).peer_id, last)
+
+
+class CandidatesTest(SynchronousTestCase):
+    def test_fresh_ones_of_different_groups_that_may_be_dialled(self):
+        shelf = book()
+        for number in range(8):
+            # two of each group
+            self.assertIs(shelf.learn(unsigned(number, f"{20 + number // 2}.1.{number}.1"), "8.8.4.4", 0.0), Learnt.NEW)
+        self.assertEqual(shelf.news, 8)
+        self.assertEqual(shelf.candidates(1.0, limit=16), 4)
+        self.assertEqual(shelf.candidates(1.0, limit=3), 3)
+        busy = [number.to_bytes(32, "big") for number in (0, 1, 2)]
+        self.assertEqual(shelf.candidates(1.0, busy=busy, limit=16), 3)
+        self.assertEqual(shelf.candidates(1.0, avoid_groups=[netgroup("21.1.1.1")], limit=16), 3)
+        for number in (6, 7):
+            shelf.ended(number.to_bytes(32, "big"), ended(None), 1.0)
+        self.assertEqual(shelf.candidates(2_000.0, limit=16), 3)
+        self.assertEqual(shelf.candidates(FRESH, limit=16), 0)
+        # who was reached is fresh, and a link that ended is no dial in vain
+        shelf.reached(bytes(32), FRESH)
+        self.assertEqual(shelf.candidates(FRESH + 1, busy=[bytes(32)], limit=16), 0)
+        shelf.ended(bytes(32), ended(bytes(32), ready=True), FRESH + 1)
+        self.assertEqual(shelf.candidates(FRESH + 100, limit=16), 1)
+        self.assertEqual(shelf.news, 8)
+
+    def test_those_of_one_private_address_are_told_apart_by_port(self):
+        shelf = book(PRIVATE)
+        for number in range(5):
+            shelf.learn(unsigned(number, "127.0.0.1", 30303 + number), "127.0.0.1", 0.0)
+        self.assertEqual(shelf.candidates(1.0, limit=16), 5)
 
 
 class CollisionTest(SynchronousTestCase):
