@@ -34,7 +34,9 @@ def make_offer(
 ) -> Offer:
     """Answer a challenge.
 
-    :param enr: our record, which goes along if the other end has none or an older one.
+    :param enr: our record, which goes along unless the other end has this very one. A number above ours is none of a
+        record that exists: ``@chainsafe/discv5`` 12.0.2 writes it from the left, so that 1 is read as 2 ** 56, and
+        would never hear of a newer one.
     :param challenge: the ``challenge-data``.
     :param message: the first one under the new keys.
     """
@@ -42,7 +44,7 @@ def make_offer(
     secret = shared_secret(ephemeral.private, b"\x04" + other.public)
     keys = derive_keys(secret, key.peer_id, other.peer_id, challenge)
     proof = identity_proof(key.private, challenge, ephemeral.compressed, other.peer_id)
-    record = enr.raw if head.enr_seq < enr.seq else b""
+    record = enr.raw if head.enr_seq != enr.seq else b""
     # message number 0 of these keys
     nonce = bytes(4) + random.randbytes(NONCE_SIZE - 4)
     answer = Handshake(nonce, key.peer_id, proof, ephemeral.compressed, record)
