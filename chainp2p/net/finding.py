@@ -11,6 +11,7 @@ from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.seeds import mixed, newest_records
 from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
 from chainp2p.net.endpoints import leaves_port_open
+from chainp2p.net.record import RecordKeeper
 from chainp2p.net.seeking import Seeker
 from chainp2p.net.store import PeerStore
 from chainp2p.net.table import TableKeeper
@@ -40,7 +41,8 @@ class Discovery:
     :param own: answers our current record.
     :param welcome: whether the operator has nothing against a peer.
     :param found: told of each dialable node that has answered, and the IP where it did.
-    :param observed: told (peer id, its IP, our IP as it sees it, packed, and our port).
+    :param record: keeps our own; told how others see us, and of a newer one.
+    :param peers: answers how many peers there are to vote.
     :param talk: who answers requests of which other protocol; outlives this.
     :param candidates: answers how many peers could be dialled at once, counted up to its argument.
     :param links: answers how many peers have a link.
@@ -61,7 +63,8 @@ class Discovery:
         profile: Profile,
         welcome: Callable[[bytes], bool],
         found: Callable[[Enr, str], None],
-        observed: Callable[[bytes, str, bytes, int], None],
+        record: RecordKeeper,
+        peers: Callable[[], int],
         talk: MutableMapping[bytes, TalkHandler],
         candidates: Callable[[int], int],
         links: Callable[[], int],
@@ -69,7 +72,8 @@ class Discovery:
     ) -> None:
         self._settings = settings
         self._tell = found
-        self._observed = observed
+        self._record = record
+        self._peers = peers
         self._talk = talk
         self._seeker = Seeker(reactor, lambda: self.lookup(random.randbytes(32)), candidates, links, news)
         self._keeper = TableKeeper(reactor, now, store, lambda: self._running().core.table.live)
@@ -85,7 +89,9 @@ class Discovery:
                 limits=Limits(settings.loopback_exempt),
                 welcome=welcome,
             )
-            self.shell = DiscoveryShell(reactor, core, live=self._live, voted=self._voted, talk=talk)
+            self.shell = DiscoveryShell(
+                reactor, core, live=self._live, voted=self._voted, talk=talk, own_seen=record.seen
+            )
 
     # -- life
 
@@ -175,10 +181,9 @@ class Discovery:
             self.shell.core.add(enr)
 
     def _live(self, enr: Enr) -> None:
-        endpoint = enr.udp_endpoint
-        assert endpoint is not None, "it has answered there"
-        if enr.tcp_endpoint is not None:
+        endpoint = self._running().core.reach.endpoint(enr)
+        if endpoint is not None and enr.tcp_endpoint is not None:
             self._tell(enr, endpoint[0])
 
     def _voted(self, peer_id: bytes, source: str, ip: str, port: int) -> None:
-        self._observed(peer_id, source, ip_address(ip).packed, port)
+        self._record.observed(peer_id, source, ip_address(ip).packed, self._peers(), port)

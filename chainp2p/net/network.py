@@ -156,7 +156,8 @@ class Network(Service):
             profile=profile,
             welcome=self._admission.is_welcome,
             found=self._found,
-            observed=self._observed,
+            record=self.record,
+            peers=lambda: len(self._roster) + 1,
             talk=talk if talk is not None else {},
             candidates=lambda limit: self._dialer.candidates(limit),
             links=lambda: len(self._roster.current),
@@ -369,9 +370,6 @@ class Network(Service):
     def _found(self, enr: Enr, source_ip: str) -> None:
         if self.host.take_record(enr, source_ip):
             self._dialer.plan()
-
-    def _observed(self, peer_id: bytes, source: str, ip: bytes, port: int) -> None:
-        self.record.observed(peer_id, source, ip, len(self._roster) + 1, port)
 
     def _head_changed(self, _: HeadChanged) -> None:
         self._dialer.head_changed()
