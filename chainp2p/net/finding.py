@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
+from chainp2p.discovery.bootstrap import Bootstrap
 from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.limits import Limits
+from chainp2p.discovery.pace import ENOUGH
 from chainp2p.discovery.seeds import mixed, newest_records
 from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
+from chainp2p.net.dns_seeds import DnsSeeds
 from chainp2p.net.endpoints import leaves_port_open
+from chainp2p.net.metrics import Metric
 from chainp2p.net.record import RecordKeeper
+from chainp2p.net.resolver import SystemResolver, TextResolver
 from chainp2p.net.seeking import Seeker
-from chainp2p.net.store import PeerStore
+from chainp2p.net.store import PeerStore, StoredPeers
 from chainp2p.net.table import TableKeeper
 from chainp2p.net.talking import TalkHandler
 from chainp2p.peer.enr import Enr
@@ -28,25 +33,29 @@ __all__ = ["Discovery"]
 
 
 class Discovery:
-    """Node Discovery v5.1 in the service of the network; does nothing where it is switched off.
+    """Node Discovery v5.1 and lists in DNS in the service of the network; the former may be switched off.
 
     1. A node of our network that has answered, and that can be dialled, goes into the address book, which decides
        whom to dial; a record that a peer tells over TCP goes into the table.
     2. How a node sees us is its vote on our address.
     3. Who is live is stored, and is asked first after a restart, in turn with those that the operator named and those
        of the book: whoever has gone since, or feeds one of the three, does not decide whom we find.
-    4. While there are too few to dial, random lookups bring more (:class:`~chainp2p.discovery.pace.LookupPace`).
+    4. While there are too few to dial, random lookups (:class:`~chainp2p.discovery.pace.LookupPace`) and lists in DNS
+       (:class:`~chainp2p.net.dns_seeds.DnsSeeds`) bring more.
 
     :param now: answers Unix time in seconds.
     :param own: answers our current record.
     :param welcome: whether the operator has nothing against a peer.
-    :param found: told of each dialable node that has answered, and the IP where it did.
+    :param found: told of each dialable node that has answered, and the IP where it did; and of each node that a list
+        names, and the domain of the list.
     :param record: keeps our own; told how others see us, and of a newer one.
     :param peers: answers how many peers there are to vote.
     :param talk: who answers requests of which other protocol; outlives this.
     :param candidates: answers how many peers could be dialled at once, counted up to its argument.
     :param links: answers how many peers have a link.
     :param news: answers how many addresses have been new since the start.
+    :param bootstrap: whom the operator named to begin with.
+    :param resolver: makes what looks up TXT records; None: the name servers of this machine are asked.
     """
 
     def __init__(
@@ -69,14 +78,28 @@ class Discovery:
         candidates: Callable[[int], int],
         links: Callable[[], int],
         news: Callable[[], int],
+        bootstrap: Bootstrap,
+        resolver: Callable[[], TextResolver] | None,
     ) -> None:
         self._settings = settings
+        self._bootstrap = bootstrap
         self._tell = found
         self._record = record
         self._peers = peers
         self._talk = talk
         self._seeker = Seeker(reactor, lambda: self.lookup(random.randbytes(32)), candidates, links, news)
         self._keeper = TableKeeper(reactor, now, store, lambda: self._running().core.table.live)
+        self._lists = DnsSeeds(
+            reactor=reactor,
+            random=random,
+            resolver=resolver or (lambda: SystemResolver(reactor)),
+            trees=bootstrap.trees,
+            store=store,
+            genesis=genesis,
+            private=profile.private_addresses,
+            wanted=lambda: candidates(ENOUGH) < ENOUGH,
+            found=found,
+        )
         #: None where it is switched off.
         self.shell: DiscoveryShell | None = None
         if settings.enable_discovery:
@@ -117,18 +140,18 @@ class Discovery:
         """The UDP port that is taken."""
         return self.shell.addresses[0][1] if self.shell is not None and self.shell.addresses else None
 
-    def start(self, book: Iterable[Known], table: Iterable[Enr]) -> None:
+    def start(self, book: Iterable[Known], stored: StoredPeers) -> None:
         """Begin to ask around: who the operator named, who was live in an earlier run, and who is in the book."""
+        self._lists.start(stored.trees)
         if self.shell is None:
             return
-        known = list(book)
-        named = [one.address.enr for one in known if one.address.enr is not None]
-        self.shell.start(mixed(named, table, newest_records(known)))
+        self.shell.start(mixed(self._bootstrap.records, stored.table, newest_records(book)))
         self._keeper.start()
         self._seeker.start()
 
     async def stop(self) -> None:
         """Store the table and say nothing more."""
+        self._lists.stop()
         if self.shell is not None:
             self._seeker.stop()
             self._keeper.stop()
@@ -174,6 +197,10 @@ class Discovery:
     def live(self) -> int:
         """How many nodes have answered and are in the table."""
         return len(self.shell.core.table.live) if self.shell is not None else 0
+
+    def metrics(self) -> list[Metric]:
+        """Return what became of the names that were asked for in DNS."""
+        return self._lists.metrics()
 
     def add(self, enr: Enr) -> None:
         """Hear of a node from elsewhere."""

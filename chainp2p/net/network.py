@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chainp2p.chain.interfaces import HeadChanged
+from chainp2p.discovery.bootstrap import parse_bootstrap
 from chainp2p.errors import Reason
 from chainp2p.events import EventBus
 from chainp2p.net.admission import Admission
@@ -58,6 +59,7 @@ class Network(Service):
     :param users: services that work over links; no two handle the same message.
     :param external: the address to advertise; None to learn it.
     :param talk: who answers requests of other protocols by datagram.
+    :param resolver: makes what looks up TXT records; None: the name servers of this machine are asked.
     :raise SettingsError: a node, endpoint, address or file in the settings is wrong.
     """
 
@@ -82,6 +84,7 @@ class Network(Service):
         agent: str,
         codec: Codec = CODEC,
         talk: MutableMapping[bytes, TalkHandler] | None = None,
+        resolver: Callable[[], Any] | None = None,
     ) -> None:
         self.reactor = reactor
         self.now = now
@@ -92,7 +95,8 @@ class Network(Service):
         self._profile = profile
         self._store = store
         self._causes = CauseKeeper(reactor, now, store)
-        self._held = [parse_node(text) for text in (*settings.bootstrap_nodes, *settings.static_nodes)]
+        bootstrap = parse_bootstrap(settings.bootstrap_nodes, settings.enable_discovery)
+        self._held = [*bootstrap.nodes, *map(parse_node, settings.static_nodes)]
         for text in settings.listen_addr:
             server_text(text)
         self._book = AddressBook(profile, random, key.peer_id)
@@ -162,6 +166,8 @@ class Network(Service):
             candidates=lambda limit: self._dialer.candidates(limit),
             links=lambda: len(self._roster.current),
             news=lambda: self._book.news,
+            bootstrap=bootstrap,
+            resolver=resolver,
         )
         self.counters: Mapping[str, int] = self.host.counters
         self._dialer = Dialer(
@@ -209,7 +215,7 @@ class Network(Service):
         self.record.start(own, self.addresses, self.discovery.addresses)
         self._unwatch = self._chain.events.subscribe(HeadChanged, self._head_changed)
         self._fill_book(stored)
-        self.discovery.start(self._book, stored.table)
+        self.discovery.start(self._book, stored)
         self._dialer.start()
 
     def _fill_book(self, stored: StoredPeers) -> None:
@@ -278,6 +284,7 @@ class Network(Service):
             *network_metrics(links, self.host.budget, self.counters),
             *self._door.metrics(),
             *self._keeper.metrics(),
+            *self.discovery.metrics(),
         ]
 
     def ends(self) -> list[LinkEnd]:

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
+from chainp2p.discovery.bootstrap import parse_bootstrap
 from chainp2p.errors import SettingsError
 from chainp2p.ledger.opening import CHAIN_FILE
 from chainp2p.net.endpoints import client_endpoint
@@ -226,7 +227,9 @@ class Checkup:
         if path is None:
             return None
         roles, network = running.roles, running.settings.network
-        held = dict.fromkeys(parse_node(text).peer_id for text in (*network.bootstrap_nodes, *network.static_nodes))
+        bootstrap = parse_bootstrap(network.bootstrap_nodes, network.enable_discovery)
+        static = [parse_node(text) for text in network.static_nodes]
+        held = dict.fromkeys(node.peer_id for node in (*bootstrap.nodes, *static))
         return AllowListFacts(
             path=str(path),
             count=len(roles),

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import asdict, evolve
 
+from chainp2p.discovery.bootstrap import parse_bootstrap
 from chainp2p.errors import SettingsError
 from chainp2p.net.endpoints import parse_external
 from chainp2p.node.allowlist import read_allow_list
@@ -153,12 +154,15 @@ def prepared(settings: Settings, own_chain: bool = False) -> Settings:
         raise SettingsError(
             f"network.gossip_interval: {network.gossip_interval:g} is not within 0 to {_GOSSIP_INTERVAL_MAX} seconds"
         )
-    for name in ("bootstrap_nodes", "static_nodes"):
-        for text in getattr(network, name):
-            try:
-                parse_node(text)
-            except SettingsError as error:
-                raise SettingsError(f"network.{name}: {error}") from None
+    try:
+        parse_bootstrap(network.bootstrap_nodes, network.enable_discovery)
+    except SettingsError as error:
+        raise SettingsError(f"network.bootstrap_nodes: {error}") from None
+    for text in network.static_nodes:
+        try:
+            parse_node(text)
+        except SettingsError as error:
+            raise SettingsError(f"network.static_nodes: {error}") from None
     if node.profile == "consortium" and network.allow_list is None:
         raise SettingsError("node.profile: consortium needs a list of keys (--allow-list, network.allow_list)")
     if node.external is not None:

@@ -66,7 +66,7 @@ OPTIONS = (
         Kind.LIST,
         "bootstrap",
         "NODE",
-        "enr:... or PEERID@host:port to begin with, repeatable",
+        "enr:..., PEERID@host:port or enrtree://KEY@DOMAIN (DNS) to begin with, repeatable",
     ),
     Option("network", "static_nodes", Kind.LIST, "static", "NODE", "peer that is always held, repeatable"),
     Option("network", "allow_list", Kind.PATH, "allow-list", "FILE", "the only keys that may connect"),

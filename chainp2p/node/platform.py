@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from chainp2p.net.port_mapping import Router
+from chainp2p.net.resolver import SystemResolver, TextResolver
 from chainp2p.node.home import DirectoryHome, Home
 from chainp2p.node.router import MachineRouter
 from chainp2p.node.slow import slow
@@ -32,6 +33,7 @@ class Platform:
     :param home: opens and locks the data directory; StartupError if it is in use.
     :param security: makes the transport security of a node key (a ``chainp2p.net.security.Security``).
     :param router: makes what asks the box that leads out; None: no port is ever mapped.
+    :param resolver: makes what looks up TXT records: anything with the ``lookupText`` of Twisted's ``IResolver``.
     """
 
     reactor: Any
@@ -42,6 +44,7 @@ class Platform:
     home: Callable[[Path], Home]
     security: Callable[[NodeKey], Any]
     router: Callable[[], Router] | None = None
+    resolver: Callable[[], TextResolver]
 
 
 def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -> Platform:
@@ -70,4 +73,5 @@ def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -
         home=DirectoryHome,
         security=slow(security, reactor, chance, latency, loss),
         router=lambda: MachineRouter(reactor),
+        resolver=lambda: SystemResolver(reactor),
     )

@@ -239,6 +239,7 @@ class Running:
             events=self.events,
             agent=AGENT,
             talk=self._talk,
+            resolver=platform.resolver,
             **common,
         )
 

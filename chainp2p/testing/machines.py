@@ -27,6 +27,7 @@ from chainp2p.settings import Settings
 from chainp2p.testing.databases import MemoryDisk
 from chainp2p.testing.executor import SimExecutor
 from chainp2p.testing.hosts import MemoryHost
+from chainp2p.testing.names import MemoryResolver
 from chainp2p.testing.traces import traces
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ class Machine:
             executor=lambda: executor,
             home=lambda _: _MemoryHome(self.key, self.disk),
             security=lambda key: self.simulation.security(self, key),
+            resolver=lambda: MemoryResolver(self.host, self.simulation.texts),
         )
         self.node = node = Node(self.host, self.settings, chain=chain, platform=platform)
         self._watch(node)

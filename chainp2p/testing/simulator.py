@@ -125,6 +125,8 @@ class Simulation:
         globalLogPublisher.addObserver(cast(ILogObserver, self._observe))
         self._make_chain = make_chain or ledger_chain(ledger_genesis(1, 1.0, epoch))
         self._nonces: dict[int, int] = {}
+        #: TXT records of the world, name -> text, such as :func:`chainp2p.discovery.treemaking.make_tree` makes them.
+        self.texts: dict[str, str] = {}
         #: Hashes of the transactions that were submitted.
         self.submitted: list[bytes] = []
 

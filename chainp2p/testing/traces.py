@@ -17,6 +17,8 @@ OUTLIVES: dict[str, str] = {
     "AddressBook": "is there to dial it again",
     "BookKeeper": "writes the book",
     "NodeAddress": "was named by the operator",
+    "Bootstrap": "was named by the operator",
+    "Discv5": "asks nodes by datagram, whether there is a link or not; bounded",
     "ConductKeeper": "bans outlast links",
     "CauseKeeper": "tells people why it left",
     "EndLedger": "tells people how it left",

@@ -155,6 +155,12 @@ class BuildTests(SynchronousTestCase):
             (("network", "gossip_interval"), 0.0, "gossip_interval"),
             (("network", "gossip_interval"), 61.0, "gossip_interval"),
             (("network", "bootstrap_nodes"), ("x",), "network.bootstrap_nodes: 'x'"),
+            (
+                ("network", "bootstrap_nodes"),
+                ("enrtree://n.org",),
+                "network.bootstrap_nodes: enrtree://n.org...: enrtree:",
+            ),
+            (("network", "static_nodes"), ("enrtree://A@n.org",), "network.static_nodes: 'enrtree://A@n.org': enr:..."),
             (("network", "static_nodes"), ("enr:x",), "network.static_nodes"),
             (("network", "discovery_addr"), ("tcp:3",), "network.discovery_addr"),
             (("network", "discovery_addr"), ("udp:70000",), "network.discovery_addr"),
