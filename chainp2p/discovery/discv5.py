@@ -104,7 +104,7 @@ class Discv5:
         self._limits = limits if limits is not None else Limits()
         self.table = BucketTable(key.peer_id, random)
         self.conversations = Conversations(key, own, self._record_of, random, self._limits.may_challenge, welcome)
-        self._reader = RecordReader(private, welcome)
+        self._reader = RecordReader(private, lambda node_id: node_id == key.peer_id or welcome(node_id))
         #: Which address of a record is used; told in which families there are sockets.
         self.reach = Reach()
         self._seeds: tuple[Enr, ...] = ()

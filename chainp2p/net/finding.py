@@ -49,7 +49,6 @@ class Discovery:
     :param found: told of each dialable node that has answered, and the IP where it did; and of each node that a list
         names, and the domain of the list.
     :param record: keeps our own; told how others see us, and of a newer one.
-    :param peers: answers how many peers there are to vote.
     :param talk: who answers requests of which other protocol; outlives this.
     :param candidates: answers how many peers could be dialled at once, counted up to its argument.
     :param links: answers how many peers have a link.
@@ -73,7 +72,6 @@ class Discovery:
         welcome: Callable[[bytes], bool],
         found: Callable[[Enr, str], None],
         record: RecordKeeper,
-        peers: Callable[[], int],
         talk: MutableMapping[bytes, TalkHandler],
         candidates: Callable[[int], int],
         links: Callable[[], int],
@@ -85,7 +83,6 @@ class Discovery:
         self._bootstrap = bootstrap
         self._tell = found
         self._record = record
-        self._peers = peers
         self._talk = talk
         self._seeker = Seeker(reactor, lambda: self.lookup(random.randbytes(32)), candidates, links, news)
         self._keeper = TableKeeper(reactor, now, store, lambda: self._running().core.table.live)
@@ -213,4 +210,4 @@ class Discovery:
             self._tell(enr, endpoint[0])
 
     def _voted(self, peer_id: bytes, source: str, ip: str, port: int) -> None:
-        self._record.observed(peer_id, source, ip_address(ip).packed, self._peers(), port)
+        self._record.observed(peer_id, source, ip_address(ip).packed, port)

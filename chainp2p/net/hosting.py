@@ -175,7 +175,7 @@ class Hosting:
             return
         if link.purpose is not None and link.purpose.block_only:
             self._book.anchor(link.peer_id)
-        self._record.observed(link.peer_id, link.address[0], status.observed[0], len(self._roster) + 1)
+        self._record.observed(link.peer_id, link.address[0], status.observed[0])
         self._log.info(
             "peer {peer} at {address} is here",
             peer=link.peer_id.hex()[:8],

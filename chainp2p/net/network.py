@@ -161,7 +161,6 @@ class Network(Service):
             welcome=self._admission.is_welcome,
             found=self._found,
             record=self.record,
-            peers=lambda: len(self._roster) + 1,
             talk=talk if talk is not None else {},
             candidates=lambda limit: self._dialer.candidates(limit),
             links=lambda: len(self._roster.current),

@@ -18,6 +18,9 @@ __all__ = ["RecordKeeper"]
 
 #: ``PeerRecord`` goes out at most so often (seconds; wire design, tag 22).
 ANNOUNCE_INTERVAL = 60.0
+#: How long what has changed is kept for more to change (seconds): one vote may move both families, and whoever gave it
+#: is not among the ready peers yet.
+ANNOUNCE_DELAY = 1.0
 
 
 class RecordKeeper:
@@ -27,7 +30,9 @@ class RecordKeeper:
        no difference, for the operator to see.
     2. A private address that a public peer claims to see is no vote in the public profile, nor is a mapped one there.
     3. In the public profile the voters of one subnet have one voice.
-    4. A new record is stored before it is told, and told at most once a minute.
+    4. In the public profile a private address is left out beside a public one, for nobody passes such a record on.
+    5. A new record is stored before it is told, and told at most once a minute; the one of the start goes out with
+       the greeting of each link.
 
     :param announce: tells all peers the record.
     """
@@ -49,7 +54,6 @@ class RecordKeeper:
         named = parse_external(external) if external else {}
         self._families = {version: Whereabouts(version, named.get(version)) for version in (4, 6)}
         self._votes = EndpointVotes(self._needed, grouped=profile.name == "public")
-        self._live = 1
         self._own: OwnRecord | None = None
         self._told_at: float | None = None
         self._timer: IDelayedCall | None = None
@@ -85,7 +89,7 @@ class RecordKeeper:
             specific = [(interface, port) for host, port in here if (interface := specific_interface(host))]
             interface, port = specific[0] if specific else (None, here[0][1] if here else None)
             family.listen(interface, port, datagrams[0] if datagrams else None)
-        self._place()
+        self._place(tell=False)
 
     def stop(self) -> None:
         """Tell no more."""
@@ -108,44 +112,44 @@ class RecordKeeper:
     def _judge(self) -> None:
         for family in self._families.values():
             before = family.place()
-            family.judge(self._votes, self._live)
+            family.judge(self._votes)
             if (now := family.place()) != before:
                 self._log.info("our address is {ip}", ip=now.ip, tcp=now.tcp, udp=now.udp)
         self._place()
 
-    def _place(self) -> None:
+    def _place(self, tell: bool = True) -> None:
         if self._own is None:
             return
         places = [family.place() for family in self._families.values() if not family.absent]
+        known = [place for place in places if place.ip is not None]
+        public = [place for place in known if place.ip is not None and not is_private(place.ip)]
+        if public and not self._profile.private_addresses:
+            known = public
         # without an address one family's ports say all there is to say
-        known = [place for place in places if place.ip is not None] or places[:1]
-        if self._own.place(*known):
-            self._changed()
+        if self._own.place(*(known or places[:1])):
+            self._changed(tell)
 
-    def _changed(self) -> None:
+    def _changed(self, tell: bool = True) -> None:
         self._store.save_own(self.enr.raw)
-        if self._timer is not None:
+        if self._timer is not None or not tell:
             return
         now = self._reactor.seconds()
-        wait = 0.0 if self._told_at is None else max(0.0, self._told_at + ANNOUNCE_INTERVAL - now)
-        if wait:
-            self._timer = self._reactor.callLater(wait, self._tell)
-        else:
-            self._tell()
+        wait = 0.0 if self._told_at is None else self._told_at + ANNOUNCE_INTERVAL - now
+        self._timer = self._reactor.callLater(max(ANNOUNCE_DELAY, wait), self._tell)
 
     def _tell(self) -> None:
         self._timer = None
         self._told_at = self._reactor.seconds()
         self._announce(self.enr.raw)
 
-    def observed(self, peer_id: bytes, peer_ip: str, ip: bytes, live: int, port: int | None = None) -> None:
+    def observed(self, peer_id: bytes, peer_ip: str, ip: bytes, port: int | None = None) -> None:
         """A peer at *peer_ip* sees us at *ip* (4 or 16 bytes, else it is no vote); at UDP *port*, if by datagram."""
         text = plain_address(ip)
         if text is None:
             return
         if is_private(text) and not self._profile.private_addresses and not is_loopback(peer_ip):
             return
-        self._live, now = live, self._reactor.seconds()
+        now = self._reactor.seconds()
         self._votes.expire(now)
         self._votes.vote(peer_id, peer_ip, text, now, port)
         self._judge()

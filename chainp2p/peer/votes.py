@@ -14,6 +14,8 @@ __all__ = ["EndpointVotes", "is_loopback", "is_private", "packed_endpoint", "pla
 VOTES_MAX = 256
 #: How long a vote by datagram stands (seconds): a table of 256 live nodes is looked through in nine minutes.
 VOTE_TIME = 600.0
+#: Voices that a port needs at least.
+PORT_VOTES = 2
 
 
 def is_private(ip: str) -> bool:
@@ -67,10 +69,10 @@ class EndpointVotes:
        private addresses speak for themselves.
     3. An address wins with the voices that are needed, if no other has more; the one in force stays on a tie.
     4. The address in force falls when no voice is left for it and as many as decide say otherwise.
-    5. A port wins among the voices for its address in the same way. Behind a router that gives each of our
-       conversations a port of its own none ever does.
+    5. A port wins among the voices for its address in the same way, but never by one voice alone. Behind a router that
+       gives each of our conversations a port of its own none ever does.
 
-    :param needed: how many voices decide, given the number of live peers.
+    :param needed: how many voices decide, given the number of voters of that family.
     """
 
     needed: Callable[[int], int]
@@ -108,20 +110,23 @@ class EndpointVotes:
         heard = {(one.ip, one.voice) for (_, family), one in self._ballots.items() if family == version}
         return Counter(ip for ip, _ in heard)
 
-    def winner(self, live: int, version: int = 4, current: str | None = None) -> str | None:
+    def _enough(self, version: int) -> int:
+        return self.needed(sum(family == version for _, family in self._ballots))
+
+    def winner(self, version: int = 4, current: str | None = None) -> str | None:
         """Return the address of that IP version that is in force now, *current* having been until now."""
-        counts, needed = self._voices(version), self.needed(live)
+        counts, needed = self._voices(version), self._enough(version)
         best, here = max(counts.values(), default=0), counts.get(current or "", 0)
         if best >= needed and best > here:
             return min(ip for ip, count in counts.items() if count == best)
         against = {one.voice for (_, family), one in self._ballots.items() if family == version}
         return None if not here and len(against) >= needed else current
 
-    def port(self, ip: str, live: int, current: int | None = None) -> int | None:
+    def port(self, ip: str, current: int | None = None) -> int | None:
         """Return the UDP port at which we are seen at *ip*, *current* having been in force until now."""
         heard = {(one.port, one.voice) for one in self._ballots.values() if one.ip == ip and one.port is not None}
         counts: Counter[int | None] = Counter(port for port, _ in heard)
-        needed = self.needed(live)
+        needed = max(PORT_VOTES, self._enough(ip_address(ip).version))
         best, here = max(counts.values(), default=0), counts[current]
         if best >= needed and best > here:
             return min(port for port, count in counts.items() if count == best and port is not None)

@@ -53,17 +53,17 @@ class Whereabouts:
         """Whether nobody can reach us in this family."""
         return self.external is None and self.mapping is None and self.tcp is None and self.udp is None
 
-    def judge(self, votes: EndpointVotes, live: int) -> None:
+    def judge(self, votes: EndpointVotes) -> None:
         """Count the votes."""
         if self.fixed or self.absent:
             self._seen = self._seen_port = None
             return
         mapped = self.mapping.ip if self.mapping is not None else None
-        ip = votes.winner(live, self.version, self._seen or mapped)
+        ip = votes.winner(self.version, self._seen or mapped)
         if ip != self._seen:
             self._seen_port = None
         self._seen = ip if ip != mapped else None
-        self._seen_port = votes.port(self._seen, live, self._seen_port) if self._seen is not None else None
+        self._seen_port = votes.port(self._seen, self._seen_port) if self._seen is not None else None
 
     def place(self) -> Place:
         """Return where we are."""

@@ -601,9 +601,18 @@ class RecordTest(SynchronousTestCase):
         self.world.run(1)
         self.assertEqual(node.network.enr.tcp_endpoint, (node.ip, 30303))
         self.assertEqual(node.network.enr.seq, 2)
-        self.assertEqual(hub.user.records, [])  # the first record went out with the start, a minute has to pass
-        self.world.run(61)
-        self.assertEqual(hub.user.records, [node.network.enr.raw])
+        self.world.run(1)
+        first = node.network.enr.raw
+        self.assertEqual(hub.user.records, [first])
+        node.network.record.mapped("10.7.7.7", 1, None)
+        node.network.record.unmapped()
+        for peer_id in (b"a", b"b", b"c"):
+            node.network.record.observed(peer_id, "10.0.0.3", bytes((10, 7, 7, 8)))
+        self.assertEqual(node.network.enr.ip, "10.7.7.8")
+        self.world.run(57)
+        self.assertEqual(hub.user.records, [first])  # once a minute
+        self.world.run(4)
+        self.assertEqual(hub.user.records, [first, node.network.enr.raw])
         node.stop()
         node.start(listen_addr=("tcp:30303",))
         self.assertGreaterEqual(node.network.enr.seq, 2)
@@ -620,14 +629,14 @@ class RecordTest(SynchronousTestCase):
     def test_private_votes_of_public_peers(self):
         node = self.world.node(profile=PUBLIC).start(listen_addr=("tcp:30303",))
         for n in range(20):
-            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", bytes((10, 0, 0, 9)), 20)
-            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", b"", 20)
+            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", bytes((10, 0, 0, 9)))
+            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", b"")
         self.assertIsNone(node.network.enr.ip)
         for n in range(10):
-            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", bytes((9, 9, 9, 9)), 20)
+            node.network.record.observed(bytes([n]) * 32, "8.8.8.8", bytes((9, 9, 9, 9)))
         self.assertIsNone(node.network.enr.ip)  # neighbours have one voice
         for n in range(10):
-            node.network.record.observed(bytes([n]) * 32, f"8.8.{n}.8", bytes((9, 9, 9, 9)), 20)
+            node.network.record.observed(bytes([n]) * 32, f"8.8.{n}.8", bytes((9, 9, 9, 9)))
         self.assertEqual(node.network.enr.ip, "9.9.9.9")
         self.assertEqual(node.network.record.tally(), {4: [("9.9.9.9", 10)], 6: []})
 

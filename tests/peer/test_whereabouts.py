@@ -19,7 +19,7 @@ class WhereaboutsTest(SynchronousTestCase):
         return self.judged()
 
     def judged(self):
-        self.here.judge(self.votes, 5)
+        self.here.judge(self.votes)
         return self.here.place()
 
     def test_votes(self):
