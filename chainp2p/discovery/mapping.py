@@ -177,8 +177,9 @@ class Mapper:
             return []
         self._asked, self._todo = None, []
         if not self._removing or not self._settled:
+            # who has not answered yet may still do what it was asked, and reads this after it
             self._over = True
-            return [Removed()]
+            return [*self._removals(), Removed()]
         self._tries, self._deadline = 0, now + REMOVAL_AGAIN
         return self._removals()
 

@@ -170,10 +170,14 @@ class MapperTests(SynchronousTestCase):
         self.assertEqual(self.talk(mapper, gateway, list(mapper.stop(0.1)), 0.1), [Removed()])
         self.assertEqual(gateway.mappings, {})
 
-    def test_a_gateway_that_never_answered_is_left_at_once(self) -> None:
-        mapper = make()
-        mapper.start(0.0)
-        self.assertEqual(mapper.stop(0.1), [Removed()])
+    def test_a_gateway_that_has_not_answered_yet_is_told_and_left_at_once(self) -> None:
+        mapper, gateway = make(), FakeGateway()
+        (question,) = self.asks(mapper.start(0.0))
+        outputs = mapper.stop(0.1)
+        self.assertEqual((outputs[-1], mapper.over), (Removed(), True))
+        for data in (question, *self.asks(outputs)):
+            gateway.answer(data, CLIENT, 0.2)
+        self.assertEqual((gateway.mappings, gateway.asked), ({}, 2))
 
     def test_mutilated_answers_never_raise_nor_flood(self) -> None:
         random = Random(11)

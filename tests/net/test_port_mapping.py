@@ -256,11 +256,14 @@ class PortMappingTests(SynchronousTestCase):
         self.assertEqual(gateway.asked - asked, 4)
 
     def test_stopping_at_any_time_leaves_nothing(self) -> None:
-        for tenths in range(40):
+        random = Random(7)
+        for step in range(80):
             self.setUp()
-            self.net.set_weather(Weather(low=0.05, high=0.1))
-            mapping = self.run_with(FakeGateway(speaks=ONLY_PMP), seconds=tenths / 10)
+            self.net.set_weather(Weather(low=0.05, high=0.05))
+            gateway = FakeGateway(speaks=random.choice([ONLY_PMP, frozenset({Dialect.PCP})]))
+            mapping = self.run_with(gateway, seconds=step / 40)
             self.stop(mapping, 1.0)
+            self.assertEqual(gateway.mappings, {}, step)
 
     def test_addresses_that_are_of_no_use(self) -> None:
         for ip in ("100.64.3.4", "10.1.2.3", "192.168.0.9", "0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.1.1"):
