@@ -29,7 +29,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         made.add_column(column, no_wrap=True)
     for row in rows:
         made.add_row(*(str(cell) for cell in row))
-    Console(width=_WIDTH, soft_wrap=True, highlight=False).print(made)
+    Console(width=_WIDTH, soft_wrap=True, highlight=False, markup=False, emoji=False).print(made)
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from chainp2p.cli.client import NodeClient, RpcFailure, find_node, node_options
+from chainp2p.cli.discovery import show_table
 from chainp2p.cli.output import json_option, print_json, print_pairs, print_table
 
 __all__ = ["peers", "status"]
@@ -91,16 +92,22 @@ def status(data_dir: Path | None, admin_url: str | None, watch: bool, as_json: b
 
 @click.command()
 @node_options
+@click.option("--table", is_flag=True, help="Show whom discovery knows by UDP instead: buckets and live nodes.")
 @json_option
-def peers(data_dir: Path | None, admin_url: str | None, as_json: bool) -> None:
+def peers(data_dir: Path | None, admin_url: str | None, table: bool, as_json: bool) -> None:
     """List the peers of the running node.
 
     \b
     Examples:
       chainp2p peers
       chainp2p peers --data-dir /var/lib/chainp2p --json
+      chainp2p peers --table
     """
-    found = find_node(data_dir, admin_url).call("admin_peers")
+    client = find_node(data_dir, admin_url)
+    if table:
+        show_table(client.call("admin_nodeInfo")["discovery"], as_json)
+        return
+    found = client.call("admin_peers")
     if as_json:
         print_json(found)
         return

@@ -101,9 +101,9 @@ class Discv5:
         self._random = random
         self._prefix = genesis[:4]
         self._welcome = welcome
-        self._limits = limits if limits is not None else Limits()
+        self.limits = limits if limits is not None else Limits()
         self.table = BucketTable(key.peer_id, random)
-        self.conversations = Conversations(key, own, self._record_of, random, self._limits.may_challenge, welcome)
+        self.conversations = Conversations(key, own, self._record_of, random, self.limits.may_challenge, welcome)
         self._reader = RecordReader(private, lambda node_id: node_id == key.peer_id or welcome(node_id))
         #: Which address of a record is used; told in which families there are sockets.
         self.reach = Reach()
@@ -151,6 +151,11 @@ class Discv5:
 
     # -- asking
 
+    @property
+    def looking(self) -> int:
+        """How many lookups are under way."""
+        return len(self._lookups)
+
     def lookup(self, target: bytes, handle: Any, now: float) -> list[Output]:
         """Find the closest nodes to *target*; :class:`Found` carries *handle*."""
         if len(self._lookups) >= LOOKUPS_MAX:
@@ -192,7 +197,7 @@ class Discv5:
 
     def received(self, data: bytes, address: tuple[str, int], now: float) -> list[Output]:
         """Take a datagram; whatever it holds, nothing is raised."""
-        if not self._limits.may_arrive(address[0], now):
+        if not self.limits.may_arrive(address[0], now):
             return []
         return self._take(self.conversations.received(data, address, now), now)
 

@@ -106,6 +106,10 @@ class BucketTable:
             if bucket.entries
         }
 
+    def waiting(self) -> dict[int, int]:
+        """Return distance -> how many wait for a place, of the buckets for which anybody does."""
+        return {distance: len(one.waiting) for distance, one in sorted(self._buckets.items()) if one.waiting}
+
     def add(self, enr: Enr, ip: str, port: int) -> bool:
         """A node is heard of; False if there is no place and it waits or is dropped."""
         if enr.peer_id == self._own_id:

@@ -60,6 +60,8 @@ class DiscoveryShell:
         self._ports: list[Any] = []
         self._alarm = Alarm(reactor, self._wake)
         self.addresses: tuple[tuple[str, int], ...] = ()
+        #: Datagrams since the start.
+        self.received = self.sent = 0
 
     def listen(self, where: Sequence[tuple[str, int]], spare: Container[tuple[str, int]] = ()) -> None:
         """Take these (interface, port) pairs; StartupError names the one that cannot be had.
@@ -118,6 +120,7 @@ class DiscoveryShell:
     # -- the core's world
 
     def _received(self, data: bytes, address: tuple[str, int]) -> None:
+        self.received += 1
         self._carry_out(self.core.received(data, address, self._reactor.seconds()))
 
     def _wake(self) -> None:
@@ -153,6 +156,7 @@ class DiscoveryShell:
             return
         try:
             socket.transport.write(data, address)
+            self.sent += 1
         except OSError as error:
             # no route, or the kernel's buffer is full: as if it had got lost on its way
             self.core.conversations.drop("not sent")

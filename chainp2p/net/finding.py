@@ -12,6 +12,7 @@ from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.pace import ENOUGH
 from chainp2p.discovery.seeds import mixed, newest_records
 from chainp2p.net.datagram import DiscoveryShell, discovery_endpoints
+from chainp2p.net.discovery_view import DiscoveryView, discovery_metrics, discovery_view
 from chainp2p.net.dns_seeds import DnsSeeds
 from chainp2p.net.endpoints import leaves_port_open
 from chainp2p.net.metrics import Metric
@@ -79,6 +80,9 @@ class Discovery:
         bootstrap: Bootstrap,
         resolver: Callable[[], TextResolver] | None,
     ) -> None:
+        self._reactor = reactor
+        self._own_id = key.peer_id
+        self._genesis = genesis
         self._settings = settings
         self._bootstrap = bootstrap
         self._tell = found
@@ -195,9 +199,20 @@ class Discovery:
         """How many nodes have answered and are in the table."""
         return len(self.shell.core.table.live) if self.shell is not None else 0
 
+    def view(self) -> DiscoveryView | None:
+        """Return what people are shown; None where it is switched off."""
+        if self.shell is None:
+            return None
+        return discovery_view(
+            self.shell.core, self._own_id, self._genesis, self._record.tally(), self._reactor.seconds()
+        )
+
     def metrics(self) -> list[Metric]:
-        """Return what became of the names that were asked for in DNS."""
-        return self._lists.metrics()
+        """Return what is counted and held, and what became of the names that were asked for in DNS."""
+        return [
+            *(discovery_metrics(self.shell, self._seeker.lookups) if self.shell is not None else []),
+            *self._lists.metrics(),
+        ]
 
     def add(self, enr: Enr) -> None:
         """Hear of a node from elsewhere."""

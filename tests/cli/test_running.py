@@ -133,6 +133,45 @@ class ClientTests(SynchronousTestCase):
         for text in ("cdcdcdcd", "in", "10.0.0.1:3", "bank", "other/1"):
             self.assertIn(text, out)
         self.assertEqual(json.loads(run("peers", "--data-dir", folder, "--json").out), ANSWERS["admin_peers"])
+        peer = ANSWERS["admin_peers"][0]
+        self.opener.answers["admin_peers"] = [{**peer, "network": {"remoteAddress": "[fd00::1]:3"}, "name": ":dog:/1"}]
+        out = run("peers", "--data-dir", folder).out
+        self.assertIn("[fd00::1]:3", out)
+        self.assertIn(":dog:/1", out)
+
+    def test_the_table_of_discovery(self) -> None:
+        folder = self.publish()
+        discovery = {
+            "enabled": True,
+            "nodes": 2,
+            "buckets": [
+                {"distance": 255, "entries": 3, "live": 1, "replacements": 4},
+                {"distance": 256, "entries": 1, "live": 1, "replacements": 0},
+            ],
+            "live": [
+                {"id": "ab" * 32, "distance": 255, "address": "10.0.0.1:3", "ago": 7.4, "ourNetwork": True},
+                {"id": "cd" * 32, "distance": 256, "address": "[fd00::1]:4", "ago": 30.0, "ourNetwork": False},
+            ],
+            "sessions": 5,
+            "lookups": 1,
+            "votes": {"ip4": [{"address": "192.0.2.9", "voices": 6}], "ip6": []},
+            "dropped": {"proof": 2, "size": 0},
+        }
+        self.opener.answers["admin_nodeInfo"] = {"discovery": discovery}
+        lines = [line.split() for line in run("peers", "--table", "--data-dir", folder).out.splitlines()]
+        for line in (
+            "255 1 3 4",
+            "256 1 1 0",
+            f"{'ab' * 32} 255 10.0.0.1:3 7 s",
+            f"{'cd' * 32} 256 [fd00::1]:4 30 s no",
+            "192.0.2.9 6",
+            "sessions 5",
+            "dropped proof: 2",
+        ):
+            self.assertIn(line.split(), lines)
+        self.assertEqual(json.loads(run("peers", "--table", "--json", "--data-dir", folder).out), discovery)
+        self.opener.answers["admin_nodeInfo"] = {"discovery": {"enabled": False, "nodes": 0}}
+        self.assertIn("switched off", run("peers", "--table", "--data-dir", folder).out)
 
 
 class ControlTests(SynchronousTestCase):

@@ -131,3 +131,32 @@ class DiscoveryTest(SynchronousTestCase):
         node.host = node.host.boot()
         node.start()
         self.assertEqual(node.network.enr, moved)
+
+    def test_what_people_are_shown(self):
+        first, second, third = self.grow(3)
+        self.world.run(30)
+        view = first.network.discovery.view()
+        self.assertEqual({one.peer_id for one in view.live}, {second.key.peer_id, third.key.peer_id})
+        self.assertEqual({one.address for one in view.live}, {(second.ip, 30303), (third.ip, 30303)})
+        self.assertTrue(all(one.ours and 0 <= one.ago < 120 for one in view.live))
+        self.assertEqual(sum(bucket.live for bucket in view.buckets), 2)
+        self.assertEqual([bucket.distance for bucket in view.buckets], sorted({one.distance for one in view.live}))
+        self.assertEqual((view.sessions, view.lookups), (2, 0))
+        self.assertEqual(sorted(view.votes), [4, 6])
+        found = {(name, *labels.values()): value for name, labels, value in first.network.metrics()}
+        self.assertEqual(found["chainp2p_discovery_nodes", "live"], 2)
+        self.assertEqual(found["chainp2p_discovery_nodes", "replacement"], 0)
+        self.assertEqual(found["chainp2p_discovery_sessions",], 2)
+        self.assertGreater(found["chainp2p_discovery_packets_total", "inbound"], 10)
+        self.assertGreater(found["chainp2p_discovery_packets_total", "outbound"], 10)
+        self.assertEqual(found["chainp2p_discovery_dropped_total", "too many of one address"], 0)
+        shell = first.network.discovery.shell
+        before = shell.received
+        shell._received(b"junk", ("10.0.0.9", 1))
+        self.assertEqual(shell.received, before + 1)
+        self.assertEqual(first.network.discovery.view().dropped["size"], 1)
+
+    def test_switched_off_there_is_nothing_to_show(self):
+        node = self.world.node().start()
+        self.assertIsNone(node.network.discovery.view())
+        self.assertEqual([name for name, _, _ in node.network.metrics() if "discovery" in name], [])

@@ -20,6 +20,7 @@ from chainp2p.chain.interfaces import (
 from chainp2p.errors import Reason
 from chainp2p.events import EventBus
 from chainp2p.namespaces import Namespace, RpcError
+from chainp2p.net.discovery_view import BucketView, DiscoveryView, NodeView
 from chainp2p.net.port_mapping import MappingState
 from chainp2p.peer.conduct import Sentence, SentenceKind
 from chainp2p.peer.ends import LinkEnd
@@ -114,11 +115,31 @@ class View:
     block_only: bool = False
 
 
+class Discovery:
+    """Shows two nodes."""
+
+    def __init__(self) -> None:
+        self.shown: Any = DiscoveryView(
+            buckets=(BucketView(256, 4, 2, 5),),
+            live=(
+                NodeView(HASHES[1], 256, ("10.0.0.1", 5), 1.23, True),
+                NodeView(HASHES[2], 256, ("fd00::1", 6), 2.0, False),
+            ),
+            sessions=3,
+            lookups=1,
+            votes={4: [("192.0.2.1", 3)], 6: []},
+            dropped={"proof": 2},
+        )
+
+    def view(self) -> Any:
+        return self.shown
+
+
 class Network:
     def __init__(self) -> None:
         self.addresses: tuple[tuple[str, int], ...] = (("127.0.0.1", 30303),)
         self.counters = {"unknown_tags": 3}
-        self.discovered = 7
+        self.discovery = Discovery()
         self.metrics = lambda: [("chainp2p_links", {"direction": "inbound"}, 2)]
         self.enr = make_enr(KEY, 1, node_pairs(HASHES[0], 1, "127.0.0.1", 30303))
         self.calls: list[Any] = []
@@ -235,7 +256,16 @@ class AdminMethods(Methods):
         self.assertEqual(info["libp2pId"], KEY.libp2p_id)
         self.assertEqual((info["name"], info["ip"], info["listenAddr"]), ("me/1", "127.0.0.1", "127.0.0.1:30303"))
         self.assertEqual(info["ports"], {"discovery": 0, "listener": 30303})
-        self.assertEqual(info["discovery"], {"nodes": 7})
+        found = info["discovery"]
+        self.assertEqual((found["enabled"], found["nodes"], found["sessions"], found["lookups"]), (True, 2, 3, 1))
+        self.assertEqual(found["buckets"], [{"distance": 256, "entries": 4, "live": 2, "replacements": 5}])
+        self.assertEqual([one["address"] for one in found["live"]], ["10.0.0.1:5", "[fd00::1]:6"])
+        self.assertEqual([one["ourNetwork"] for one in found["live"]], [True, False])
+        self.assertEqual((found["live"][0]["id"], found["live"][0]["ago"]), (HASHES[1].hex(), 1.2))
+        self.assertEqual(found["votes"], {"ip4": [{"address": "192.0.2.1", "voices": 3}], "ip6": []})
+        self.assertEqual(found["dropped"], {"proof": 2})
+        self.network.discovery.shown = None
+        self.assertEqual(self.call(self.admin, "nodeInfo")["discovery"], {"enabled": False, "nodes": 0})
         self.assertEqual(info["enode"], f"enode://{KEY.public.hex()}@127.0.0.1:30303")
         self.assertEqual(info["metrics"], [{"name": "chainp2p_links", "labels": {"direction": "inbound"}, "value": 2}])
         self.assertEqual(info["counters"], {"unknown_tags": 3, "ends": {"wrong_genesis": 1, "shutdown": 1}})

@@ -16,6 +16,7 @@ from chainp2p.peer.libp2p import libp2p_id
 from chainp2p.primitives.secp256k1 import PublicKey
 from chainp2p.rpc.methods.bans import BansView, ban_methods
 from chainp2p.rpc.methods.chain import point
+from chainp2p.rpc.methods.discovery import DiscoverySource, discovery_info
 from chainp2p.rpc.methods.doctor import doctor_methods
 from chainp2p.rpc.methods.why import WhyView, why_method
 from chainp2p.rpc.values import BOOLEAN, HASH, STRING, hash32, hex_bytes, text
@@ -40,10 +41,7 @@ class NetworkView(BansView, WhyView, Protocol):
     @property
     def enr(self) -> Enr: ...
 
-    @property
-    def discovered(self) -> int:
-        """Live nodes in the table of discovery."""
-        ...
+    discovery: DiscoverySource
 
     def peers(self) -> Iterable[Any]:
         """Ready peers."""
@@ -151,7 +149,7 @@ class _AdminMethods:
             "ports": {"discovery": enr.udp or 0, "listener": port},
             "listenAddr": _address((host, port)),
             "listenAddrs": [_address(one) for one in network.addresses],
-            "discovery": {"nodes": network.discovered},
+            "discovery": discovery_info(network.discovery.view()),
             "portMapping": None if self._mapping is None else _plain(self._mapping()),
             "protocols": {"chainp2p": protocol},
             "counters": {**network.counters, "ends": dict(Counter(end.reason.code for end in network.ends()))},
