@@ -11,6 +11,7 @@ from chainp2p.errors import Reason
 from chainp2p.net.alarm import Alarm
 from chainp2p.net.factory import PeerFactory
 from chainp2p.net.host import LinkHost
+from chainp2p.net.otherway import OtherWay
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.peer.book import AddressBook
 from chainp2p.peer.known import address_group
@@ -66,6 +67,7 @@ class Dialer:
         self._failed = failed
         self._opened = opened
         self._attempts: dict[bytes, _Attempt] = {}
+        self._other_way = OtherWay(book)
         self._alarm = Alarm(host.reactor, self._round)
         self._running = False
 
@@ -159,7 +161,7 @@ class Dialer:
         if dial.purpose is Purpose.EXTRA:
             self._log.warn("no new head for long: dialling {peer} as well", peer=address.peer_id.hex()[:8])
         factory = PeerFactory(self._host, address.peer_id, self._opened, dial.purpose)
-        link, connection = factory.dial(address.host, address.port)
+        link, connection = factory.dial(address.host, address.port, lambda: self._other_way.find(address, now))
         self._attempts[address.peer_id] = _Attempt(dial, now, link, connection)
         connection.addCallbacks(self._connected, self._not_connected, (dial,), errbackArgs=(dial,))
 

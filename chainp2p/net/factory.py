@@ -1,9 +1,10 @@
 """Builds a protocol for each connection, on either side."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import NoRouteError
 from twisted.internet.protocol import Factory
 
 from chainp2p.errors import PeerFault
@@ -12,6 +13,9 @@ from chainp2p.net.host import LinkHost
 from chainp2p.net.life import Phase
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.peer.outbound import Purpose
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
 
 __all__ = ["PeerFactory"]
 
@@ -51,14 +55,27 @@ class PeerFactory(Factory):
         link.factory = self
         return link
 
-    def dial(self, host: str, port: int) -> "tuple[PeerProtocol, Deferred[Any]]":
-        """Make the link and connect it; fires when the connection stands, and closing the link gives it up."""
+    def dial(
+        self, host: str, port: int, other: Callable[[], tuple[str, int] | None] = lambda: None
+    ) -> "tuple[PeerProtocol, Deferred[Any]]":
+        """Make the link and connect it; fires when the connection stands, and closing the link gives it up.
+
+        :param other: answers where to try next if there is no route to *host*.
+        """
         link = self._dialled = self._make()
-        attempt: Deferred[Any] = client_endpoint(self._host.reactor, host, port).connect(
-            self._host.security.client(self)
-        )
+        attempt = self._connect(host, port).addErrback(self._try_other, other)
         link.dial((host, port), attempt)
         return link, attempt
+
+    def _connect(self, host: str, port: int) -> "Deferred[Any]":
+        connection: Deferred[Any] = client_endpoint(self._host.reactor, host, port).connect(
+            self._host.security.client(self)
+        )
+        return connection
+
+    def _try_other(self, failure: "Failure", other: Callable[[], tuple[str, int] | None]) -> Any:
+        where = other() if isinstance(failure.value, NoRouteError) else None
+        return failure if where is None else self._connect(*where)
 
     def buildProtocol(self, addr: Any) -> PeerProtocol | None:
         """Return the protocol of a new connection, None without room."""

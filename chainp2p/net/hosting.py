@@ -190,8 +190,7 @@ class Hosting:
             return
         link.enr = enr
         self.take_record(enr, link.address[0])
-        endpoint = enr.tcp_endpoint
-        if self._profile.relay_inbound and endpoint is not None and endpoint[0] == link.address[0]:
+        if self._profile.relay_inbound and link.address[0] in (enr.ip, enr.ip6) and enr.tcp_endpoint is not None:
             self._book.reached(link.peer_id, self.reactor.seconds())
 
     def take_record(self, enr: Enr, source_ip: str) -> bool:
