@@ -1,13 +1,76 @@
 """Both address families on sockets of this machine."""
 
+from random import Random
+
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
+from chainp2p.discovery.discv5 import Discv5
 from chainp2p.errors import StartupError
+from chainp2p.net.datagram import DiscoveryShell
 from chainp2p.net.endpoints import Listeners
 from chainp2p.net.sockets import take_udp
+from chainp2p.peer.enr import endpoint_pairs, make_enr, node_pairs
+from chainp2p.peer.key import NodeKey
+
+GENESIS = b"\x07" * 32
+
+
+class Node:
+    """Discovery on sockets of this machine, on loopback addresses."""
+
+    def __init__(self, reactor, number, *ips):
+        self.key = NodeKey(number.to_bytes(32, "big"))
+        self.live, self.votes = set(), set()
+        core = Discv5(self.key, lambda: self.enr, Random(number), genesis=GENESIS, private=True)
+        self.shell = DiscoveryShell(
+            reactor,
+            core,
+            live=lambda enr: self.live.add(enr.peer_id),
+            voted=lambda peer_id, source, ip, port: self.votes.add((ip, port)),
+        )
+        self.shell.listen([(ip, 0) for ip in ips])
+        pairs = node_pairs(GENESIS, 1)
+        for ip, port in self.shell.addresses:
+            pairs |= endpoint_pairs(ip, None, port)
+        self.enr = make_enr(self.key, 1, pairs)
+
+    def knows(self, *others):
+        return self.live == {other.key.peer_id for other in others}
+
+
+class DiscoveryTest(TestCase):
+    timeout = 30
+
+    @inlineCallbacks
+    def test_nodes_of_both_families(self):
+        from twisted.internet import reactor  # noqa: TID251
+
+        try:
+            both = Node(reactor, 1, "127.0.0.1", "::1")
+        except StartupError as error:
+            raise SkipTest(f"no IPv6 here: {error}") from None
+        four, six, six_too = Node(reactor, 2, "127.0.0.1"), Node(reactor, 3, "::1"), Node(reactor, 4, "::1")
+        nodes = (both, four, six, six_too)
+        for node in nodes:
+            self.addCleanup(lambda node=node: Deferred.fromCoroutine(node.shell.stop()))
+            node.shell.start([] if node is both else [both.enr])
+        for _ in range(200):
+            if both.knows(four, six, six_too) and six.knows(both, six_too) and six_too.knows(both, six):
+                break
+            yield deferLater(reactor, 0.1, lambda: None)
+        self.assertTrue(both.knows(four, six, six_too))
+        self.assertTrue(four.knows(both))
+        self.assertTrue(six.knows(both, six_too))
+        for node in nodes:
+            self.assertTrue(node.votes)
+            self.assertLessEqual(node.votes, set(node.shell.addresses))
+        heard = yield six.shell.lookup(six_too.key.peer_id)
+        self.assertEqual(heard[0].ip6, "::1")
+        self.assertEqual(four.shell.core.conversations.dropped.get("not sent", 0), 0)
 
 
 class PortsTest(TestCase):
