@@ -4,37 +4,16 @@
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
-from pathlib import Path
 
+from tests.integration.npm import npm_folder
 from tests.integration.processes import ROOT, Devnet, call, eventually
 
 ETHERS = "6.15.0"
-#: Without a registry the tests must not wait for minutes.
-_NPM_HURRY = ("--fetch-retries=1", "--fetch-timeout=20000")
-
-
-def _install_ethers() -> Path | None:
-    """The directory that holds ethers.js, or None, with the reason printed, where it cannot be had."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        print("ethers.js is not tested: node and npm are not installed", file=sys.stderr)
-        return None
-    folder = Path(tempfile.gettempdir()) / f"chainp2p-ethers-{ETHERS}-{os.getuid()}"
-    if not (folder / "node_modules/ethers/package.json").exists():
-        folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / "package.json").write_text('{"private": true, "type": "module"}')
-        command = ["npm", "install", "--no-audit", "--no-fund", "--save-exact", *_NPM_HURRY, f"ethers@{ETHERS}"]
-        try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
-        except (subprocess.SubprocessError, OSError) as error:
-            print(f"ethers.js is not tested: {' '.join(command)} failed: {error}", file=sys.stderr)
-            return None
-    return folder
+PACKAGE = json.dumps({"private": True, "type": "module", "dependencies": {"ethers": ETHERS}})
 
 
 class WalletTests(unittest.TestCase):
@@ -109,7 +88,7 @@ async def main():
 asyncio.run(asyncio.wait_for(main(), 40))
 """
 
-if ethers := _install_ethers():
+if ethers := npm_folder("ethers", PACKAGE):
 
     class EthersWalletTests(unittest.TestCase):
         def test_ethers_js_pays_waits_and_hears_heads(self) -> None:

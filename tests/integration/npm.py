@@ -1,0 +1,34 @@
+"""Packages of npm for the tests that need them, in a directory that is kept between runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+__all__ = ["npm_folder"]
+
+#: Without a registry the tests must not wait for minutes.
+_HURRY = ("--fetch-retries=1", "--fetch-timeout=20000")
+
+
+def npm_folder(name: str, package: str) -> Path | None:
+    """The directory in which *package*, a ``package.json``, is installed; None, with the reason printed, if not."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        print(f"{name} is not run: node and npm are not installed", file=sys.stderr)
+        return None
+    folder = Path(tempfile.gettempdir()) / f"chainp2p-{name}-{os.getuid()}"
+    installed = folder / "installed.json"
+    if installed.exists() and installed.read_text() == package:
+        return folder
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "package.json").write_text(package)
+    command = ["npm", "install", "--no-audit", "--no-fund", *_HURRY]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
+    except (subprocess.SubprocessError, OSError) as error:
+        print(f"{name} is not run: {' '.join(command)} failed: {error}", file=sys.stderr)
+        return None
+    installed.write_text(package)
+    return folder
