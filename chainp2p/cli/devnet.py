@@ -49,6 +49,8 @@ def _say(line: str) -> None:
 @click.option(
     "--loss", type=click.FloatRange(0, 100), default=0.0, metavar="PCT", help="Share of writes that get lost."
 )
+@click.option("--no-discovery", is_flag=True, help="Nodes find each other by peer exchange alone.")
+@click.option("--no-pex", is_flag=True, help="Nodes find each other by UDP alone.")
 @click.pass_context
 def devnet(
     ctx: click.Context,
@@ -61,6 +63,8 @@ def devnet(
     latency: float,
     loss: float,
     chain: str,
+    no_discovery: bool,
+    no_pex: bool,
 ) -> None:
     """Run a local network of real nodes, wallets funded; Ctrl-C ends it.
 
@@ -89,6 +93,8 @@ def devnet(
         latency=latency,
         loss=loss,
         chain=chain,
+        discovery=not no_discovery,
+        pex=not no_pex,
     )
     ctx.exit(_Supervisor(folder, options).run())
 

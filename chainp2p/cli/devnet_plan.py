@@ -51,6 +51,8 @@ class Options:
     latency: float = 0.0
     loss: float = 0.0
     chain: str = LEDGER
+    discovery: bool = True
+    pex: bool = True
 
 
 @frozen
@@ -87,6 +89,10 @@ class NodePlan:
             words += ["--seal", str(self.folder / SIGNER_FILE)]
         if bootstrap is not None:
             words += ["--bootstrap", bootstrap.address]
+        if not options.discovery:
+            words += ["--no-discovery"]
+        if not options.pex:
+            words += ["--no-pex"]
         if options.latency:
             words += ["--latency", f"{options.latency:g}"]
         if options.loss:

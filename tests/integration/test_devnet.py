@@ -42,6 +42,21 @@ class DevnetTests(unittest.TestCase):
         self.assertEqual([pid for pid in pids if process_exists(pid)], [])
         self.assertEqual(_locks(devnet), [])
 
+    def test_without_peer_exchange_they_find_each_other_by_udp(self) -> None:
+        devnet = Devnet(self, "--no-pex")
+        eventually(lambda: [devnet.peers(n) for n in (1, 2, 3, 4)] == [3] * 4, 30, "all linked")
+        for node in devnet.nodes:
+            eventually(lambda url=node["admin"]: self.discovery(url)["nodes"] == 3, 15, "three live nodes")
+
+    def test_without_udp_they_find_each_other_by_peer_exchange(self) -> None:
+        devnet = Devnet(self, "--no-discovery")
+        eventually(lambda: [devnet.peers(n) for n in (1, 2, 3, 4)] == [3] * 4, 30, "all linked")
+        self.assertEqual(self.discovery(devnet.nodes[3]["admin"]), {"enabled": False, "nodes": 0})
+
+    def discovery(self, url: str) -> dict[str, Any]:
+        found: dict[str, Any] = call(url, "admin_nodeInfo")["discovery"]
+        return found
+
     def check_entry(self, number: int, node: dict[str, Any]) -> None:
         keys = ["name", "pid", "peerId", "enr", "p2p", "discovery", "rpc", "ws", "admin", "dataDir"]
         self.assertEqual(list(node), keys)
