@@ -55,7 +55,7 @@ class Attack:
         number %= self.addresses
         subnet = number % self.subnets
         group = subnet % self.groups
-        return f"{130 + group % 32}.{group // 32}.{subnet // self.groups}.{number // self.subnets + 1}"
+        return f"{130 + group % 32}.{group // 32}.{subnet // self.groups}.{number // self.subnets}"
 
 
 def is_enemy(ip: str) -> bool:
