@@ -96,7 +96,12 @@ class BucketTable:
     @property
     def live(self) -> list[Entry]:
         """All entries that have answered."""
-        return [entry for bucket in self._buckets.values() for entry in bucket.entries.values() if entry.live]
+        return [
+            entry
+            for bucket in self._buckets.values()
+            for entry in bucket.entries.values()
+            if entry.checked_at is not None
+        ]
 
     def sizes(self) -> dict[int, tuple[int, int]]:
         """Return distance -> (entries, live ones) of the buckets that hold any; :data:`NEAREST`: so near, or nearer."""
@@ -211,8 +216,12 @@ class BucketTable:
         :param every: no node is checked more often than once in so many seconds.
         :param busy: nodes that are being checked.
         """
-        entries = [entry for bucket in self._buckets.values() for entry in bucket.entries.values()]
-        fresh = [one for one in entries if (one.failures or not one.live) and one.enr.peer_id not in busy]
+        fresh = [
+            one
+            for bucket in self._buckets.values()
+            for one in bucket.entries.values()
+            if (one.failures or one.checked_at is None) and one.enr.peer_id not in busy
+        ]
         if fresh:
             return self._random.choice(fresh)
         oldest = [next(iter(bucket.entries.values())) for bucket in self._buckets.values() if bucket.entries]

@@ -151,7 +151,7 @@ class DiscoveryShell:
         self._carry_out(self.core.answer_talk(asked, response, self._reactor.seconds()))
 
     def _write(self, data: bytes, address: tuple[str, int]) -> None:
-        socket = self._sockets.get(ip_address(address[0]).version)
+        socket = self._sockets.get(6 if ":" in address[0] else 4)
         if socket is None or socket.transport is None:
             return
         try:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Container, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from attrs import field, frozen
@@ -31,6 +31,16 @@ def _text(packed: bytes) -> str | None:
     address = ipaddress.ip_address(packed)
     nobody = address.is_multicast or address.is_unspecified or packed == b"\xff" * len(packed)
     return None if nobody else str(address)
+
+
+_Endpoints = tuple[tuple[str, int] | None, tuple[str, int] | None]
+
+
+def _first(endpoints: _Endpoints, families: Container[int]) -> tuple[str, int] | None:
+    four, six = endpoints
+    if four is not None and 4 in families:
+        return four
+    return six if 6 in families else None
 
 
 class EnrError(ValueError):
@@ -96,20 +106,25 @@ class Enr:
 
     def tcp_in(self, families: Container[int]) -> tuple[str, int] | None:
         """Where to dial it with an address of one of these IP versions, IPv4 first."""
-        return self._endpoint(families, b"tcp")
+        return _first(self._tcp_endpoints, families)
 
     def udp_in(self, families: Container[int]) -> tuple[str, int] | None:
         """Where it answers datagrams at an address of one of these IP versions, IPv4 first."""
-        return self._endpoint(families, b"udp")
+        return _first(self._udp_endpoints, families)
 
-    def _endpoint(self, families: Container[int], name: bytes) -> tuple[str, int] | None:
-        port = self._port(name)
-        if port and 4 in families and (ip := self.ip):
-            return ip, port
-        if 6 not in families or not (ip := self.ip6):
-            return None
-        port = self._port(name + b"6") or port
-        return (ip, port) if port else None
+    @cached_property
+    def _tcp_endpoints(self) -> _Endpoints:
+        return self._endpoints(b"tcp")
+
+    @cached_property
+    def _udp_endpoints(self) -> _Endpoints:
+        return self._endpoints(b"udp")
+
+    def _endpoints(self, name: bytes) -> _Endpoints:
+        """In IPv4 and in IPv6; read once, for every packet of a node that is known asks."""
+        port, ip, ip6 = self._port(name), self.ip, self.ip6
+        port6 = self._port(name + b"6") or port
+        return (ip, port) if ip and port else None, (ip6, port6) if ip6 and port6 else None
 
     def _c2p(self) -> tuple[bytes, int] | None:
         value = self.pairs.get(b"c2p")
@@ -120,7 +135,7 @@ class Enr:
                 return None
         return None
 
-    @property
+    @cached_property
     def genesis_prefix(self) -> bytes | None:
         """First four bytes of the genesis hash of its network."""
         c2p = self._c2p()
