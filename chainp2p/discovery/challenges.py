@@ -36,8 +36,13 @@ PROOFS_MAX = 3
 
 @define
 class _Open:
-    """A challenge of ours. *enr*: the record that we have of the node. *repeated*: until when it is."""
+    """A challenge of ours for the packet of *nonce*.
 
+    :param enr: the record that we have of the node.
+    :param repeated: until when it is.
+    """
+
+    nonce: bytes
     data: bytes
     challenge: bytes
     enr: Enr | None
@@ -48,8 +53,9 @@ class _Open:
 
 @frozen
 class Proven:
-    """A node has proven its id. *plain*: the message that came with the proof."""
+    """A node has proven its id. *knock*: nonce of the packet that was challenged. *plain*: what came with the proof."""
 
+    knock: bytes
     enr: Enr
     keys: SessionKeys
     plain: bytes
@@ -103,7 +109,7 @@ class Challenges:
             data = encode_packet(peer[0], challenge, b"")
             self._open.pop(peer, None)
             standing = self._open[peer] = _Open(
-                data, challenge, enr, now + HANDSHAKE_TIMEOUT, now + 2 * HANDSHAKE_TIMEOUT
+                nonce, data, challenge, enr, now + HANDSHAKE_TIMEOUT, now + 2 * HANDSHAKE_TIMEOUT
             )
             if len(self._open) > CHALLENGES_MAX:
                 del self._open[next(iter(self._open))]
@@ -133,7 +139,7 @@ class Challenges:
         if plain is None:
             raise PacketError("message of a handshake")
         del self._open[peer]
-        return Proven(enr, keys, plain)
+        return Proven(standing.nonce, enr, keys, plain)
 
     # -- time
 

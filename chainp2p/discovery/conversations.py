@@ -74,7 +74,7 @@ class Conversations:
        session. While a challenge is open it is repeated byte for byte, so that two packets make one handshake.
     3. A challenge is believed only if its nonce is that of an open request, sent to that address. Its answer is an
        offer: the keys of before stay in use until the other end has used the new ones. So a forged challenge ends no
-       session, and since a request answers three, it ends no request either.
+       session, and since a request answers three, it ends no request either. One request at a time shakes hands.
     4. An answer counts if node, endpoint and request id are those of an open request, and its type fits.
     5. A request is repeated once, byte for byte, when its time is over; with a new session, what is open goes out anew.
     6. A request that comes again is answered once more, since the answer may have got lost, and then no more, since
@@ -133,7 +133,7 @@ class Conversations:
             return [Unanswered(handle)]
         call = Call(peer, enr, message, handle, now + TRIES * (HANDSHAKE_TIMEOUT + REQUEST_TIMEOUT))
         self.calls.add(call)
-        session = self.sessions.get(peer)
+        session = self.sessions.writable(peer)
         if session is not None:
             return [self._send(call, session, now)]
         return [] if any(one.opening for one in before) else [self._knock(call, now)]
@@ -167,7 +167,7 @@ class Conversations:
 
     def reply(self, peer: Peer, response: Response) -> list[Event]:
         """Answer a request; nothing is sent if the session is gone or the answer does not fit into a packet."""
-        session = self.sessions.get(peer)
+        session = self.sessions.writable(peer)
         if session is None:
             return []
         data, _ = self._seal(peer, session, response)
@@ -201,6 +201,9 @@ class Conversations:
         opened = session.open(packet) if session is not None else None
         if session is not None and opened is not None:
             return list(self._message(peer, session, packet, *opened, now))
+        if session is not None and packet.head.nonce in session.knocks:
+            self.drop("late")
+            return []
         return self._taken_up(peer, packet, now) or self._challenge(peer, packet.head.nonce, now)
 
     def _challenge(self, peer: Peer, nonce: bytes, now: float) -> list[Event]:
@@ -214,6 +217,9 @@ class Conversations:
         call = self.calls.challenged(head.nonce)
         if call is None or call.peer[1:] != address or challenge in call.offers or len(call.offers) >= OFFERS_MAX:
             self.drop("challenge for nothing")
+            return []
+        if any(one.offers and one is not call for one in self.calls.of(call.peer)):
+            self.drop("challenge for another")
             return []
         own = self._enr()
         try:
@@ -250,7 +256,7 @@ class Conversations:
         """With a new session, send what has waited for it, and what went out with older keys."""
         events: list[Event] = []
         for call in self.calls.of(peer):
-            session = self.sessions.get(peer)
+            session = self.sessions.writable(peer)
             if session is None or call is opener or call.offers or call.parts or call.sends >= SENDS_MAX:
                 continue
             events.append(self._send(call, session, now))
@@ -268,7 +274,7 @@ class Conversations:
         except PacketError as error:
             self.drop(str(error))
             return []
-        session = self.sessions.agreed(peer, proven.keys, False, proven.enr)
+        session = self.sessions.agreed(peer, proven.keys, False, proven.enr, proven.knock)
         events: list[Event] = [Established(peer, session.enr)]
         events += self._message(peer, session, packet, proven.plain, proven.keys.initiator, now)
         return events + self._resumed(peer, None, now)

@@ -15,8 +15,8 @@ __all__ = ["Peer", "Session", "Sessions"]
 SESSIONS_MAX = 1_024
 #: Sessions of one address (IPv6: one /64): ids cost nothing, so one machine must not push all others out.
 SESSIONS_OF_ONE = 64
-#: Keys of the other end that are read: the newest, and those before it until it has been used. Two are enough when
-#: both ends shake hands at once, three when one of them does so again.
+#: Keys of the other end that are read: the newest, and those before it, for datagrams overtake each other. Two are
+#: enough when both ends shake hands at once, three when one of them does so again.
 READS_MAX = 3
 #: Messages under one key: their number is the first half of a nonce (specification, "Session Cache").
 MESSAGES_MAX = 1 << 32
@@ -31,21 +31,21 @@ class Session:
 
     :param reads: what the other end may write with, the newest key first.
     :param enr: the other end's newest record.
+    :param knocks: nonces of packets that were challenged and led to these keys: a late copy leads to no others.
     :param sent: messages under *write*; the first was that of the handshake.
     """
 
     write: bytes
     reads: tuple[bytes, ...]
     enr: Enr
+    knocks: tuple[bytes, ...] = ()
     sent: int = 1
 
     def open(self, packet: Packet) -> tuple[bytes, bytes] | None:
         """Return the message of a packet and the key that it is under, None if that is none of these."""
-        for age, key in enumerate(self.reads):
+        for key in self.reads:
             plain = decrypt(key, packet.head.nonce, packet.ciphertext, packet.additional)
             if plain is not None:
-                if not age:
-                    self.reads = self.reads[:1]
                 return plain, key
         return None
 
@@ -68,13 +68,17 @@ class Sessions:
     def get(self, peer: Peer) -> Session | None:
         """Return a session, which counts as used."""
         session = self._sessions.get(peer)
-        if session is None:
-            return None
-        if session.sent >= MESSAGES_MAX:
+        if session is not None:
+            self._sessions.move_to_end(peer)
+            self._of[source_address(peer[1])].move_to_end(peer)
+        return session
+
+    def writable(self, peer: Peer) -> Session | None:
+        """Return a session for one more message; one whose messages have all been sent is forgotten."""
+        session = self.get(peer)
+        if session is not None and session.sent >= MESSAGES_MAX:
             self._forget(peer)
             return None
-        self._sessions.move_to_end(peer)
-        self._of[source_address(peer[1])].move_to_end(peer)
         return session
 
     def _forget(self, peer: Peer) -> None:
@@ -85,14 +89,19 @@ class Sessions:
         if not here:
             del self._of[address]
 
-    def agreed(self, peer: Peer, keys: SessionKeys, initiator: bool, enr: Enr) -> Session:
-        """New keys are agreed on. *initiator*: whether we answered the challenge."""
+    def agreed(self, peer: Peer, keys: SessionKeys, initiator: bool, enr: Enr, knock: bytes = b"") -> Session:
+        """New keys are agreed on.
+
+        :param initiator: whether we answered the challenge.
+        :param knock: nonce of the packet that we have challenged.
+        """
         before = self._sessions.get(peer)
         write, read = (keys.initiator, keys.recipient) if initiator else (keys.recipient, keys.initiator)
         reads = (read, *before.reads)[:READS_MAX] if before is not None else (read,)
         if before is not None and before.enr.seq > enr.seq:
             enr = before.enr
-        session = self._sessions[peer] = Session(write, reads, enr)
+        knocks = (knock, *before.knocks)[:READS_MAX] if before is not None else (knock,)
+        session = self._sessions[peer] = Session(write, reads, enr, knocks)
         self._sessions.move_to_end(peer)
         here = self._of.setdefault(source_address(peer[1]), OrderedDict())
         here[peer] = None
