@@ -118,16 +118,19 @@ def enr(text: str, as_json: bool) -> None:
         record = Enr.from_text(text)
     except EnrError as error:
         raise SettingsError(str(error)) from None
-    endpoint = record.tcp_endpoint
+    tcp, udp = record.tcp_endpoint, record.udp_endpoint
     facts = {
         "peerId": record.peer_id.hex(),
         "seq": record.seq,
         "ip": record.ip or record.ip6,
-        "tcp": endpoint[1] if endpoint else record.tcp,
-        "udp": record.udp,
+        "tcp": tcp[1] if tcp else record.tcp,
+        "udp": udp[1] if udp else record.udp,
         "genesis": record.genesis_prefix.hex() if record.genesis_prefix is not None else None,
         "version": record.version,
     }
+    if record.ip and record.ip6:
+        tcp, udp = record.tcp_in((6,)), record.udp_in((6,))
+        facts |= {"ip6": record.ip6, "tcp6": tcp[1] if tcp else None, "udp6": udp[1] if udp else None}
     if as_json:
         print_json(facts)
     else:

@@ -48,7 +48,14 @@ OPTIONS = (
     Option("node", "chain", Kind.TEXT, "chain", "NAME", "chain plug-in (default: ledger)"),
     Option("node", "schedule", Kind.PATH, "schedule", "FILE", "scheduled changes of the consensus settings"),
     Option("node", "profile", Kind.TEXT, "profile", "NAME", "public (default), private or consortium"),
-    Option("node", "external", Kind.TEXT, "external", "ADDR", "address to advertise (default: what peers see)"),
+    Option(
+        "node",
+        "external",
+        Kind.TEXT,
+        "external",
+        "ADDR",
+        "address to advertise, or one of IPv4 and one of IPv6 with a comma between (default: what peers see)",
+    ),
     Option(
         "network",
         "listen_addr",

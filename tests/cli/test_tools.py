@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chainp2p.cli.devnet_plan import checksummed
 from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_KEYS
 from chainp2p.ledger.genesis import genesis_json
-from chainp2p.peer.enr import make_enr, node_pairs
+from chainp2p.peer.enr import endpoint_pairs, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
 from tests.cli.command import run
 
@@ -59,6 +59,16 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual((facts["peerId"], facts["seq"], facts["ip"]), (key.peer_id.hex(), 7, "10.1.2.3"))
         self.assertEqual((facts["tcp"], facts["udp"], facts["genesis"]), (30303, None, "01010101"))
         self.assertIn("udp", run("enr", record.text).out)
+
+    def test_record_of_both_families(self):
+        key = NodeKey(b"\5" * 32)
+        pairs = endpoint_pairs("10.1.2.3", 1, 2) | endpoint_pairs("2001:db8::1", 3, 4)
+        facts = self.ask("enr", make_enr(key, 1, pairs).text)
+        self.assertEqual((facts["ip"], facts["tcp"], facts["udp"]), ("10.1.2.3", 1, 2))
+        self.assertEqual((facts["ip6"], facts["tcp6"], facts["udp6"]), ("2001:db8::1", 3, 4))
+        facts = self.ask("enr", make_enr(key, 1, endpoint_pairs("2001:db8::1", 3, 4)).text)
+        self.assertEqual((facts["ip"], facts["tcp"], facts["udp"]), ("2001:db8::1", 3, 4))
+        self.assertNotIn("ip6", facts)
 
     def test_a_genesis_file_is_checked(self) -> None:
         file = self.folder / "genesis.json"

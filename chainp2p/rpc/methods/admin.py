@@ -139,14 +139,15 @@ class _AdminMethods:
         }
         if self._network_id is not None:
             protocol["network"] = self._network_id
+        ip, udp = enr.ip or enr.ip6 or host, enr.udp_endpoint
         return {
             "id": enr.peer_id.hex(),
             "libp2pId": _libp2p(enr),
             "name": self._agent,
-            "enode": _enode(enr, (enr.ip or host or "127.0.0.1", port)),
+            "enode": _enode(enr, (ip or "127.0.0.1", port)),
             "enr": enr.text,
-            "ip": enr.ip or host,
-            "ports": {"discovery": enr.udp or 0, "listener": port},
+            "ip": ip,
+            "ports": {"discovery": udp[1] if udp is not None else enr.udp or 0, "listener": port},
             "listenAddr": _address((host, port)),
             "listenAddrs": [_address(one) for one in network.addresses],
             "discovery": discovery_info(network.discovery.view()),
