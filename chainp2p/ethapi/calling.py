@@ -24,6 +24,8 @@ __all__ = ["Calling"]
 
 #: Hex digits of a storage slot.
 MAX_SLOT_DIGITS = 64
+#: Storage slots of one proof (go-ethereum ``internal/ethapi/api.go``).
+MAX_SLOTS = 1_024
 
 
 def slot(value: Any) -> int:
@@ -37,6 +39,19 @@ def slot(value: Any) -> int:
         return int(digits, 16) if digits else 0
     except ValueError:
         raise ValueError("unable to decode storage key: invalid hex string") from None
+
+
+def slots(value: Any) -> list[tuple[str, int]]:
+    """Read a list of storage slots; each comes back as it was asked for, without leading zeros if it was short."""
+    if not isinstance(value, list):
+        raise ValueError("json: cannot unmarshal non-array into Go value of type []string")
+    if len(value) > MAX_SLOTS:
+        raise ValueError(f"too many slots (max {MAX_SLOTS})")
+    numbers = [slot(one) for one in value]
+    return [
+        (one.lower() if len(one) == 2 + MAX_SLOT_DIGITS else hex(number), number)
+        for one, number in zip(value, numbers, strict=True)
+    ]
 
 
 class Calling:
@@ -69,6 +84,23 @@ class Calling:
     async def storage(self, address: bytes, slot: int, ref: BlockRef) -> str:
         _, state = await self._blocks.state(ref)
         return hex_bytes(self._ledger.execution.storage(address, slot, state))
+
+    async def proof(self, address: bytes, slots: list[tuple[str, int]], ref: BlockRef) -> dict[str, Any]:
+        """What the state root says of an account (EIP-1186); *slots*: (as asked, number)."""
+        _, state = await self._blocks.state(ref)
+        account, execution = state.account(address), self._ledger.execution
+        return {
+            "address": hex_bytes(address),
+            "accountProof": [hex_bytes(node) for node in state.proof(address)],
+            "balance": hex(account.balance),
+            "codeHash": hex_bytes(account.code_hash),
+            "nonce": hex(account.nonce),
+            "storageHash": hex_bytes(account.storage_root),
+            "storageProof": [
+                {"key": asked, "value": hex(int.from_bytes(execution.storage(address, number, state))), "proof": []}
+                for asked, number in slots
+            ],
+        }
 
     # -- calls
 

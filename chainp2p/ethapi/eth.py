@@ -4,7 +4,7 @@ from typing import Any
 
 from chainp2p.chain.interfaces import HeadChanged, TransactionAdded
 from chainp2p.ethapi.blocks import Blocks
-from chainp2p.ethapi.calling import Calling, slot
+from chainp2p.ethapi.calling import Calling, slot, slots
 from chainp2p.ethapi.fees import percentiles
 from chainp2p.ethapi.filters import FilterKind, Filters, text_id
 from chainp2p.ethapi.params import (
@@ -127,6 +127,14 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
             (ADDRESS_PARAM, Param("slot", slot, schema=DATA), OPTIONAL_BLOCK_PARAM),
             DATA,
             "A storage slot.",
+        ),
+        Method(
+            "getProof",
+            calling.proof,
+            (ADDRESS_PARAM, Param("slots", slots, schema=_LIST), OPTIONAL_BLOCK_PARAM),
+            _OBJECT,
+            "An account with the proof that the state root holds it.",
+            10,
         ),
         Method("call", calling.call, call, DATA, "What a call would answer.", 5),
         Method("estimateGas", calling.estimate_gas, call, QUANTITY, "The gas that a transaction needs.", 5),

@@ -105,6 +105,10 @@ class State:
         raw = self._trie.get(keccak256(address))
         return EMPTY_ACCOUNT if raw is None else Account.decode(raw)
 
+    def proof(self, address: bytes) -> list[bytes]:
+        """Return the nodes of the trie from the root to *address*, or to where it would be."""
+        return self._trie.proof(keccak256(address))
+
     def raw(self, key: bytes) -> bytes | None:
         """Return the encoded account of a hashed key, if it is in the state."""
         return self._trie.get(key)

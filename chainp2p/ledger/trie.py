@@ -95,11 +95,15 @@ class _Leaf:
         """Return the reference to it from a parent whose children start at nibble *depth*."""
         item = self.item
         if item is None:
-            value = self.value
-            size = len(value)
-            prefix = b"\xb8" + bytes((size,)) if 56 <= size < 256 else rlp.encode(value)[:-size]
-            self.item = item = b"\xa0" + keccak256(_list(_path_item(self.key[depth:], leaf=True) + prefix + value))
+            self.item = item = b"\xa0" + keccak256(self.encoded(depth))
         return item
+
+    def encoded(self, depth: int) -> bytes:
+        """Return the RLP of the node, whose parent's children start at nibble *depth*."""
+        value = self.value
+        size = len(value)
+        prefix = b"\xb8" + bytes((size,)) if 56 <= size < 256 else rlp.encode(value)[:-size]
+        return _list(_path_item(self.key[depth:], leaf=True) + prefix + value)
 
 
 class _Branch:
@@ -122,13 +126,24 @@ class _Branch:
         if item is None:
             path, inner = self.path, self.inner
             if inner is None:
-                below = depth + len(path) + 1
-                body = b"".join([_EMPTY_ITEM if child is None else child.hashed(below) for child in self.children])
-                self.inner = inner = b"\xa0" + keccak256(_list(body + _EMPTY_ITEM))
+                self.inner = inner = b"\xa0" + keccak256(self.encoded(depth))
             if path:
-                inner = b"\xa0" + keccak256(_list(_path_item(path, leaf=False) + inner))
+                inner = b"\xa0" + keccak256(self.extension(depth))
             self.item = item = inner
         return item
+
+    def encoded(self, depth: int) -> bytes:
+        """Return the RLP of the branch node itself."""
+        below = depth + len(self.path) + 1
+        body = b"".join([_EMPTY_ITEM if child is None else child.hashed(below) for child in self.children])
+        return _list(body + _EMPTY_ITEM)
+
+    def extension(self, depth: int) -> bytes:
+        """Return the RLP of the extension node above it."""
+        inner = self.inner
+        if inner is None:
+            self.inner = inner = b"\xa0" + keccak256(self.encoded(depth))
+        return _list(_path_item(self.path, leaf=False) + inner)
 
 
 _Node = _Leaf | _Branch
@@ -246,6 +261,26 @@ class HashedTrie:
             node = node.children[int(digits[depth], 16)]
             depth += 1
         return node.value if node is not None and node.key == digits else None
+
+    def proof(self, key: bytes) -> list[bytes]:
+        """Return the nodes from the root to *key*, or to where it would be: what ``eth_getProof`` answers.
+
+        :func:`chainp2p.ledger.proofs.proven` reads it.
+        """
+        digits = key.hex()
+        node, depth, found = self._node, 0, []
+        while isinstance(node, _Branch):
+            if node.path:
+                found.append(node.extension(depth))
+                if not digits.startswith(node.path, depth):
+                    return found
+            found.append(node.encoded(depth))
+            depth += len(node.path)
+            node = node.children[int(digits[depth], 16)]
+            depth += 1
+        if node is not None:
+            found.append(node.encoded(depth))
+        return found
 
     def updated(self, changes: Iterable[tuple[bytes, bytes | None]]) -> "HashedTrie":
         """Return the trie with *changes* made, each key at most once; ``None`` removes a key."""

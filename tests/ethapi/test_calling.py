@@ -1,9 +1,14 @@
 """Accounts, calls, fees, sending."""
 
+from typing import Any
+
+import rlp
+from trie import HexaryTrie
 from twisted.internet.defer import succeed
 
 from chainp2p.ethapi.fees import DEFAULT_TIP, MAX_TIP, FeePoint, rewards_of, suggested_tip
 from chainp2p.ledger.genesis import DEV_GENESIS
+from chainp2p.primitives.keccak import keccak256
 from tests.ethapi.common import ACCOUNTS, GWEI, EthHarness, transfer
 from tests.ledger.network import ETHER
 
@@ -71,6 +76,33 @@ class Accounts(EthHarness):
         self.assertEqual(self.call("eth_getStorageAt", ACCOUNTS[3], "0x0", "latest"), "0x" + "00" * 32)
         self.assertEqual(self.call("eth_chainId"), "0x7")
         self.assertEqual(self.call("eth_accounts"), [])
+
+    def check_proof(self, account: str, block: str) -> dict[str, Any]:
+        """A proof, read by the ``trie`` package under the state root of its block."""
+        answer: dict[str, Any] = self.call("eth_getProof", account, ["0x0", "0x" + "0A".rjust(64, "0")], block)
+        root = bytes.fromhex(self.call("eth_getBlockByNumber", block, False)["stateRoot"][2:])
+        nodes = [rlp.decode(bytes.fromhex(node[2:])) for node in answer["accountProof"]]
+        raw = HexaryTrie.get_from_proof(root, keccak256(bytes.fromhex(account[2:])), nodes)
+        if raw:
+            nonce, balance, storage, code = rlp.decode(raw)
+            self.assertEqual(int(answer["nonce"], 16), int.from_bytes(nonce))
+            self.assertEqual(int(answer["balance"], 16), int.from_bytes(balance))
+            self.assertEqual((answer["storageHash"], answer["codeHash"]), ("0x" + storage.hex(), "0x" + code.hex()))
+        else:
+            self.assertEqual((answer["nonce"], answer["balance"]), ("0x0", "0x0"))
+        slots = [(one["key"], one["value"], one["proof"]) for one in answer["storageProof"]]
+        self.assertEqual(slots, [("0x0", "0x0", []), ("0x" + "0a".rjust(64, "0"), "0x0", [])])
+        return answer
+
+    def test_proofs(self) -> None:
+        for nonce in range(4):
+            self.mine(transfer(3, nonce, value=ETHER))
+        balances = {self.check_proof(ACCOUNTS[9], hex(height))["balance"] for height in range(5)}
+        self.assertEqual(len(balances), 5)
+        self.check_proof(NOBODY, "latest")
+        self.assertEqual(self.call("eth_getProof", NOBODY, [])["storageProof"], [])
+        self.assertIn("too many slots", self.refused("eth_getProof", NOBODY, ["0x0"] * 1_025)[1])
+        self.assertIn("non-array", self.refused("eth_getProof", NOBODY, "0x0")[1])
 
 
 class Calls(EthHarness):
