@@ -52,12 +52,15 @@ class RecordReader:
 
     :param private: whether private addresses are welcome from anybody.
     :param welcome: whether a node may have a place with us (allow-list).
+    :param verified: reads records; nodes in one process may share one.
     """
 
-    def __init__(self, private: bool, welcome: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, private: bool, welcome: Callable[[bytes], bool], verified: VerifiedRecords | None = None
+    ) -> None:
         self._private = private
         self._welcome = welcome
-        self._verified = VerifiedRecords(VERIFIED_MAX)
+        self._verified = verified if verified is not None else VerifiedRecords(VERIFIED_MAX)
 
     def read(self, raws: Sequence[bytes], asked: Enr, distances: Sequence[int]) -> list[Enr]:
         """Return the good ones of what *asked* answered to a question for these distances."""

@@ -13,6 +13,8 @@ from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, Ta
 from chainp2p.discovery.news import News
 from chainp2p.discovery.outputs import Found, Live, Output, OwnSeen, TalkAsked, Talked, Voted
 from chainp2p.discovery.reach import Reach
+from chainp2p.discovery.records import VerifiedRecords
+from chainp2p.discovery.refresh import Refresh
 from chainp2p.discovery.table import BUCKET_SIZE, BucketTable
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
@@ -30,10 +32,6 @@ CHECK_AGAIN, CHECK_EVERY = 60.0, 2.0
 CHECK_NEW_EVERY = 0.2
 #: Share of the checks that goes to those who have to hear of our new record: a table of 272 hears within two minutes.
 NEWS_SHARE = 0.5
-#: A lookup for a random target follows after so many seconds, sooner while the table is small.
-REFRESH_EVERY, REFRESH_SMALL = 300.0, 10.0
-#: Fewer live entries than these make a small table.
-SMALL = 16
 #: Lookups at once.
 LOOKUPS_MAX = 8
 #: Bytes of a request of another protocol, with its name: a packet has room for so many beside the longest handshake.
@@ -73,8 +71,7 @@ class Discv5:
 
     1. Every entry is checked by PING, new ones at once; the answer makes it live, its absence makes room. When our
        record has changed all are, soon: a PING tells its number.
-    2. A table that is small is refreshed often, an older one rarely: one lookup of ourselves at the start, then of
-       random targets.
+    2. :class:`~chainp2p.discovery.refresh.Refresh` says when the table is refreshed by a lookup.
     3. Records of another network are left out everywhere; those that name none may be in the table.
     4. A record is taken from an answer only if its distance was asked for, its signature holds and, from a public
        node, its address is public.
@@ -83,6 +80,7 @@ class Discv5:
     :param own: answers our current record.
     :param private: whether private addresses are welcome from anybody.
     :param welcome: whether a node may have a session with us and a place in the table (allow-list).
+    :param verified: reads records; nodes in one process may share one.
     """
 
     def __init__(
@@ -95,6 +93,7 @@ class Discv5:
         private: bool,
         limits: Limits | None = None,
         welcome: Callable[[bytes], bool] = lambda node_id: True,
+        verified: VerifiedRecords | None = None,
     ) -> None:
         self._id = key.peer_id
         self._own = own
@@ -104,7 +103,7 @@ class Discv5:
         self.limits = limits if limits is not None else Limits()
         self.table = BucketTable(key.peer_id, random)
         self.conversations = Conversations(key, own, self._record_of, random, self.limits.may_challenge, welcome)
-        self._reader = RecordReader(private, lambda node_id: node_id == key.peer_id or welcome(node_id))
+        self._reader = RecordReader(private, lambda node_id: node_id == key.peer_id or welcome(node_id), verified)
         #: Which address of a record is used; told in which families there are sockets.
         self.reach = Reach()
         self._seeds: tuple[Enr, ...] = ()
@@ -113,7 +112,7 @@ class Discv5:
         self._updating: set[bytes] = set()
         self._news = News()
         self._check_at = 0.0
-        self._refresh_at = 0.0
+        self._refresh = Refresh(key.peer_id, random)
         self._running = False
 
     def _record_of(self, node_id: bytes) -> Enr | None:
@@ -128,7 +127,7 @@ class Discv5:
         self._seeds = tuple(seeds)
         self._sow()
         self._check_at = now
-        self._refresh_at = now + CHECK_NEW_EVERY
+        self._refresh.start(now + CHECK_NEW_EVERY)
         self._news.look(self._own().seq, ())
         return self.expire(now)
 
@@ -159,7 +158,7 @@ class Discv5:
     def lookup(self, target: bytes, handle: Any, now: float) -> list[Output]:
         """Find the closest nodes to *target*; :class:`Found` carries *handle*."""
         if len(self._lookups) >= LOOKUPS_MAX:
-            return [Found(handle, (), 0)]
+            return [Found(handle, (), 0)] if handle is not None else []
         seeds = [entry.enr for entry in self.table.closest(target)]
         running = _Running(Lookup(target, self._id, seeds), handle)
         self._lookups.append(running)
@@ -183,6 +182,8 @@ class Discv5:
 
     def _poll(self, running: _Running, now: float) -> list[Output]:
         outputs: list[Output] = []
+        if running not in self._lookups:
+            return outputs
         for enr in running.lookup.poll():
             distances = distances_towards(running.lookup.target, enr.peer_id)
             message = FindNode(self.conversations.new_id(), distances)
@@ -205,7 +206,7 @@ class Discv5:
         """Return when :meth:`expire` has something to do."""
         if not self._running:
             return None
-        times = [self._check_at, self._refresh_at]
+        times = [self._check_at, self._refresh.at]
         deadline = self.conversations.next_deadline()
         if deadline is not None:
             times.append(deadline)
@@ -217,8 +218,8 @@ class Discv5:
         outputs = self._take(self.conversations.expire(now), now)
         if now >= self._check_at:
             outputs += self._check(now)
-        if now >= self._refresh_at:
-            outputs += self._refresh(now)
+        if now >= self._refresh.at:
+            outputs += self._look_around(now)
         return outputs
 
     def _check(self, now: float) -> list[Output]:
@@ -236,13 +237,11 @@ class Discv5:
         self._news.told(enr.peer_id)
         return self._request(enr, Ping(self.conversations.new_id(), self._own().seq), _Checking(enr), now)
 
-    def _refresh(self, now: float) -> list[Output]:
-        small = len(self.table.live) < SMALL
-        self._refresh_at = now + (REFRESH_SMALL if small else REFRESH_EVERY)
-        if not self.table.live:
+    def _look_around(self, now: float) -> list[Output]:
+        target = self._refresh.due(len(self.table.live), now)
+        if target is None:
             self._sow()
             return []
-        target = self._id if small and self._random.random() < 0.5 else self._random.randbytes(32)
         return self.lookup(target, None, now)
 
     def _take(self, events: Sequence[Event], now: float) -> list[Output]:
@@ -342,7 +341,7 @@ class Discv5:
         if entry is not None and (entry.ip, entry.port) == self.reach.endpoint(enr):
             self.table.answered(enr.peer_id, now)
         if new and len(self.table.live) == 1:
-            self._refresh_at = now  # the first one knows others
+            self._refresh.at = now  # the first one knows others
         return [Live(enr)] if new and enr.genesis_prefix == self._prefix else []
 
     def _update(self, enr: Enr, address: tuple[str, int], now: float) -> list[Output]:

@@ -7,6 +7,7 @@ from attrs import define, frozen
 
 from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.outputs import Found
+from chainp2p.discovery.records import VerifiedRecords
 from chainp2p.net.datagram import DiscoveryShell
 from chainp2p.peer.enr import Enr, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
@@ -19,6 +20,7 @@ __all__ = ["DiscoveryNetwork", "DiscoveryNode", "Lookups"]
 #: Links across the world: 20 to 200 ms one way, and one datagram of twenty gets lost.
 WIDE = Weather(low=0.02, high=0.2, loss=0.05)
 _PORT = 30_303
+_RECORDS_MAX = 65_536
 #: Seconds that the last lookup has.
 PATIENCE = 600.0
 
@@ -26,11 +28,13 @@ PATIENCE = 600.0
 class DiscoveryNode:
     """One node: its machine, its key, its record, and the production core and shell that run on it."""
 
-    def __init__(self, host: MemoryHost, key: NodeKey, genesis: bytes, random: Random) -> None:
+    def __init__(
+        self, host: MemoryHost, key: NodeKey, genesis: bytes, random: Random, verified: VerifiedRecords
+    ) -> None:
         self.host = host
         self.key = key
         self.enr = make_enr(key, 1, node_pairs(genesis, 1, host.ip, _PORT, _PORT))
-        self.core = Discv5(key, lambda: self.enr, random, genesis=genesis, private=False)
+        self.core = Discv5(key, lambda: self.enr, random, genesis=genesis, private=False, verified=verified)
         #: Nodes that have ever answered it.
         self.met: set[bytes] = set()
         self.shell = DiscoveryShell(
@@ -98,6 +102,8 @@ class DiscoveryNetwork:
         self.clock = HeapClock()
         self.net = MemoryNetwork(self.clock, Random(self.random.random()), weather)
         self._genesis = genesis
+        #: Signatures are verified once for all nodes, not once for each.
+        self._verified = VerifiedRecords(_RECORDS_MAX)
         self._subnets: set[tuple[int, int, int]] = set()
         #: All nodes that have ever been, in the order in which they joined.
         self.nodes: list[DiscoveryNode] = []
@@ -114,7 +120,7 @@ class DiscoveryNetwork:
         """Return a node that has not begun."""
         host = self.net.host(f"n{len(self.nodes)}", self._address())
         key = NodeKey.generate(self.random.randbytes)
-        node = DiscoveryNode(host, key, self._genesis, Random(self.random.random()))
+        node = DiscoveryNode(host, key, self._genesis, Random(self.random.random()), self._verified)
         self.nodes.append(node)
         return node
 

@@ -54,7 +54,7 @@ class PaceTest(SynchronousTestCase):
                     asked.setdefault(one.address, now)
             return asked
 
-        core._refresh_at = 1e9
+        core._refresh.at = 1e9
         self.assertEqual(pinged(1_030.0), {})  # checked a moment ago
         seq[0] = 2
         asked = pinged(1_030.0 + 2 + 4 * len(live) * CHECK_NEW_EVERY)
