@@ -154,6 +154,7 @@ class RootTest(SynchronousTestCase):
         self.assertIn("is not enrtree-root:v1", self.refused(self.text.replace("seq=7", "seq=07")))
         self.assertIn("is not enrtree-root:v1", self.refused(self.text + "A" * TEXT_MAX))
         self.assertIn("64 bits", self.refused(self.text.replace("seq=7", "seq=18446744073709551616")))
+        self.assertIn("65 bytes", self.refused(self.text[:-2]))
         self.assertIn("65 bytes", self.refused(self.text[:-4]))
         self.assertIn("no hash", self.refused(self.text.replace("e=", "e=0")))
         self.assertIn("bad signature", self.refused(self.text.replace("seq=7", "seq=8")))

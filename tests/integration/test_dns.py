@@ -3,6 +3,7 @@
 from pathlib import Path
 from random import Random
 
+import pytest
 from twisted.internet import reactor  # noqa: TID251
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -16,6 +17,7 @@ from chainp2p.net.resolver import SystemResolver
 from tests.net.test_dns_seeds import DOMAIN, GENESIS, KEY, URL, Store, Zone, make_tree, record
 
 
+@pytest.mark.integration
 class NameServerTest(TestCase):
     timeout = 20
 
