@@ -262,11 +262,13 @@ class DiscoveryFuzz:
     def _note_calls(self) -> None:
         """Where the node has asked somebody by its own will, what comes back is no stranger's."""
         for call in self.core.conversations.calls:
-            ip = ip_address(call.peer[1])
-            if not ip.is_global or ip.is_multicast or call.peer[1:] == self.address:
-                raise FuzzError(f"asks {call.peer[1:]}")
-            if call.stage is not Stage.WAITING:
-                self.books.proven.add(call.peer[1:])
+            address = call.peer[1:]
+            if address in self.books.proven or call.stage is Stage.WAITING:
+                continue
+            ip = ip_address(address[0])
+            if not ip.is_global or ip.is_multicast or address == self.address:
+                raise FuzzError(f"asks {address}")
+            self.books.proven.add(address)
 
     def _sent(self, outputs: Iterable[Output]) -> list[tuple[bytes, tuple[str, int]]]:
         """Carry out what the node says, and return its datagrams."""

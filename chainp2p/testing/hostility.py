@@ -45,6 +45,7 @@ ODD_IPS = (
     "::ffff:5.6.7.8",
     "2a00::1",
 )
+_ODD_PACKED = (b"", bytes(3), *(ip_address(ip).packed for ip in ODD_IPS))
 _DATAGRAM_MAX = 1_400
 
 
@@ -217,8 +218,7 @@ class Grammar:
             case 1:
                 return [self._uint()]
             case 2:
-                ip = self._random.choice((b"", bytes(3), *(ip_address(ip).packed for ip in ODD_IPS)))
-                return [self._uint(), ip, self._uint()]
+                return [self._uint(), self._random.choice(_ODD_PACKED), self._uint()]
             case 3:
                 return [self._distances()]
             case 5:
