@@ -1,10 +1,11 @@
 """The shell that has our ports mapped at the gateway: a socket, a timer, and UPnP where it speaks nothing else."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
@@ -24,6 +25,8 @@ __all__ = ["MappingState", "PortMapping", "Router", "Upnp"]
 RETRY_MIN, RETRY_MAX = 60.0, 3_600.0
 #: How long UPnP may take in all (seconds): finding devices takes two a kind, and each request has a few of its own.
 UPNP_LIMIT = 30.0
+#: How long a thread that is busy with UPnP is waited for at the end (seconds).
+END_LIMIT = 0.25
 #: What a packet of either protocol has at most (RFC 6887, 7).
 _PACKET = 1_100
 _NAMES = {Dialect.PCP: "PCP", Dialect.NAT_PMP: "NAT-PMP"}
@@ -56,7 +59,7 @@ class Router(Protocol):
         ...
 
     def end(self) -> "Deferred[None]":
-        """Nothing more will be asked; fires when what was asked is done, which nobody needs to wait for."""
+        """Nothing more will be asked; fires when what was asked is done."""
         ...
 
 
@@ -192,7 +195,8 @@ class PortMapping:
             if not self._mapper.over:
                 await self._removed
         await self._close()
-        self._router.end()
+        with contextlib.suppress(TimeoutError):
+            await self._router.end().addTimeout(END_LIMIT, self._reactor)
         self.state = MappingState()
 
     # -- attempts
@@ -323,13 +327,11 @@ class PortMapping:
             self._alarm.by(deadline)
 
     def _write(self, data: bytes) -> None:
-        try:
+        with contextlib.suppress(OSError, CannotListenError):
+            # the way to the gateway may be gone for now: as if it had got lost
             if self._port is None:
                 self._open()
             self._port.write(data)
-        except (OSError, CannotListenError):
-            # the way to the gateway is gone for now: as if it had got lost
-            pass
 
     def _mapper_failed(self, rule: str, text: str) -> None:
         if rule != "silent" or self._router.upnp is None or not self._on:

@@ -51,7 +51,7 @@ class FakeRouter:
 
     def end(self) -> Any:
         self.ended += 1
-        return succeed(None)
+        return Deferred() if self.upnp is not None and self.upnp.outcome is None else succeed(None)
 
 
 class PortMappingTests(SynchronousTestCase):
