@@ -56,7 +56,8 @@ class DiscoveryShell:
         self._voted = voted
         self._own_seen = own_seen
         self._talking = Talking(reactor, talk if talk is not None else {}, self._answer_talk)
-        self._sockets: dict[int, Any] = {}
+        #: By IP version and whether what they are sent to is loopback.
+        self._sockets: dict[tuple[int, bool], Any] = {}
         self._ports: list[Any] = []
         self._alarm = Alarm(reactor, self._wake)
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -76,8 +77,12 @@ class DiscoveryShell:
                 self._close()
                 raise StartupError(f"network.discovery_addr: cannot listen on udp:{port}: {error}") from error
             self._ports.append(listening)
-            self._sockets.setdefault(ip_address(interface or "0.0.0.0").version, socket)
-        self.core.reach.listen(self._sockets)
+            address = ip_address(interface or "0.0.0.0")
+            self._sockets.setdefault((address.version, address.is_loopback), socket)
+        for version, loopback in list(self._sockets):
+            if not loopback:
+                self._sockets.setdefault((version, True), self._sockets[version, False])
+        self.core.reach.listen({version for version, _ in self._sockets})
         hosts = [port.getHost() for port in self._ports]
         self.addresses = tuple((host.host, host.port) for host in hosts)
 
@@ -151,7 +156,8 @@ class DiscoveryShell:
         self._carry_out(self.core.answer_talk(asked, response, self._reactor.seconds()))
 
     def _write(self, data: bytes, address: tuple[str, int]) -> None:
-        socket = self._sockets.get(6 if ":" in address[0] else 4)
+        ip = address[0]
+        socket = self._sockets.get((6 if ":" in ip else 4, ip.startswith("127.") or ip == "::1"))
         if socket is None or socket.transport is None:
             return
         try:

@@ -1,5 +1,6 @@
 """Both address families on sockets of this machine."""
 
+import socket
 from random import Random
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
@@ -71,6 +72,37 @@ class DiscoveryTest(TestCase):
         heard = yield six.shell.lookup(six_too.key.peer_id)
         self.assertEqual(heard[0].ip6, "::1")
         self.assertEqual(four.shell.core.conversations.dropped.get("not sent", 0), 0)
+
+    @inlineCallbacks
+    def test_each_socket_serves_what_it_can_reach(self):
+        from twisted.internet import reactor  # noqa: TID251
+
+        outside = self.outside()
+        nodes = Node(reactor, 1, "127.0.0.1", outside), Node(reactor, 2, "127.0.0.1", outside)
+        for node in nodes:
+            self.addCleanup(lambda node=node: Deferred.fromCoroutine(node.shell.stop()))
+            pairs = endpoint_pairs(outside, None, dict(node.shell.addresses)[outside])
+            node.enr = make_enr(node.key, 2, {**node_pairs(GENESIS, 1), **pairs})
+        nodes[0].shell.start([])
+        nodes[1].shell.start([nodes[0].enr])
+        for _ in range(100):
+            if nodes[0].votes and nodes[1].votes:
+                break
+            yield deferLater(reactor, 0.1, lambda: None)
+        self.assertTrue(nodes[0].knows(nodes[1]) and nodes[1].knows(nodes[0]))
+        self.assertEqual({ip for node in nodes for ip, _ in node.votes}, {outside})
+
+    def outside(self):
+        """An IPv4 address of this machine that is not loopback."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))
+                address = probe.getsockname()[0]
+            except OSError:
+                address = "127.0.0.1"
+        if address.startswith("127."):
+            raise SkipTest("this machine has no address but loopback")
+        return address
 
 
 class PortsTest(TestCase):
