@@ -80,6 +80,8 @@ class DnsSeeds:
         self._more = False
         self._alarm = Alarm(reactor, self._round)
         self._running = False
+        #: Domains of the lists that the operator named whose root could not be had last time, and why.
+        self.unreadable: dict[str, str] = {}
         #: What became of the names asked for.
         self.counts: Counter[str] = Counter()
 
@@ -161,6 +163,7 @@ class DnsSeeds:
     def _root_taken(self, tree: TreeWalk, before: int) -> None:
         self.counts["root"] += 1
         url = str(tree.url)
+        self.unreadable.pop(tree.url.domain, None)
         self._complaints = {key: None for key in self._complaints if key[0] != url}
         if tree.seq > before:
             self._store.save_tree(url, tree.seq)
@@ -174,6 +177,8 @@ class DnsSeeds:
 
     def _complain(self, question: Question, result: str, cause: str) -> None:
         self.counts[result] += 1
+        if question.domain == question.source:
+            self.unreadable[question.domain] = cause
         key = str(question.tree.url), cause
         if key in self._complaints or len(self._complaints) >= COMPLAINTS_MAX:
             return

@@ -1,6 +1,6 @@
 """What the network does with discovery by datagram: where it listens, whom it begins with, what it makes of finds."""
 
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -206,6 +206,11 @@ class Discovery:
         return discovery_view(
             self.shell.core, self._own_id, self._genesis, self._record.tally(), self._reactor.seconds()
         )
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Domains of the lists in DNS that could not be read last time, and why."""
+        return self._lists.unreadable
 
     def metrics(self) -> list[Metric]:
         """Return what is counted and held, and what became of the names that were asked for in DNS."""

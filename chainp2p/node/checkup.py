@@ -219,6 +219,7 @@ class Checkup:
                 for peer in network.peers()
             ],
             ends=network.ends(),
+            lists=dict(network.discovery.unreadable),
         )
 
     def _allow_list(self) -> AllowListFacts | None:

@@ -239,6 +239,21 @@ def alone(facts: Facts) -> Iterator[Finding]:
     yield Finding("no_peers", severity, text, remedy, {"known": network.known, **codes})
 
 
+def lists(facts: Facts) -> Iterator[Finding]:
+    """Lists in DNS that cannot be read; a note while there are peers all the same."""
+    network = facts.network
+    if network is None:
+        return
+    for domain, cause in network.lists.items():
+        yield Finding(
+            "list_unreadable",
+            Severity.NOTE if network.peers else Severity.WARNING,
+            f"the list of nodes at {domain} cannot be read: {cause}",
+            "compare the enrtree:// text of --bootstrap with what the owner of the list publishes, and look at DNS",
+            {"domain": domain, "cause": cause},
+        )
+
+
 #: All checks, in the order of the page in the docs.
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     clock,
@@ -248,6 +263,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     coming_settings,
     same_key,
     alone,
+    lists,
     disk,
     descriptors,
     secrets,

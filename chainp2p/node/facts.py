@@ -1,6 +1,6 @@
 """What is known of a node and its machine, and what :mod:`chainp2p.node.doctor` finds in it, as values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from attrs import Factory, frozen
@@ -103,6 +103,7 @@ class NetworkFacts:
     :param known: addresses that could be dialled.
     :param ends: newest first.
     :param port_open: whether the advertised endpoint answers us; None if it was not tried.
+    :param lists: domains of the lists in DNS that cannot be read, and why.
     """
 
     now: float
@@ -115,6 +116,7 @@ class NetworkFacts:
     peers: Sequence[PeerFacts] = ()
     ends: Sequence[LinkEnd] = ()
     port_open: bool | None = None
+    lists: Mapping[str, str] = {}
 
 
 @frozen(kw_only=True)

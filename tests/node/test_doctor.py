@@ -51,6 +51,16 @@ def found(network: NetworkFacts = HEALTHY, **facts: object) -> dict[str, Finding
     return {finding.code: finding for finding in diagnose(Facts(network=network, **facts))}  # type: ignore[arg-type]
 
 
+class ListTests(SynchronousTestCase):
+    def test_a_list_that_cannot_be_read(self) -> None:
+        lists = {"nodes.example.org": "there is no such name"}
+        finding = found(evolve(HEALTHY, lists=lists))["list_unreadable"]
+        self.assertEqual(finding.severity, Severity.NOTE)
+        self.assertIn("nodes.example.org cannot be read: there is no such name", finding.text)
+        finding = found(evolve(HEALTHY, peers=[], lists=lists))["list_unreadable"]
+        self.assertEqual((finding.severity, finding.evidence["domain"]), (Severity.WARNING, "nodes.example.org"))
+
+
 class HealthTests(SynchronousTestCase):
     def test_a_healthy_node_and_one_of_which_nothing_is_known(self) -> None:
         everything = Facts(

@@ -107,6 +107,10 @@ class DnsTests(SynchronousTestCase):
         self.assertIn("list of nodes at absent.example.org: there is no such name", lines)
         self.assertTrue(any(line.startswith("list of nodes at forged.example.org: bad signature") for line in lines))
         self.assertEqual(self.simulation.errors, [])
+        unreadable = second.node.network.discovery.unreadable
+        self.assertEqual(sorted(unreadable), ["absent.example.org", "forged.example.org"])
+        codes = [finding.code for finding in self.simulation.wait(second.node.findings())]
+        self.assertEqual(codes.count("list_unreadable"), 2)
 
     def test_a_list_that_grows_is_looked_at_again(self) -> None:
         first = self.simulation.add_node()
@@ -115,7 +119,9 @@ class DnsTests(SynchronousTestCase):
         self.simulation.start(second)
         self.simulation.run_for(1)
         self.publish(self.record(first, tcp=30303))
+        self.assertEqual(list(second.node.network.discovery.unreadable), ["nodes.example.org"])
         self.simulation.expect("linked", lambda: second.peers == 1, within=RETRY + 5)
+        self.assertEqual(second.node.network.discovery.unreadable, {})
         metrics = {name: value for name, _, value in second.node.network.metrics()}
         self.assertIn("chainp2p_dns_names_total", metrics)
 
