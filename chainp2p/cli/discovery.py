@@ -22,7 +22,7 @@ def show_table(found: dict[str, Any], as_json: bool) -> None:
     print_table(columns, [[bucket[name] for name in columns] for bucket in found["buckets"]])
     click.echo("\nlive nodes:")
     rows = [
-        [one["id"], one["distance"], one["address"], f"{one['ago']:.0f} s", "" if one["ourNetwork"] else "no"]
+        [one["id"], one["distance"], one["address"], f"{one['ago']:.0f} s", "yes" if one["ourNetwork"] else "not said"]
         for one in found["live"]
     ]
     print_table(["node", "distance", "address", "answered before", "of our network"], rows)

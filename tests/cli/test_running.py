@@ -162,8 +162,8 @@ class ClientTests(SynchronousTestCase):
         for line in (
             "255 1 3 4",
             "256 1 1 0",
-            f"{'ab' * 32} 255 10.0.0.1:3 7 s",
-            f"{'cd' * 32} 256 [fd00::1]:4 30 s no",
+            f"{'ab' * 32} 255 10.0.0.1:3 7 s yes",
+            f"{'cd' * 32} 256 [fd00::1]:4 30 s not said",
             "192.0.2.9 6",
             "sessions 5",
             "dropped proof: 2",
