@@ -29,8 +29,8 @@ INTERVAL, QUESTIONS_MAX, DEADLINE = 0.1, 4, 6.0
 #: Whether nodes are wanted is looked at again after so many seconds; after fewer while names are asked for, but not
 #: for each of them: it may take a pass over a full address book.
 LOOK_AGAIN, LOOK_ASKING = 10.0, 1.0
-#: Complaints that are remembered so as not to be repeated.
-COMPLAINTS_MAX = 256
+#: Complaints of a list that are logged until its root can be read again, and of all: nobody fills the log.
+COMPLAINTS_OF_LIST, COMPLAINTS_MAX = 8, 256
 
 
 class DnsSeeds:
@@ -180,7 +180,8 @@ class DnsSeeds:
         if question.domain == question.source:
             self.unreadable[question.domain] = cause
         key = str(question.tree.url), cause
-        if key in self._complaints or len(self._complaints) >= COMPLAINTS_MAX:
+        of_list = sum(url == key[0] for url, _ in self._complaints)
+        if key in self._complaints or of_list >= COMPLAINTS_OF_LIST or len(self._complaints) >= COMPLAINTS_MAX:
             return
         self._complaints[key] = None
         self._log.warn("list of nodes at {name}: {cause}", name=question.domain, cause=cause, tree=key[0])

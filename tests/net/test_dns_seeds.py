@@ -13,10 +13,10 @@ from twisted.names.error import DNSNameError, DNSQueryRefusedError, DNSServerErr
 from twisted.names.server import DNSServerFactory
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.discovery.tree import TreeUrl, entry_name
+from chainp2p.discovery.tree import Branch, Root, TreeUrl, entry_name
 from chainp2p.discovery.treemaking import make_tree
 from chainp2p.discovery.treewalk import JITTER, NUMBERS_MAX, RECHECK, RETRY
-from chainp2p.net.dns_seeds import DEADLINE, INTERVAL, LOOK_AGAIN, QUESTIONS_MAX, DnsSeeds
+from chainp2p.net.dns_seeds import COMPLAINTS_OF_LIST, DEADLINE, INTERVAL, LOOK_AGAIN, QUESTIONS_MAX, DnsSeeds
 from chainp2p.net.resolver import SystemResolver, texts_of, why_no_text
 from chainp2p.net.store import PeerStore
 from chainp2p.peer.book import AddressBook
@@ -263,6 +263,28 @@ class TroubleTest(Base):
             self.complaints(60), f"list of nodes at {name}: the content does not match the hash that is its name"
         )
         self.assertEqual(self.ids, {record(2).peer_id})
+
+    def test_nobody_fills_the_log(self):
+        # every other entry is bad in a way of its own
+        records = [record(number) for number in range(1, 101)]
+        self.publish(records)
+        good = [entry_name(one.text) for one in records]
+        bad = [f"nonsense {number}" for number in range(100)]
+        self.zone.texts.update({f"{entry_name(text)}.{DOMAIN}": [text] for text in bad})
+        rows = [
+            str(Branch(tuple(good[at : at + 5] + [entry_name(text) for text in bad[at : at + 5]])))
+            for at in range(0, 100, 5)
+        ]
+        self.zone.texts.update({f"{entry_name(text)}.{DOMAIN}": [text] for text in rows})
+        top = str(Branch(tuple(entry_name(text) for text in rows)))
+        self.zone.texts[f"{entry_name(top)}.{DOMAIN}"] = [top]
+        root = Root(entry_name(top), entry_name("enrtree-branch:"), 2)
+        self.zone.texts[DOMAIN] = [str(Root(root.enr_root, root.link_root, 2, KEY.sign(root.digest)))]
+        seeds = self.seeds()
+        lines = self.complaints(300).splitlines()
+        roots = self.zone.asked.count(DOMAIN)
+        self.assertGreater(seeds.counts["bad"], COMPLAINTS_OF_LIST * roots)
+        self.assertLessEqual(len(lines), COMPLAINTS_OF_LIST * roots)
 
     def test_one_of_two_lists_is_bad(self):
         other = TreeUrl(KEY.compressed, "other.example.org")
