@@ -18,6 +18,7 @@ OUTLIVES: dict[str, str] = {
     "BookKeeper": "writes the book",
     "NodeAddress": "was named by the operator",
     "Bootstrap": "was named by the operator",
+    "EndpointVotes": "counts votes by datagram for ten minutes; bounded",
     "Discv5": "asks nodes by datagram, whether there is a link or not; bounded",
     "ConductKeeper": "bans outlast links",
     "CauseKeeper": "tells people why it left",

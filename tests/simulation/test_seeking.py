@@ -1,10 +1,12 @@
 """A node looks for peers by datagram alone, in a network that is larger than its tables and most of which is full."""
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.discovery import discv5, refresh, table
 from chainp2p.settings import PUBLIC
 from chainp2p.testing.discovery import DiscoveryNetwork
+from chainp2p.testing.simulator import Simulation, ledger_chain, ledger_genesis
 from tests.net.test_network import GENESIS, World
 
 #: Nodes that answer datagrams and take no connection, and nodes that have room.
@@ -13,6 +15,26 @@ FULL, ROOM = 40, 8
 BUCKET = 3
 #: Seconds in which all with room are found: with seeds 1 to 5 it takes 14 to 211. Nobody looking, half are never found.
 SEED, LIMIT = 4, 400
+
+
+class WholeNodesTest(SynchronousTestCase):
+    def test_nodes_that_find_each_other_by_datagram_come_and_go(self):
+        def by_datagram(given):
+            return evolve(given, network=evolve(given.network, enable_discovery=True, enable_pex=False))
+
+        simulation = Simulation(7, make_chain=ledger_chain(ledger_genesis(1, 5.0)))
+        # which sees that nothing is left of those that went
+        self.addCleanup(simulation.close)
+        _, _, killed, stopped, _ = simulation.add_nodes(5, settings=by_datagram)
+        simulation.start()
+        simulation.expect("linked", lambda: simulation.linked(4), within=40)
+        killed.kill(silent=True)
+        simulation.stop(stopped)
+        left = lambda: {(one.node.network.discovered, one.peers) for one in simulation.running}  # noqa: E731
+        simulation.expect("they are missed", lambda: left() == {(2, 2)}, within=200)
+        simulation.start(killed)
+        simulation.expect("back", lambda: left() == {(3, 3)}, within=30)
+        self.assertEqual(simulation.errors, [])
 
 
 class SeekingTest(SynchronousTestCase):
