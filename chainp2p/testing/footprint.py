@@ -29,6 +29,7 @@ BOUNDS: Mapping[str, int] = {
     "lookups": LOOKUPS_MAX,
     "checking": CALLS_MAX,
     "updating": CALLS_MAX,
+    "untold": (257 - NEAREST) * BUCKET_SIZE,
 }
 
 
@@ -50,4 +51,5 @@ def sizes(core: Discv5, limits: Limits) -> dict[str, int]:
         "lookups": len(core._lookups),
         "checking": len(core._checking),
         "updating": len(core._updating),
+        "untold": len(core._news),
     }

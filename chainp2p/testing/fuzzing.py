@@ -100,7 +100,8 @@ class DiscoveryFuzz:
         self.random = random = random_module.Random(seed)
         self.now = 1_000.0
         self.address = ("45.1.1.1", 30303)
-        key = NodeKey((1).to_bytes(32, "big"))
+        self.key = key = NodeKey((1).to_bytes(32, "big"))
+        #: Its record, which changes now and then.
         self.enr = self._record(key, self.address)
         self.limits = Limits(loopback_exempt=False)
         self.core = Discv5(
@@ -376,6 +377,8 @@ class DiscoveryFuzz:
                     raise FuzzError(f"{type(message).__name__} of an honest node is not answered")
         if self.handshakes:
             raise FuzzError("a session of an honest node has ended")
+        if self.random.random() < 0.1:
+            self.enr = make_enr(self.key, self.enr.seq + 1, node_pairs(GENESIS, 1, *self.address, self.address[1]))
         sought = self._sent(self.core.lookup(self.random.randbytes(32), None, self.now))
         for data, source in self._spread(sought):
             self._deliver(data, source)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.discovery import challenges
+from chainp2p.discovery.answers import RecordReader
 from chainp2p.discovery.challenges import PROOFS_MAX
 from chainp2p.discovery.conversations import (
     CALLS_MAX,
@@ -22,12 +23,17 @@ from chainp2p.discovery.conversations import (
     Established,
     Unanswered,
 )
-from chainp2p.discovery.discv5 import Discv5
-from chainp2p.discovery.limits import ADDRESS_BURST, Limits
+from chainp2p.discovery.discv5 import LOOKUPS_MAX, Discv5
+from chainp2p.discovery.limits import ADDRESS_BURST, ADDRESS_RATE, Limits
+from chainp2p.discovery.lookup import ALPHA
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, TalkRequest, TalkResponse, encode_message
+from chainp2p.discovery.outputs import Found
 from chainp2p.discovery.packets import Challenge, Ordinary, open_packet
+from chainp2p.discovery.records import VerifiedRecords
 from chainp2p.discovery.repeats import REPEATS_MAX, Repeats
 from chainp2p.discovery.sessions import MESSAGES_MAX, SESSIONS_MAX, SESSIONS_OF_ONE, SessionKeys, Sessions
+from chainp2p.discovery.table import BUCKET_SIZE
+from chainp2p.peer import enr as enr_module
 from chainp2p.peer.enr import make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
 from chainp2p.testing.hostility import Accountant, Grammar
@@ -562,6 +568,52 @@ class NodeTest(SynchronousTestCase):
         got = sum(len(self.give(grammar.ordinary(bytes(31) + b"\1"), ("60.1.1.1", 7), 1.0)) for _ in range(1_000))
         self.assertEqual(got, int(ADDRESS_BURST))
         self.assertEqual(len(self.give(grammar.ordinary(bytes(31) + b"\1"), ("60.1.1.2", 7), 1.0)), 1)
+
+    def test_work_for_an_address(self):
+        """Proofs and records looked at for one address, whatever it sends: no more than packets that it may send."""
+        work = []
+        for module, name in ((challenges, "proves_identity"), (enr_module, "verify")):
+            real = getattr(module, name)
+            self.patch(module, name, lambda *given, real=real: work.append(1) or real(*given))
+        random, taken = Random(3), 0
+        ids = [make_enr(NodeKey(bytes((number + 1,)) * 32), 1, {}) for number in range(40)]
+        grammars = [Grammar(random, self.key.peer_id, [enr.raw]) for enr in ids]
+        for number in range(3_000):
+            now, one = 1.0 + number / 100, number // 8 % 40
+            knock, shake = grammars[one].ordinary, grammars[one].handshake
+            before = self.limits.refused
+            self.give((shake if number % 8 else knock)(ids[one].peer_id), ("60.1.1.1", 7), now)
+            taken += self.limits.refused == before
+        # twice of what it may send is sent; each packet costs two looks at a signature at most, and each challenge six
+        self.assertLessEqual(taken, ADDRESS_BURST + 30 * ADDRESS_RATE + 1)
+        self.assertGreater(len(work), 200)
+        self.assertLess(len(work), 6 * 3_000 / 8)
+
+    def test_lookups_are_bounded(self):
+        self.meet()
+        outputs = [self.node.lookup(bytes(31) + bytes((number,)), number, 1.0) for number in range(LOOKUPS_MAX + 5)]
+        self.assertEqual(len(self.node._lookups), LOOKUPS_MAX)
+        self.assertEqual(outputs[-1], [Found(LOOKUPS_MAX + 4, (), 0)])
+        for now in (2.0, 3.0, 4.0, 6.0, 9.0):
+            self.node.conversations.expire(now)
+            outputs = self.node.expire(now)
+        self.assertLessEqual(len(self.node.conversations), LOOKUPS_MAX * ALPHA + 1)
+
+    def test_records_of_an_answer(self):
+        """Few are looked at, good ones are kept, and no more of them than there is room for."""
+        records = [make_enr(NodeKey(bytes((number + 1,)) * 32), 1, {b"udp": b"\1"}) for number in range(20)]
+        verified = VerifiedRecords(4)
+        reader = RecordReader(True, lambda node_id: True, verified)
+        asked, every = self.other.enr, range(257)
+        raws = [enr.raw for enr in records]
+        self.assertEqual([enr.raw for enr in reader.read(raws, asked, every)], raws[:BUCKET_SIZE])
+        self.assertEqual(len(verified._verified), 4)
+        odd = [b"", b"\xc0", b"\x80", bytes(300), bytes(1_200), raws[0][:-1], raws[0][:-1] + b"\0"]
+        self.assertEqual(reader.read(odd, asked, every), [])
+        self.assertEqual(len(verified._verified), 4)
+        self.assertEqual(reader.read([b"\xc0"] * 2 * BUCKET_SIZE + raws, asked, every), [])
+        self.assertEqual(len(reader.read([raws[0]] * 20, asked, every)), 1)
+        self.assertEqual(reader.read(raws, asked, ()), [])
 
     def test_a_number_that_always_grows_asks_once_at_a_time(self):
         self.meet()
