@@ -22,6 +22,7 @@ from chainp2p.net.factory import PeerFactory
 from chainp2p.net.finding import Discovery
 from chainp2p.net.hosting import Hosting
 from chainp2p.net.metrics import Metric, network_metrics
+from chainp2p.net.orders import Orders
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.record import RecordKeeper
 from chainp2p.net.roster import Roster
@@ -29,10 +30,8 @@ from chainp2p.net.store import PeerStore, StoredPeers
 from chainp2p.net.talking import TalkHandler
 from chainp2p.net.view import PeerView, peer_view
 from chainp2p.net.why import Explainer
-from chainp2p.peer.address import NodeAddress, parse_node
+from chainp2p.peer.address import parse_node
 from chainp2p.peer.book import AddressBook
-from chainp2p.peer.causes import CauseKind
-from chainp2p.peer.conduct import BAN_TIME, Sentence
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.handshake import VERSION
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Network", "PeerView"]
 
 
-class Network(Service):
+class Network(Orders, Service):
     """Everything between the services and the transports.
 
     :param now: answers Unix time in seconds; back-offs and deadlines go by ``reactor.seconds()``.
@@ -289,69 +288,6 @@ class Network(Service):
     def ends(self) -> list[LinkEnd]:
         """Return how links and attempts ended, newest first."""
         return self.host.ends.newest()
-
-    def add_peer(self, address: NodeAddress, trusted: bool = False) -> bool:
-        """Hold this peer from now on, even if it had been removed or banned; False if it is ourselves."""
-        self.unban_peer(address.peer_id)
-        if not self._book.hold(address, trusted):
-            return False
-        self._dialer.plan()
-        return True
-
-    def distrust_peer(self, peer_id: bytes) -> bool:
-        """Take trust in a peer back, and keep it; False if it had none."""
-        return self._book.distrust(peer_id)
-
-    def remove_peer(self, peer_id: bytes) -> bool:
-        """End the link and keep this peer away, inbound too, until it is added again; False if it was away already."""
-        if self._admission.is_removed(peer_id):
-            return False
-        self._admission.remove(peer_id)
-        self._store.save_removed(peer_id, True)
-        self._causes.by_operator(CauseKind.BANNED, "removed", peer_id, "until it is added or unbanned")
-        self._book.forget(peer_id)
-        self.host.close_all(peer_id, Reason.REMOVED, "by the operator")
-        return True
-
-    def bans(self) -> list[Sentence]:
-        """Return who is kept away and why, the one whose time ends first in front; times are Unix seconds."""
-        return self._conduct.bans()
-
-    def removed(self) -> list[bytes]:
-        """Return the peers that the operator has removed."""
-        return self._admission.removed()
-
-    def ban_peer(self, peer_id: bytes, seconds: float = BAN_TIME) -> bool:
-        """End the link and keep this peer away for so long, whatever its conduct; False if it is ourselves."""
-        if peer_id == self.own_id:
-            return False
-        self._conduct.ban(peer_id, seconds)
-        self.host.bar(peer_id)
-        return True
-
-    def unban_peer(self, peer_id: bytes) -> bool:
-        """Lift a ban, a wait or a removal; False if there was none."""
-        removed = self._admission.is_removed(peer_id)
-        if removed:
-            self._admission.restore(peer_id)
-            self._store.save_removed(peer_id, False)
-            self._causes.by_operator(CauseKind.UNBANNED, "ban_lifted", peer_id, "it may come again")
-        return self._conduct.lift(peer_id) or removed
-
-    def useless_score(self, peer_id: bytes) -> float:
-        """Return how useless a peer has been of late; 0 for one with no small fault."""
-        return self._conduct.score(peer_id)
-
-    def allow(self, roles: Mapping[bytes, str] | None) -> None:
-        """Let only these keys connect from now on, links with others end; None: anyone.
-
-        :param roles: peer id -> what the operator calls it; may be empty text.
-        """
-        self._admission.allow(roles)
-        for link in self._roster.live():
-            if not self._admission.is_allowed(link.peer_id):
-                link.close(Reason.NOT_ALLOWED, "taken off the allow-list", "delisted")
-        self._dialer.plan()
 
     def learn(self, enr: Enr, source: Link) -> None:
         """Take a verified record that *source* told us."""
