@@ -355,17 +355,23 @@ class Discv5:
         match handle:
             case _Checking(enr=enr):
                 self._checking.discard(enr.peer_id)
-                self.table.failed(enr.peer_id)
+                self._silent(enr)
                 return []
             case _Updating(enr=enr):
                 self._updating.discard(enr.peer_id)
                 return []
             case _Looking(running=running, enr=enr):
                 running.lookup.failed(enr.peer_id)
-                self.table.failed(enr.peer_id)
+                self._silent(enr)
                 return self._poll(running, now)
             case _:
                 return [Talked(handle.handle, None)]
+
+    def _silent(self, enr: Enr) -> None:
+        """A node did not answer at the address of its record; it may have told us of another one meanwhile."""
+        entry = self.table.get(enr.peer_id)
+        if entry is not None and (entry.ip, entry.port) == self.reach.endpoint(enr):
+            self.table.failed(enr.peer_id)
 
     def _established(self, event: Established, now: float) -> list[Output]:
         enr = event.enr

@@ -93,6 +93,23 @@ class NodeTest(SynchronousTestCase):
         self.assertEqual(self.core.table.get(KEY.peer_id).ip, "2a00::8")
 
 
+class MovedTest(SynchronousTestCase):
+    def test_silence_at_the_old_address_does_not_cost_the_new_one_its_place(self):
+        core = Discv5(US, lambda: record(key=US), Random(1), genesis=GENESIS, private=False)
+        core.add(record(FOUR))
+        core.start([], 0.0)  # it is asked there at once
+        core.add(record(("8.8.4.4", 9), seq=2))
+        core._check_at = core._refresh_at = 1e9
+        for now in (2.0, 4.0, 6.0):
+            core.expire(now)
+        self.assertEqual(len(core.conversations), 0)
+        self.assertEqual(core.table.get(KEY.peer_id).ip, "8.8.4.4")
+        core._check_at = 7.0
+        for now in (7.0, 9.0, 11.0):
+            core.expire(now)
+        self.assertNotIn(KEY.peer_id, core.table)
+
+
 class PrivateAddressTest(SynchronousTestCase):
     def told(self, asked, *told):
         reader = RecordReader(False, lambda node_id: True)
