@@ -11,6 +11,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from chainp2p.discovery.answers import nodes_of
 from chainp2p.discovery.conversations import Asked, Conversations, Datagram, Event
+from chainp2p.discovery.keys import SessionKeys
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, TalkResponse
 from chainp2p.discovery.table import BUCKET_SIZE
 from chainp2p.peer.enr import Enr, make_enr, node_pairs
@@ -20,13 +21,15 @@ from chainp2p.peer.key import NodeKey
 if TYPE_CHECKING:
     from chainp2p.testing.network import MemoryNetwork
 
-__all__ = ["GENESIS", "Attack", "Crowd", "is_enemy"]
+__all__ = ["GENESIS", "Attack", "Crowd", "introduce", "is_enemy"]
 
 #: The network that all records here belong to.
 GENESIS = b"\x50" * 32
 #: Ids among which the attacker finds those that fall where it wants: enough for each of the 8 farthest buckets of
 #: anybody, which are all that have honest nodes in a network of a hundred, and some for a few more.
 IDS = 2_048
+#: Buckets in which it looks for places: for one nearer it has an id in one of eight cases.
+_DEPTH = 14
 #: The attacker's first port; each id of an address has one of its own.
 _PORT = 20_000
 #: Sequence number of its records: nobody can have a newer one.
@@ -70,10 +73,21 @@ def _keys() -> list[NodeKey]:
     return sorted((NodeKey.generate(random.randbytes) for _ in range(IDS)), key=lambda key: key.peer_id)
 
 
-@lru_cache(maxsize=IDS)
+@lru_cache(maxsize=8 * IDS)
 def _record(attack: Attack, number: int) -> Enr:
     ip, port = attack.ip(number), _PORT + number
     return make_enr(_keys()[number], _SEQ, node_pairs(GENESIS, VERSION, ip, port, port))
+
+
+def introduce(one: tuple[Enr, Conversations], other: tuple[Enr, Conversations], random: Random) -> None:
+    """Let two have a session, as after a handshake: a game with all of these takes three times as long."""
+    (near, here), (far, there) = one, other
+    near_endpoint, far_endpoint = near.udp_endpoint, far.udp_endpoint
+    assert near_endpoint is not None and far_endpoint is not None
+    if here.sessions.get((far.peer_id, *far_endpoint)) is None:
+        keys = SessionKeys(random.randbytes(16), random.randbytes(16))
+        here.sessions.agreed((far.peer_id, *far_endpoint), keys, True, far)
+        there.sessions.agreed((near.peer_id, *near_endpoint), keys, False, near)
 
 
 class _Id(DatagramProtocol):
@@ -109,18 +123,18 @@ class _Id(DatagramProtocol):
         if isinstance(request, Ping):
             return [Pong(request.id, _SEQ, *asked.peer[1:])]
         if isinstance(request, FindNode):
-            told: list[bytes] = []
+            told: list[int] = []
             for distance in request.distances:
-                told += [enr.raw for enr in self._crowd.at(self.enr.peer_id, distance, BUCKET_SIZE - len(told))]
-            return nodes_of(request.id, told)
+                told += self._crowd.numbers(self.enr.peer_id, distance, BUCKET_SIZE - len(told))
+            return nodes_of(request.id, [self._crowd.id(number, asked.peer[0]).enr.raw for number in told])
         return [TalkResponse(request.id, b"")]
 
 
 class Crowd:
     """All ids of the attacker.
 
-    1. It knows whom it attacks: to each bucket of a victim it offers more ids than there are places, by handshake, and
-       some more for ever, which keeps those that wait for a place its own.
+    1. It knows whom it attacks: to each bucket of a victim it offers more ids than there are places, and some more for
+       ever, which keeps those that wait for a place its own.
     2. Whoever asks an id for nodes at some distances is told of ids there, at as many addresses as there are, and
        never of honest ones.
     3. Every id answers every PING from then on, and its records have higher numbers than any other.
@@ -134,21 +148,25 @@ class Crowd:
         self.random = Random(f"{seed}/crowd")
         self._ids = [key.peer_id for key in _keys()]
         self._here: dict[int, _Id] = {}
+        self._victims: dict[bytes, tuple[Enr, Conversations]] = {}
         for number in range(attack.addresses):
             ip = attack.ip(number)
             network.host(ip, ip)
 
-    def _id(self, number: int) -> _Id:
-        """Return an id that listens."""
+    def id(self, number: int, victim: bytes | None = None) -> _Id:
+        """Return an id that listens; *victim* will have to do with it."""
         one = self._here.get(number)
         if one is None:
             one = self._here[number] = _Id(self, number)
             host = self._network.find(self.attack.ip(number))
             assert host is not None
             host.listenUDP(_PORT + number, one, interface=host.ip)
+        met = self._victims.get(victim) if victim is not None else None
+        if met is not None:
+            introduce((one.enr, one.core), met, self.random)
         return one
 
-    def _numbers(self, node_id: bytes, distance: int, count: int) -> list[int]:
+    def numbers(self, node_id: bytes, distance: int, count: int) -> list[int]:
         """Some of the ids at a distance from a node: they share all bits above with it, and differ in one."""
         if not distance or count <= 0:
             return []
@@ -157,22 +175,23 @@ class Crowd:
         last = bisect_left(self._ids, (low + (1 << distance - 1) - 1).to_bytes(32, "big"), first)
         return self.random.sample(range(first, last), min(count, last - first))
 
-    def at(self, node_id: bytes, distance: int, count: int) -> list[Enr]:
-        """Return up to *count* of its records at a distance from a node; they answer from now on."""
-        return [self._id(number).enr for number in self._numbers(node_id, distance, count)]
-
     def everywhere(self, node_id: bytes, each: int) -> list[Enr]:
         """Return records for all buckets of a node, up to *each* for one."""
-        numbers = [number for distance in range(256, 0, -1) for number in self._numbers(node_id, distance, each)]
+        distances = range(256, 256 - _DEPTH, -1)
+        numbers = [number for distance in distances for number in self.numbers(node_id, distance, each)]
         return [_record(self.attack, number) for number in numbers]
 
-    def assail(self, victim: Enr, first: bool = True) -> None:
-        """Offer a victim ids for all its buckets, again and again."""
-        for enr in self.everywhere(victim.peer_id, _FIRST if first else _LATER):
-            number = bisect_left(self._ids, enr.peer_id)
-            self._network.clock.callLater(self.random.uniform(0, _ASSAULT), self._id(number).ping, victim)
-        self._network.clock.callLater(_AGAIN, self.assail, victim, False)
+    def assail(self, victim: Enr, core: Conversations) -> None:
+        """Offer a victim ids for all its buckets, from now on."""
+        self._victims[victim.peer_id] = victim, core
+        self._offer(victim, _FIRST)
+
+    def _offer(self, victim: Enr, each: int) -> None:
+        for enr in self.everywhere(victim.peer_id, each):
+            one = self.id(bisect_left(self._ids, enr.peer_id), victim.peer_id)
+            self._network.clock.callLater(self.random.uniform(0, _ASSAULT), one.ping, victim)
+        self._network.clock.callLater(_AGAIN, self._offer, victim, _LATER)
 
     def conversations(self, enr: Enr) -> Conversations:
         """Return what the id of a record says and hears; it answers from now on."""
-        return self._id(bisect_left(self._ids, enr.peer_id)).core
+        return self.id(bisect_left(self._ids, enr.peer_id)).core
