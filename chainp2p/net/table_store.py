@@ -8,8 +8,9 @@ from chainp2p.peer.enr import Enr, EnrError
 
 __all__ = ["STORED_MAX", "TABLE_SCHEMA", "read_table", "table_statements"]
 
-#: Nodes that are stored, those heard of last: more than a table of a large network holds live, at some 400 bytes each.
-STORED_MAX = 512
+#: Nodes that are stored, those that answered last: half of what a full table holds, enough to find the rest, and 30 ms
+#: to verify at the start.
+STORED_MAX = 128
 #: Who has not answered for so long (seconds) is stored no longer; as for the address book.
 AGE_MAX = 30 * 86_400.0
 
