@@ -10,7 +10,7 @@ from chainp2p.net.store import PeerStore
 __all__ = ["TableKeeper"]
 
 #: The table is stored for the first time after so many seconds, and then at this distance: what a ``kill -9`` takes is
-#: news of the last minutes, and a transaction of some 200 rows is 5 ms of the database's thread.
+#: news of the last minutes, and a transaction of some 200 rows is a few ms of the database's thread.
 SAVE_FIRST, SAVE_INTERVAL = 30.0, 300.0
 
 

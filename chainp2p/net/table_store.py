@@ -35,7 +35,11 @@ def read_table(database: sqlite3.Connection) -> tuple[Enr, ...]:
 
 
 def table_statements(answered: Iterable[tuple[Enr, float]], now: float) -> Iterator[Statement]:
-    """Remember who answered when, beside those of before: a table that is empty for a while loses nothing."""
+    """Remember who answered when, beside those of before: a table that is empty for a while loses nothing.
+
+    Who has answered in the future, by a clock that was wrong, has answered now.
+    """
+    yield "UPDATE discovered SET answered = ? WHERE answered > ?", (now, now)
     for enr, when in answered:
         yield "INSERT OR REPLACE INTO discovered VALUES (?, ?, ?)", (enr.peer_id, enr.raw, min(when, now))
     yield "DELETE FROM discovered WHERE answered < ?", (now - AGE_MAX,)

@@ -42,6 +42,15 @@ class StoredTableTest(SynchronousTestCase):
         self.store.save_table([(record(1), NOW + AGE_MAX + 6)], NOW + AGE_MAX + 6)
         self.assertEqual(self.load(), [record(1), *(record(number) for number in range(STORED_MAX + 2, 5, -1))])
 
+    def test_a_clock_that_was_ahead_does_not_keep_newcomers_out(self):
+        self.load()
+        early = [(record(number), NOW + 9e8) for number in range(1, STORED_MAX + 1)]
+        self.store.save_table(early, NOW + 9e8)
+        self.store.save_table([(record(STORED_MAX + 1), NOW)], NOW)
+        self.store.save_table([(record(STORED_MAX + 2), NOW + 60)], NOW + 60)
+        stored = self.load()
+        self.assertEqual((len(stored), stored[0]), (STORED_MAX, record(STORED_MAX + 2)))
+
     def test_what_is_no_record_is_left_out(self):
         self.load()
         self.store.save_table([(record(1), NOW)], NOW)
