@@ -16,11 +16,15 @@ SHELLS = (
     "cli/*",
     "tap.py",
     "rpc/*",
+    # sockets of both families with one port: used where the reactor has real ones only
+    "net/sockets.py",
     "node/home.py",
     "node/platform.py",
+    "node/router.py",
     "node/slow.py",
     "node/surface.py",
     "node/threads.py",
+    "node/upnp.py",
 )
 #: Modules of which nothing may be used, apart from names for types.
 BANNED = {
@@ -65,6 +69,8 @@ EXCEPTIONS = {
     ("node/assembly.py", "random.SystemRandom"),
     # ``random`` is the argument there, a generator; the module's name is only in its type
     ("discovery/service.py", "random.sample"),
+    # it times the rules that a test is about, and drives no simulation
+    ("testing/conformance.py", "time.perf_counter"),
     # ids of RPC filters; simulated nodes have no RPC
     ("ethapi/plugin.py", "secrets"),
     ("ethapi/plugin.py", "secrets.token_bytes"),
