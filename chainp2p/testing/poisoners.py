@@ -36,9 +36,9 @@ _PORT = 20_000
 _SEQ = 1 << 40
 #: Ids offered to one bucket of a victim in the first assault (more than have places), how long it takes (seconds), and
 #: how many more are offered to it in each later one.
-_FIRST, _ASSAULT, _LATER = 20, 15.0, 1
+_FIRST, _ASSAULT, _LATER = 18, 15.0, 1
 #: Seconds between assaults.
-_AGAIN = 15.0
+_AGAIN = 20.0
 
 
 @frozen
@@ -188,10 +188,10 @@ class Crowd:
 
     def _offer(self, victim: Enr, each: int) -> None:
         for enr in self.everywhere(victim.peer_id, each):
-            one = self.id(bisect_left(self._ids, enr.peer_id), victim.peer_id)
+            one = self.id(self.number(enr), victim.peer_id)
             self._network.clock.callLater(self.random.uniform(0, _ASSAULT), one.ping, victim)
         self._network.clock.callLater(_AGAIN, self._offer, victim, _LATER)
 
-    def conversations(self, enr: Enr) -> Conversations:
-        """Return what the id of a record says and hears; it answers from now on."""
-        return self.id(bisect_left(self._ids, enr.peer_id)).core
+    def number(self, enr: Enr) -> int:
+        """Return which id a record is of."""
+        return bisect_left(self._ids, enr.peer_id)

@@ -3,9 +3,8 @@
 The honest ones are production nodes of discovery in as many /16, and have known each other for long when the attacker
 comes. It has filled what was free in their tables (as it would within hours, so that is not played), and assails two
 of them: an old one, and a new one that knows three others and that it meets as soon as it is up. Some of the honest
-leave in the middle. The two have an address book and choose whom to dial as production nodes do. Most of the others
-only answer, and most sessions stand: a game with all checks and handshakes takes five times as long, and ends the
-same way.
+leave in the middle. The two have an address book and choose whom to dial as production nodes do. The others only
+answer, and most sessions stand: a game with all checks and handshakes takes five times as long and ends the same way.
 """
 
 from collections.abc import Iterable
@@ -42,8 +41,8 @@ ATTACKS = (
     Attack(256, 256, 4),
     Attack(256, 256, 256),
 )
-#: Honest nodes, how many of them look after their tables, how many leave, and how many a new one begins with.
-HONEST, ACTIVE, LEAVE, BOOTSTRAPS = 64, 3, 16, 3
+#: Honest nodes, how many of them leave, and how many a new one begins with.
+HONEST, LEAVE, BOOTSTRAPS = 64, 16, 3
 PORT = 30_303
 #: The new one starts, others leave, and all is counted (seconds).
 STARTS, LEAVES, ENDS = 12.0, 30.0, 70.0
@@ -230,23 +229,19 @@ class _World:
     def stand(self) -> None:
         """Let the network be an old one, and the attacker have come after all others."""
         members = [self.old, *self.others]
-        busy = (self.old, *self.others[-ACTIVE:])
         for member in members:
             for other in self.random.sample(members, len(members)):
                 if other is not member:
                     member.knows(other.enr, other.ip, PORT, -self.random.uniform(0, 60))
-                    if other in busy or member in busy:
-                        introduce(member.voice, other.voice, self.random)
         for member in members:
             if member is not self.old:
                 for enr in self.crowd.everywhere(member.enr.peer_id, OFFERED):
                     endpoint = enr.udp_endpoint
                     assert endpoint is not None
                     if member.knows(enr, *endpoint, -self.random.uniform(0, 60)):
-                        enemy = self.crowd.conversations(enr)
-                        if member in busy:
-                            introduce((enr, enemy), member.voice, self.random)
+                        self.crowd.id(self.crowd.number(enr))
         for member in self.others:
+            introduce(self.old.voice, member.voice, self.random)
             introduce(self.new.voice, member.voice, self.random)
 
 
@@ -255,10 +250,8 @@ def poison(seed: int, attack: Attack) -> PoisonOutcome:
     world = _World(seed, attack)
     old, new, crowd, clock = world.old, world.new, world.crowd, world.clock
     world.stand()
-    active, passive = world.others[-ACTIVE:], world.others[:-ACTIVE]
-    for member in (old, *active):
-        member.starts([])
-    for member in passive:
+    old.starts([])
+    for member in world.others:
         member.answers()
     crowd.assail(*old.voice)
     clock.run_for(STARTS)
@@ -273,7 +266,7 @@ def poison(seed: int, attack: Attack) -> PoisonOutcome:
         target = world.random.randbytes(32) if number else new.enr.peer_id
         new.shell.lookup(target).addCallback(lookups.count)
     clock.run_for(10.0)
-    shares = [member.share() for member in active]
+    shares = [member.share() for member in world.others[LEAVE:]]
     victims = [old.share(), new.share()]
     links = [old.links, new.links]
     return PoisonOutcome(

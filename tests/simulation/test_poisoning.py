@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.discovery.crowding import IN_TABLE
 from chainp2p.testing.poisoners import Attack
-from chainp2p.testing.poisoning import ACTIVE, poison
+from chainp2p.testing.poisoning import HONEST, poison
 
 
 class PoisoningTest(SynchronousTestCase):
@@ -12,7 +12,7 @@ class PoisoningTest(SynchronousTestCase):
         outcome = poison(1, Attack(1, 1, 1))
         for share in (outcome.old, outcome.new):
             self.assertLessEqual(share.bad, IN_TABLE.address, outcome)
-        self.assertLessEqual(outcome.crowd.bad, ACTIVE * IN_TABLE.address, outcome)
+        self.assertLessEqual(outcome.crowd.bad, HONEST * IN_TABLE.address, outcome)
         self.assertLessEqual(outcome.lookups.part, 0.2, outcome)
         for share in (outcome.old_dials, outcome.new_dials, outcome.links):
             self.assertLessEqual(share.part, 0.15, outcome)
