@@ -167,6 +167,7 @@ class DatagramTest(SynchronousTestCase):
         self.assertNotIn(other.key.peer_id, first.shell.core.table)
 
     def test_stop_and_start_again(self):
+        self.net.set_weather(Weather(low=0.02, high=0.2))
         first, second = self.grow(2)
         self.clock.run_for(5)
         waiting = first.shell.lookup(bytes(32)), first.shell.talk(second.enr, b"x", b"")
@@ -177,10 +178,11 @@ class DatagramTest(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(waiting[1]))
         self.clock.run_for(5)
         self.assertEqual(list(first.host.getDelayedCalls()), [])
-        first.live.clear()
+        begun = self.clock.seconds()
         first.start(second)
         self.clock.run_for(70)
-        self.assertEqual(len(first.live), 1)
+        # it has asked again
+        self.assertGreater(first.shell.core.table.get(second.key.peer_id).checked_at, begun)
 
     def test_busy_port(self):
         first, _ = self.grow(2)
