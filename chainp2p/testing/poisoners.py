@@ -21,7 +21,7 @@ from chainp2p.peer.key import NodeKey
 if TYPE_CHECKING:
     from chainp2p.testing.network import MemoryNetwork
 
-__all__ = ["GENESIS", "Attack", "Crowd", "introduce", "is_enemy"]
+__all__ = ["BUCKETS", "GENESIS", "Attack", "Crowd", "introduce", "is_enemy"]
 
 #: The network that all records here belong to.
 GENESIS = b"\x50" * 32
@@ -29,7 +29,7 @@ GENESIS = b"\x50" * 32
 #: anybody, which are all that have honest nodes in a network of a hundred, and some for a few more.
 IDS = 2_048
 #: Buckets in which it looks for places: for one nearer it has an id in one of eight cases.
-_DEPTH = 14
+BUCKETS = range(256, 242, -1)
 #: The attacker's first port; each id of an address has one of its own.
 _PORT = 20_000
 #: Sequence number of its records: nobody can have a newer one.
@@ -71,6 +71,12 @@ def _keys() -> list[NodeKey]:
     """Its keys by their ids, the same in each seed: each victim's id is another one."""
     random = Random("poison")
     return sorted((NodeKey.generate(random.randbytes) for _ in range(IDS)), key=lambda key: key.peer_id)
+
+
+@lru_cache(maxsize=IDS)
+def _some(first: int, last: int, count: int) -> list[int]:
+    """Some of the ids from *first* on, at any of its addresses."""
+    return Random(f"{first}/{last}").sample(range(first, last), min(count, last - first))
 
 
 @lru_cache(maxsize=8 * IDS)
@@ -123,9 +129,7 @@ class _Id(DatagramProtocol):
         if isinstance(request, Ping):
             return [Pong(request.id, _SEQ, *asked.peer[1:])]
         if isinstance(request, FindNode):
-            told: list[int] = []
-            for distance in request.distances:
-                told += self._crowd.numbers(self.enr.peer_id, distance, BUCKET_SIZE - len(told))
+            told = self._crowd.told(self.enr.peer_id, request.distances)
             return nodes_of(request.id, [self._crowd.id(number, asked.peer[0]).enr.raw for number in told])
         return [TalkResponse(request.id, b"")]
 
@@ -166,19 +170,24 @@ class Crowd:
             introduce((one.enr, one.core), met, self.random)
         return one
 
-    def numbers(self, node_id: bytes, distance: int, count: int) -> list[int]:
-        """Some of the ids at a distance from a node: they share all bits above with it, and differ in one."""
-        if not distance or count <= 0:
-            return []
+    def _range(self, node_id: bytes, distance: int) -> tuple[int, int]:
+        """Which ids are at a distance from a node: they share all bits above with it, and differ in one."""
         low = (int.from_bytes(node_id, "big") ^ 1 << distance - 1) >> distance - 1 << distance - 1
         first = bisect_left(self._ids, low.to_bytes(32, "big"))
-        last = bisect_left(self._ids, (low + (1 << distance - 1) - 1).to_bytes(32, "big"), first)
-        return self.random.sample(range(first, last), min(count, last - first))
+        return first, bisect_left(self._ids, (low + (1 << distance - 1) - 1).to_bytes(32, "big"), first)
 
-    def everywhere(self, node_id: bytes, each: int) -> list[Enr]:
-        """Return records for all buckets of a node, up to *each* for one."""
-        distances = range(256, 256 - _DEPTH, -1)
-        numbers = [number for distance in distances for number in self.numbers(node_id, distance, each)]
+    def told(self, node_id: bytes, distances: Sequence[int]) -> list[int]:
+        """Return whom an id names: the same for each part of the id space."""
+        told: list[int] = []
+        for distance in distances:
+            if distance:
+                told += _some(*self._range(node_id, distance), BUCKET_SIZE - len(told))
+        return told
+
+    def offers(self, node_id: bytes, distance: int, count: int) -> list[Enr]:
+        """Return up to *count* of its records for a bucket of a node."""
+        first, last = self._range(node_id, distance)
+        numbers = self.random.sample(range(first, last), min(count, last - first))
         return [_record(self.attack, number) for number in numbers]
 
     def assail(self, victim: Enr, core: Conversations) -> None:
@@ -187,9 +196,10 @@ class Crowd:
         self._offer(victim, _FIRST)
 
     def _offer(self, victim: Enr, each: int) -> None:
-        for enr in self.everywhere(victim.peer_id, each):
-            one = self.id(self.number(enr), victim.peer_id)
-            self._network.clock.callLater(self.random.uniform(0, _ASSAULT), one.ping, victim)
+        for distance in BUCKETS:
+            for enr in self.offers(victim.peer_id, distance, each):
+                one = self.id(self.number(enr), victim.peer_id)
+                self._network.clock.callLater(self.random.uniform(0, _ASSAULT), one.ping, victim)
         self._network.clock.callLater(_AGAIN, self._offer, victim, _LATER)
 
     def number(self, enr: Enr) -> int:

@@ -16,6 +16,7 @@ from attrs import define, frozen
 from chainp2p.discovery.conversations import Conversations
 from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.limits import Limits
+from chainp2p.discovery.table import BUCKET_SIZE
 from chainp2p.errors import Reason
 from chainp2p.net.datagram import DiscoveryShell
 from chainp2p.peer.address import NodeAddress
@@ -28,7 +29,7 @@ from chainp2p.peer.outbound import BLOCK_SLOTS, FULL_SLOTS, Line, Outbound, Purp
 from chainp2p.settings import PUBLIC
 from chainp2p.testing.clock import HeapClock
 from chainp2p.testing.network import MemoryNetwork, Weather
-from chainp2p.testing.poisoners import GENESIS, Attack, Crowd, introduce, is_enemy
+from chainp2p.testing.poisoners import BUCKETS, GENESIS, Attack, Crowd, introduce, is_enemy
 
 __all__ = ["ATTACKS", "PoisonOutcome", "Share", "poison"]
 
@@ -233,16 +234,23 @@ class _World:
             for other in self.random.sample(members, len(members)):
                 if other is not member:
                     member.knows(other.enr, other.ip, PORT, -self.random.uniform(0, 60))
-        for member in members:
-            if member is not self.old:
-                for enr in self.crowd.everywhere(member.enr.peer_id, OFFERED):
-                    endpoint = enr.udp_endpoint
-                    assert endpoint is not None
-                    if member.knows(enr, *endpoint, -self.random.uniform(0, 60)):
-                        self.crowd.id(self.crowd.number(enr))
+        for member in self.others:
+            self._fill(member)
         for member in self.others:
             introduce(self.old.voice, member.voice, self.random)
             introduce(self.new.voice, member.voice, self.random)
+
+    def _fill(self, member: _Member) -> None:
+        """Give the attacker what places of a table the honest have left."""
+        sizes = member.core.table.sizes()
+        for distance in BUCKETS:
+            if sizes.get(distance, (0, 0))[0] == BUCKET_SIZE:
+                continue
+            for enr in self.crowd.offers(member.enr.peer_id, distance, OFFERED):
+                endpoint = enr.udp_endpoint
+                assert endpoint is not None
+                if member.knows(enr, *endpoint, -self.random.uniform(0, 60)):
+                    self.crowd.id(self.crowd.number(enr))
 
 
 def poison(seed: int, attack: Attack) -> PoisonOutcome:
