@@ -36,7 +36,7 @@ from chainp2p.discovery.packets import (
     open_packet,
 )
 from chainp2p.discovery.repeats import Repeats
-from chainp2p.discovery.sessions import Peer, Session, Sessions
+from chainp2p.discovery.sessions import Keys, Peer, Session, Sessions
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.key import NodeKey
 
@@ -150,9 +150,9 @@ class Conversations:
 
     def _seal(self, peer: Peer, session: Session, message: Message) -> tuple[bytes, bytes]:
         """Return the datagram that carries *message* and its nonce."""
-        nonce = session.nonce(self._random.randbytes(8))
+        nonce = session.speaking.nonce(self._random.randbytes(8))
         additional = self._ordinary_data(nonce)
-        ciphertext = encrypt(session.write, nonce, encode_message(message), additional)
+        ciphertext = encrypt(session.speaking.write, nonce, encode_message(message), additional)
         return encode_packet(peer[0], additional, ciphertext), nonce
 
     def _send(self, call: Call, session: Session, now: float) -> Datagram:
@@ -230,9 +230,11 @@ class Conversations:
         if len(offer.data) > PACKET_MAX:
             self.drop("too large to send")
             return self._failed(call)
-        call.data = (*(one.data for one in call.offers.values()), offer.data)
+        # what was challenged goes out again with it, for who challenged may not have been the one that was asked
+        call.data = (*call.data, offer.data)
+        if not call.offers:
+            call.stage, call.deadline, call.tries = Stage.SHAKING, now + REQUEST_TIMEOUT, 1
         call.offers[challenge] = offer
-        call.stage, call.deadline, call.tries = Stage.SHAKING, now + REQUEST_TIMEOUT, 1
         call.sends += 1
         return [Datagram(offer.data, call.peer[1:])]
 
@@ -248,7 +250,7 @@ class Conversations:
                 call.offers.clear()
                 self.calls.named(call, b"")
                 events: list[Event] = [Established(peer, call.enr)]
-                events += self._message(peer, session, packet, plain, offer.keys.recipient, now)
+                events += self._message(peer, session, packet, plain, session.speaking, now)
                 return events + self._resumed(peer, call, now)
         return []
 
@@ -276,13 +278,15 @@ class Conversations:
             return []
         session = self.sessions.agreed(peer, proven.keys, False, proven.enr, proven.knock)
         events: list[Event] = [Established(peer, session.enr)]
-        events += self._message(peer, session, packet, proven.plain, proven.keys.initiator, now)
+        events += self._message(peer, session, packet, proven.plain, session.speaking, now)
         return events + self._resumed(peer, None, now)
 
     def _message(
-        self, peer: Peer, session: Session, packet: Packet, plain: bytes, key: bytes, now: float
+        self, peer: Peer, session: Session, packet: Packet, plain: bytes, keys: Keys, now: float
     ) -> Iterator[Event]:
-        times = self.repeats.count(key, packet.head.nonce)
+        times = self.repeats.count(keys.read, packet.head.nonce)
+        if times == 1:
+            session.speaking = keys
         try:
             message = decode_message(plain)
         except MessageError:

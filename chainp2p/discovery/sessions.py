@@ -9,7 +9,7 @@ from chainp2p.discovery.packets import Packet
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.netgroup import source_address
 
-__all__ = ["Peer", "Session", "Sessions"]
+__all__ = ["Keys", "Peer", "Session", "Sessions"]
 
 #: Sessions that are kept; the one used longest ago goes first (wire design). Each takes some 600 bytes.
 SESSIONS_MAX = 1_024
@@ -17,7 +17,7 @@ SESSIONS_MAX = 1_024
 SESSIONS_OF_ONE = 64
 #: Keys of the other end that are read: the newest, and those before it, for datagrams overtake each other. Two are
 #: enough when both ends shake hands at once, three when one of them does so again.
-READS_MAX = 3
+KEYS_MAX = 3
 #: Messages under one key: their number is the first half of a nonce (specification, "Session Cache").
 MESSAGES_MAX = 1 << 32
 
@@ -25,34 +25,45 @@ MESSAGES_MAX = 1 << 32
 Peer = tuple[bytes, str, int]
 
 
-@define
-class Session:
-    """What we write and read with.
-
-    :param reads: what the other end may write with, the newest key first.
-    :param enr: the other end's newest record.
-    :param knocks: nonces of packets that were challenged and led to these keys: a late copy leads to no others.
-    :param sent: messages under *write*; the first was that of the handshake.
-    """
+@define(eq=False)
+class Keys:
+    """What we write and read with. *sent*: messages under *write*; the first was that of the handshake."""
 
     write: bytes
-    reads: tuple[bytes, ...]
-    enr: Enr
-    knocks: tuple[bytes, ...] = ()
+    read: bytes
     sent: int = 1
-
-    def open(self, packet: Packet) -> tuple[bytes, bytes] | None:
-        """Return the message of a packet and the key that it is under, None if that is none of these."""
-        for key in self.reads:
-            plain = decrypt(key, packet.head.nonce, packet.ciphertext, packet.additional)
-            if plain is not None:
-                return plain, key
-        return None
 
     def nonce(self, chance: bytes) -> bytes:
         """Return the nonce of the next message, which no other under this key has. *chance*: 8 random bytes."""
         self.sent += 1
         return (self.sent - 1).to_bytes(4, "big") + chance
+
+
+@define
+class Session:
+    """What two nodes have agreed on.
+
+    We write with the keys that the other end has used last, for these it has; it may never have heard that we took up
+    newer ones.
+
+    :param keys: all that is read, the newest first.
+    :param speaking: those that we write with.
+    :param enr: the other end's newest record.
+    :param knocks: nonces of packets that were challenged and led to these keys: a late copy leads to no others.
+    """
+
+    keys: tuple[Keys, ...]
+    speaking: Keys
+    enr: Enr
+    knocks: tuple[bytes, ...] = ()
+
+    def open(self, packet: Packet) -> tuple[bytes, Keys] | None:
+        """Return the message of a packet and the keys that it is under, None if these are none of ours."""
+        for keys in self.keys:
+            plain = decrypt(keys.read, packet.head.nonce, packet.ciphertext, packet.additional)
+            if plain is not None:
+                return plain, keys
+        return None
 
 
 class Sessions:
@@ -76,7 +87,7 @@ class Sessions:
     def writable(self, peer: Peer) -> Session | None:
         """Return a session for one more message; one whose messages have all been sent is forgotten."""
         session = self.get(peer)
-        if session is not None and session.sent >= MESSAGES_MAX:
+        if session is not None and session.speaking.sent >= MESSAGES_MAX:
             self._forget(peer)
             return None
         return session
@@ -97,11 +108,12 @@ class Sessions:
         """
         before = self._sessions.get(peer)
         write, read = (keys.initiator, keys.recipient) if initiator else (keys.recipient, keys.initiator)
-        reads = (read, *before.reads)[:READS_MAX] if before is not None else (read,)
+        new = Keys(write, read)
+        all_keys = (new, *before.keys)[:KEYS_MAX] if before is not None else (new,)
         if before is not None and before.enr.seq > enr.seq:
             enr = before.enr
-        knocks = (knock, *before.knocks)[:READS_MAX] if before is not None else (knock,)
-        session = self._sessions[peer] = Session(write, reads, enr, knocks)
+        knocks = (knock, *before.knocks)[:KEYS_MAX] if before is not None else (knock,)
+        session = self._sessions[peer] = Session(all_keys, new, enr, knocks)
         self._sessions.move_to_end(peer)
         here = self._of.setdefault(source_address(peer[1]), OrderedDict())
         here[peer] = None

@@ -172,9 +172,9 @@ class Grammar:
 
     def sealed(self, session: Session, source: bytes, plain: bytes) -> bytes:
         """Return a packet under the keys of a session."""
-        nonce = session.nonce(self._random.randbytes(8))
+        nonce = session.speaking.nonce(self._random.randbytes(8))
         additional = additional_data(Ordinary(nonce, source), self._random.randbytes(16))
-        return encode_packet(self._target, additional, encrypt(session.write, nonce, plain, additional))
+        return encode_packet(self._target, additional, encrypt(session.speaking.write, nonce, plain, additional))
 
     # -- messages
 

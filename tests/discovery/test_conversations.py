@@ -242,7 +242,7 @@ class ConversationsTest(SynchronousTestCase):
         now = 0.0
         for number in range(requests):
             self.ping(number, now=now, filter=filter)
-            for _ in range(30):
+            for _ in range(40):
                 now += 0.1
                 for end in (self.a, self.b):
                     self.wire.run(end, end.take(end.core.expire(now)), filter=filter, now=now)

@@ -98,6 +98,18 @@ class SpoofTest(Pair):
                 self.wire.run(self.a, [handshake])
             self.assertEqual(self.handles(), ["x"])
 
+    def test_forged_challenge_for_a_packet_that_got_lost(self):
+        for session in (False, True):
+            self.setUp()
+            if session:
+                self.meet()
+            [(data, _)] = self.a.ask(self.b, Ping(b"x", 1), "x")
+            self.to(self.a, self.forged_challenge(data), self.b.address)
+            again = self.a.take(self.a.core.expire(0.7))
+            self.assertEqual([len(datagram) for datagram, _ in again][:1], [len(data)])
+            self.wire.run(self.a, again, now=0.7)
+            self.assertEqual(self.handles(), ["x"])
+
     def test_a_challenge_that_comes_twice(self):
         [(knock, _)] = self.a.ask(self.b, Ping(b"x", 1), "x")
         [(challenge, _)] = self.to(self.b, knock, self.a.address)
@@ -171,6 +183,21 @@ class SpoofTest(Pair):
         self.assertIs(self.b.core.sessions.get(self.b.of_a), before)
         self.wire.run(self.a, self.a.ask(self.b, Ping(b"x", 1), "x", now), now=now)
         self.assertEqual((self.handles(), self.b.of(Established)), (["x"], []))
+
+    def test_new_keys_that_one_end_never_hears_of(self):
+        """A packet is changed on its way, its challenge makes new keys, and both answers under them get lost."""
+        self.meet()
+        [(data, _)] = self.a.ask(self.b, Ping(b"x", 1), "x")
+        [(challenge, _)] = self.to(self.b, data[:-1] + bytes((data[-1] ^ 1,)), self.a.address)
+        [(handshake, _)] = self.to(self.a, challenge, self.b.address)
+        for now in (0.1, 0.7):
+            self.assertEqual(len(self.to(self.b, handshake, self.a.address, now)), 1)
+            self.a.take(self.a.core.expire(now))
+        self.a.take(self.a.core.expire(1.4))
+        self.assertEqual([event.handle for event in self.a.of(Unanswered)], ["x"])
+        self.wire.run(self.a, self.a.ask(self.b, Ping(b"y", 1), "y", 2.0), now=2.0)
+        self.wire.run(self.b, self.b.ask(self.a, Ping(b"z", 1), "z", 2.0), now=2.0)
+        self.assertEqual((self.handles(), self.handles(self.b)), (["y"], ["z"]))
 
     def test_keys_of_before_are_read_until_the_new_ones_are_used(self):
         """B shakes hands anew while a packet of A under the old keys is on its way."""
@@ -509,12 +536,12 @@ class BoundsTest(Pair):
             self.wire.run(self.a, [(data, self.b.address)])
         self.assertEqual((len(seen), len(self.handles())), (500, 500))
         # at the end of the count the keys are given up, and a handshake makes others
-        self.a.core.sessions.get(self.a.of_b).sent = MESSAGES_MAX - 1
+        self.a.core.sessions.get(self.a.of_b).speaking.sent = MESSAGES_MAX - 1
         for handle in ("the last", "the first"):
             self.wire.run(self.a, self.a.ask(self.b, Ping(handle.encode()[-8:], 1), handle))
         self.assertEqual(self.handles()[-2:], ["the last", "the first"])
         self.assertEqual(len(self.b.of(Established)), 1)
-        self.assertLess(self.a.core.sessions.get(self.a.of_b).sent, 5)
+        self.assertLess(self.a.core.sessions.get(self.a.of_b).speaking.sent, 5)
 
 
 GENESIS = bytes(32)
