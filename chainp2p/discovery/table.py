@@ -211,7 +211,7 @@ class BucketTable:
 
     def to_check(self, now: float, every: float, busy: Container[bytes] = ()) -> Entry | None:
         """Return whom to ping next: one that has never answered or failed to answer last time, else the one checked
-        longest ago in a random bucket.
+        longest ago, so that whoever leaves is found out as soon as all have been asked.
 
         :param every: no node is checked more often than once in so many seconds.
         :param busy: nodes that are being checked.
@@ -230,7 +230,7 @@ class BucketTable:
             for entry in oldest
             if entry.checked_at is not None and now - entry.checked_at >= every and entry.enr.peer_id not in busy
         ]
-        return self._random.choice(due) if due else None
+        return min(due, key=lambda entry: entry.checked_at or 0.0, default=None)
 
     def closest(self, target: bytes, count: int = BUCKET_SIZE) -> list[Entry]:
         """Return the live entries closest to *target*, the closest first."""
