@@ -130,6 +130,28 @@ if folder := discv5_folder():
             self.assertEqual(asked["5"], 2)
             self.check_no_fault(ours)
 
+        async def test_both_begin_at_once(self) -> None:
+            """They forget the keys of one handshake for those of the other, so one of their requests may go unheard."""
+            ours = [self.ours() for _ in range(4)]
+            theirs = await self.theirs(4)
+
+            async def talk(number: int, enr: Enr, tries: int) -> str:
+                try:
+                    answer: str = await self.js.ask("talk", node=number, enr=enr.text, protocol="x", request="")
+                except AssertionError:
+                    if not tries:
+                        raise
+                    return await talk(number, enr, tries - 1)
+                return answer
+
+            pairs = [(node, number, enr) for node in ours for number, enr in enumerate(theirs)]
+            hearing = [
+                (Deferred.fromCoroutine(talk(number, node.enr, 1)), node.shell.talk(enr, b"y", b""))
+                for node, number, enr in pairs
+            ]
+            for they, we in hearing:
+                self.assertEqual((await they, await we), ("", b"y:"))
+
         async def test_records_that_change(self) -> None:
             ours = self.ours()
             (theirs,) = await self.theirs()
