@@ -8,6 +8,7 @@ answer, and most sessions stand: a game with all checks and handshakes takes fiv
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from random import Random
 
@@ -16,6 +17,7 @@ from attrs import define, frozen
 from chainp2p.discovery.conversations import Conversations
 from chainp2p.discovery.discv5 import Discv5
 from chainp2p.discovery.limits import Limits
+from chainp2p.discovery.records import VerifiedRecords
 from chainp2p.discovery.table import BUCKET_SIZE
 from chainp2p.errors import Reason
 from chainp2p.net.datagram import DiscoveryShell
@@ -102,6 +104,12 @@ class PoisonOutcome:
     honest: int
 
 
+@lru_cache(maxsize=1)
+def _verified() -> VerifiedRecords:
+    """Records that have been verified, for all games of a process: the attacker's are the same in each."""
+    return VerifiedRecords(16_384)
+
+
 class _Member:
     """An honest node: discovery only."""
 
@@ -113,7 +121,13 @@ class _Member:
         self.enr = make_enr(key, 1, node_pairs(GENESIS, VERSION, self.ip, PORT, PORT))
         self.random = Random(f"{world.seed}/{number}/chance")
         self.core = Discv5(
-            key, lambda: self.enr, self.random, genesis=GENESIS, private=PUBLIC.private_addresses, limits=Limits(False)
+            key,
+            lambda: self.enr,
+            self.random,
+            genesis=GENESIS,
+            private=PUBLIC.private_addresses,
+            limits=Limits(False),
+            verified=_verified(),
         )
         self.shell = DiscoveryShell(self.host, self.core, live=self.live, voted=lambda *vote: None)
 
