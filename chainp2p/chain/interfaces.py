@@ -216,6 +216,20 @@ class IChain(Interface):
         """Hash of a raw block or of a raw header; ValueError if malformed."""
 
 
+class IHeaderRuns(Interface):
+    """Optional: headers without number are checked batch after batch, and none of them is kept.
+
+    A chain without it stores headers of whatever rank as they come.
+    """
+
+    def check_run(raws: "Sequence[bytes]", after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
+        """Check consecutive headers, storing nothing; fails with HeadersRejected.
+
+        The first follows the last header of the call that answered *after*, or, if that is None, a known header. What
+        is answered beside the headers stands for the last of them: of constant size, holding none of the others.
+        """
+
+
 class Admission(Enum):
     """What the pool did with a transaction."""
 

@@ -97,7 +97,11 @@ class ByteMap(Protocol):
 
 
 class IRules(Interface):
-    """What headers and blocks mean."""
+    """What headers and blocks mean.
+
+    Rules may have an attribute ``lookback``, an int of at least 1: ``check_header`` never takes more than so many of
+    the *ancestors*. With it, headers of a peer are not stored before they rank high enough; without it they are.
+    """
 
     def genesis() -> bytes:
         """The raw genesis block, whose hash is the identity of the network. It is connected like any other."""

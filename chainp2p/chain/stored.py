@@ -24,6 +24,7 @@ from chainp2p.chain.interfaces import (
     HeadersRejected,
     IBlockProducer,
     IChain,
+    IHeaderRuns,
     ITransactionPool,
     TransactionAdded,
     TransactionDropped,
@@ -49,7 +50,7 @@ _Headers = tuple["list[HeaderInfo] | HeadersRejected", Changes]
 @implementer(IChain)
 class StoredChain:
     """Any ``IRules`` as an ``IChain``; with a pool and production where the rules provide ``IPoolRules`` and
-    ``IProducerRules``.
+    ``IProducerRules``, and with ``IHeaderRuns`` where they say how far they look back.
 
     The pool is in memory: what waits when the node stops is gone. Its transactions are looked at again when the head
     moves, and dropped when they can no longer be included.
@@ -84,6 +85,8 @@ class StoredChain:
         self._core: StoredCore | None = None
         self._pool: dict[bytes, bytes] = {}
         self._pool_bytes = 0
+        if getattr(rules, "lookback", None) is not None:
+            alsoProvides(self, IHeaderRuns)
         if IPoolRules.providedBy(rules):
             alsoProvides(self, ITransactionPool)
         if IProducerRules.providedBy(rules):
@@ -181,6 +184,9 @@ class StoredChain:
 
     def check_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
         return Deferred.fromCoroutine(self._headers(StoredCore.check_headers, raws))
+
+    def check_run(self, raws: Sequence[bytes], after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
+        return self._lane.run(self._opened().headers.check_run, raws, self._now(), after or ())
 
     def add_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
         return Deferred.fromCoroutine(self._headers(StoredCore.add_headers, raws))

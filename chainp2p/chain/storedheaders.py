@@ -86,6 +86,23 @@ class StoredHeaders:
                 self._look_for_conflict(place, live, above)
         return found
 
+    def check_run(
+        self, raws: Sequence[bytes], now: float, after: tuple[Place, ...]
+    ) -> tuple[list[HeaderInfo], tuple[Place, ...]]:
+        """See ``IHeaderRuns.check_run``; *after*: the last headers, as many as the rules look back."""
+        back = {place.header.hash: place for place in after}
+        found = []
+        for index, raw in enumerate(raws):
+            info, place, _ = self._check(index, raw, back, now)
+            found.append(info)
+            if place is None:
+                back.clear()
+                continue
+            back[info.hash] = place
+            if len(back) > self._rules.lookback:
+                del back[next(iter(back))]
+        return found, tuple(back.values())
+
     def add(self, raw: bytes, now: float, index: int = 0) -> HeaderInfo:
         """Check and store one header; raises HeadersRejected."""
         info, place, live = self._check(index, raw, {}, now)
@@ -135,7 +152,10 @@ class StoredHeaders:
             yield place
             parent = place.header.parent
             node = self.tree.get(parent)
+            height = place.header.height
             place = above.get(parent) or (node.data if node is not None else self._deep(parent))
+            if place is None and height and above:
+                raise Ours(f"the rules look back further than their lookback of {self._rules.lookback} headers")
 
     def _lives(self, place: Place, above: dict[bytes, Place]) -> bool:
         while place.header.hash in above and place.header.parent in above:

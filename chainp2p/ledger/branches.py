@@ -7,13 +7,13 @@ votes, so that a start, or a fork from far below, recounts from there instead of
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected
 from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
 from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence, SealWatch
-from chainp2p.ledger.finality import decode_tally, encode_tally
+from chainp2p.ledger.finality import decode_tally, encode_tally, span_count
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.header import Header, HeaderError
 from chainp2p.ledger.poa import Entry, HeaderInvalid, Slots, rank_of
@@ -25,6 +25,9 @@ __all__ = ["Branches", "Candidate"]
 KEPT_BELOW_FINALIZED = 1024
 #: A count of votes is stored at each multiple of this height.
 TALLY_INTERVAL = 64
+#: Headers that are not kept yet are not followed when their votes are in more pieces than this. A signer leaves a gap
+#: when it comes back from another branch; one whose key leaked can leave one in each block, and each costs memory.
+SPANS_MAX = 4_096
 #: The memory is freed in steps of this many blocks.
 _PRUNE_STEP = 64
 
@@ -126,6 +129,19 @@ class Branches:
             found.append(candidate.info)
             self._look_for_conflict(candidate)
         return found
+
+    def check_run(
+        self, raws: Sequence[bytes], now: float, after: Candidate | None
+    ) -> tuple[list[HeaderInfo], Candidate | None]:
+        """See ``IHeaderRuns.check_run``; *after* has no parent, so that it holds nothing alive."""
+        found = []
+        for index, raw in enumerate(raws):
+            candidate = self._check_one(index, raw, {} if after is None else {after.info.hash: after}, now)
+            found.append(candidate if isinstance(candidate, HeaderInfo) else candidate.info)
+            after = None if isinstance(candidate, HeaderInfo) else evolve(candidate, parent=None)
+        if after is not None and span_count(after.entry.tally) > SPANS_MAX:
+            raise HeadersRejected(len(raws) - 1, "its votes leave too many gaps", condemned=True)
+        return found, after
 
     def add(self, raws: Sequence[bytes], now: float) -> list[HeaderInfo]:
         """Check and store consecutive headers; raises HeadersRejected, with those before the bad one stored."""

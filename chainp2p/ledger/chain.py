@@ -25,6 +25,7 @@ from chainp2p.chain.interfaces import (
     HeadersRejected,
     IBlockProducer,
     IChain,
+    IHeaderRuns,
     ITransactionPool,
     TransactionAdded,
     TransactionDropped,
@@ -61,7 +62,7 @@ EXPIRY_INTERVAL = 60.0
 _CHEAPEST_GAS = 21_000
 
 
-@implementer(IChain, ITransactionPool, IBlockProducer)
+@implementer(IChain, IHeaderRuns, ITransactionPool, IBlockProducer)
 class Ledger:
     """See the module.
 
@@ -232,6 +233,9 @@ class Ledger:
 
     def add_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
         return Deferred.fromCoroutine(self._headers(self._core().add_headers, raws))
+
+    def check_run(self, raws: Sequence[bytes], after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
+        return self._lane.run(self._core().branches.check_run, raws, self._now(), after)
 
     async def _headers(
         self, f: Callable[..., tuple[list[HeaderInfo] | HeadersRejected, News]], raws: Sequence[bytes]

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from chainp2p.primitives import rlp
 
-__all__ = ["Mark", "Tally", "Vote", "count_vote", "decode_tally", "encode_tally", "first_tally", "quorum"]
+__all__ = ["Mark", "Tally", "Vote", "count_vote", "decode_tally", "encode_tally", "first_tally", "quorum", "span_count"]
 
 #: (low, high, hash): the slots above *low* up to *high*, which is the slot of block *hash* on this chain.
 Span: TypeAlias = tuple[int, int, bytes]
@@ -110,6 +110,11 @@ def count_vote(parent: Tally, vote: Vote) -> Tally:
     if eras:
         eras = tuple(era for era in eras if era.last.slot > finalized.slot)
     return Tally(block, vote.signers, justified, finalized, votes, commits, eras)
+
+
+def span_count(tally: Tally) -> int:
+    """How many spans a tally holds: what it costs to keep, and to count one more vote."""
+    return sum(map(len, tally.votes.values())) + sum(map(len, tally.commits.values()))
 
 
 def _add(spans: Spans, signer: bytes, span: Span, floor: int) -> Spans:

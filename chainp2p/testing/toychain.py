@@ -6,10 +6,8 @@ depth.
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from struct import Struct, error
 from typing import Any, TypeVar
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -29,6 +27,7 @@ from chainp2p.chain.interfaces import (
     HeaderInfo,
     HeadersRejected,
     IChain,
+    IHeaderRuns,
     Invalid,
     ITransactionPool,
     NotYet,
@@ -40,6 +39,7 @@ from chainp2p.chain.interfaces import (
 )
 from chainp2p.chain.tree import HeaderTree, Node, better
 from chainp2p.events import EventBus
+from chainp2p.testing.toyblocks import GENESIS, HEADER, ToyHeader, join_body, split_body
 
 __all__ = ["FAILS", "IGNORED", "REJECTED", "ToyChain", "ToyHeader"]
 
@@ -50,52 +50,8 @@ IGNORED, REJECTED = b"ignored:", b"rejected:"
 
 T = TypeVar("T")
 
-_HEADER = Struct("<32sQQQ32s8s")
 
-
-@frozen
-class ToyHeader:
-    """A header: *weight* adds to the rank and must not be 0; *time* is Unix time in milliseconds."""
-
-    parent: bytes
-    height: int
-    weight: int
-    time: int
-    body: bytes
-    salt: bytes
-
-    @property
-    def raw(self) -> bytes:
-        return _HEADER.pack(self.parent, self.height, self.weight, self.time, self.body, self.salt)
-
-    @classmethod
-    def decode(cls, raw: bytes) -> "ToyHeader":
-        """Read the header at the start of *raw*; ValueError if it is too short."""
-        try:
-            return cls(*_HEADER.unpack_from(raw))
-        except error as problem:
-            raise ValueError(str(problem)) from None
-
-
-def _body(transactions: Sequence[bytes]) -> bytes:
-    return b"".join(len(raw).to_bytes(4, "little") + raw for raw in transactions)
-
-
-def _transactions(body: bytes) -> list[bytes]:
-    found, at = [], 0
-    while at < len(body):
-        end = at + 4 + int.from_bytes(body[at : at + 4], "little")
-        if end > len(body):
-            raise ValueError("body ends within a transaction")
-        found.append(body[at + 4 : end])
-        at = end
-    return found
-
-
-GENESIS = ToyHeader(bytes(32), 0, 1, 0, sha256(b"").digest(), bytes(8)).raw
-
-
-@implementer(IChain, ITransactionPool)
+@implementer(IChain, IHeaderRuns, ITransactionPool)
 class ToyChain:
     """See the module.
 
@@ -206,15 +162,15 @@ class ToyChain:
 
     def block_hash(self, raw: bytes) -> bytes:
         ToyHeader.decode(raw)
-        return sha256(raw[: _HEADER.size]).digest()
+        return sha256(raw[: HEADER.size]).digest()
 
     def split(self, raw: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
         ToyHeader.decode(raw)
-        transactions = _transactions(raw[_HEADER.size :])
-        return raw[: _HEADER.size], tuple((self.transaction_hash(item), item) for item in transactions)
+        transactions = split_body(raw[HEADER.size :])
+        return raw[: HEADER.size], tuple((self.transaction_hash(item), item) for item in transactions)
 
     def assemble(self, header: bytes, transactions: Sequence[bytes]) -> bytes:
-        return header + _body(transactions)
+        return header + join_body(transactions)
 
     def make(
         self,
@@ -227,7 +183,7 @@ class ToyChain:
         """Return a block on *parent* (the head if None) that this chain has not seen yet."""
         node = self._head if parent is None else self._tree.get(parent)
         assert node is not None, "the parent is unknown"
-        body = _body(transactions)
+        body = join_body(transactions)
         digest = sha256(body).digest()
         header = ToyHeader(node.info.hash, node.info.height + 1, weight, time, digest, salt.to_bytes(8, "little"))
         return header.raw + body
@@ -241,10 +197,12 @@ class ToyChain:
 
     # headers
 
-    def _read(self, raws: Sequence[bytes]) -> tuple[list[tuple[HeaderInfo, bytes]], HeadersRejected | None]:
+    def _read(
+        self, raws: Sequence[bytes], after: HeaderInfo | None = None
+    ) -> tuple[list[tuple[HeaderInfo, bytes]], HeadersRejected | None]:
         """Check consecutive headers; return those before the first bad one, and what is wrong with that."""
         read: list[tuple[HeaderInfo, bytes]] = []
-        fresh: dict[bytes, HeaderInfo] = {}
+        fresh: dict[bytes, HeaderInfo] = {} if after is None else {after.hash: after}
         for index, raw in enumerate(raws):
             try:
                 header, hash = ToyHeader.decode(raw), self.block_hash(raw)
@@ -254,7 +212,7 @@ class ToyChain:
             parent = fresh.get(header.parent) or (known.info if known is not None else None)
             if parent is None:
                 return read, HeadersRejected(index, "parent missing", parent_missing=True)
-            if header.height != parent.height + 1 or not header.weight or len(raw) != _HEADER.size:
+            if header.height != parent.height + 1 or not header.weight or len(raw) != HEADER.size:
                 return read, HeadersRejected(index, "bad header")
             if known is not None and known.bad:
                 return read, HeadersRejected(index, "descends from a bad block", condemned=True)
@@ -278,6 +236,16 @@ class ToyChain:
             self.conflict = FinalityConflict(self.finalized, infos[-1], ())
             self.events.publish(self.conflict)
         return infos
+
+    def check_run(self, raws: Sequence[bytes], after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
+        return Deferred.fromCoroutine(self._attempt(lambda: self._check_run(raws, after)))
+
+    def _check_run(self, raws: Sequence[bytes], after: HeaderInfo | None) -> tuple[list[HeaderInfo], HeaderInfo | None]:
+        read, problem = self._read(raws, after)
+        if problem is not None:
+            raise problem
+        infos = [info for info, _ in read]
+        return infos, infos[-1] if infos else after
 
     def add_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
         return Deferred.fromCoroutine(self._attempt(lambda: self._add(raws)))
@@ -305,7 +273,7 @@ class ToyChain:
             header, hash = ToyHeader.decode(raw), self.block_hash(raw)
         except ValueError as problem:
             return Invalid(b"", str(problem), Fault.SENDER)
-        body = raw[_HEADER.size :]
+        body = raw[HEADER.size :]
         if sha256(body).digest() != header.body:
             return Invalid(hash, "the body does not match the header", Fault.SENDER)
         try:

@@ -1,0 +1,83 @@
+"""Headers of the ledger checked batch after batch: as in one, of constant size, whatever a leaked key seals."""
+
+import gc
+import random
+
+from zope.interface.verify import verifyObject
+
+import chainp2p.ledger.branches
+from chainp2p.chain.interfaces import HeadersRejected, IHeaderRuns
+from chainp2p.ledger.branches import Candidate
+from chainp2p.ledger.finality import span_count
+from tests.ledger.forge import Forge
+from tests.ledger.network import Harness, genesis_of
+from tests.ledger.test_poa import planned
+
+
+class Runs(Harness):
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.now += 10**7
+
+    def test_in_parts_as_in_one(self) -> None:
+        for seed in range(6):
+            chance = random.Random(seed)
+            genesis = planned([(0, [0, 1]), (9, [0, 1, 2])]) if seed % 2 else genesis_of(3)
+            forge = Forge(genesis)
+            slots, slot = [], 0
+            for _ in range(30):
+                slot += chance.randint(1, 3)
+                slots.append(slot)
+            raws = [made.header.raw for made in forge.line(forge.root, slots)]
+            ledger = self.started(genesis)
+            verifyObject(IHeaderRuns, ledger)
+            whole = self.get(ledger.check_headers(raws))
+            known = chance.randrange(12)
+            self.get(ledger.add_headers(raws[:known]))
+            at = chance.randrange(known + 1)
+            infos, after = [], None
+            while at < len(raws):
+                part = raws[at : at + chance.randint(1, 9)]
+                found, after = self.get(ledger.check_run(part, after))
+                infos, at = infos + found, at + len(part)
+            self.assertEqual(infos, whole[-len(infos) :])
+            self.assertEqual(ledger.best_header.height, known)
+
+    def test_the_continuation_holds_no_ancestor(self) -> None:
+        forge = Forge(genesis_of(1))
+        raws = [made.header.raw for made in forge.line(forge.root, range(1, 200))]
+        ledger = self.started(forge.genesis)
+        after = None
+        for raw in raws:
+            _, after = self.get(ledger.check_run([raw], after))
+        gc.collect()
+        self.assertEqual(len([one for one in gc.get_objects() if isinstance(one, Candidate)]), 1)
+        assert after is not None
+        self.assertIsNone(after.parent)
+
+    def test_a_bad_one_is_named_and_a_missing_parent(self) -> None:
+        forge = Forge(genesis_of(2))
+        line = forge.line(forge.root, (1, 2, 3))
+        bad = forge.grow(line[-1], 4, seal=False)
+        ledger = self.started(forge.genesis)
+        _, after = self.get(ledger.check_run([line[0].header.raw], None))
+        raws = [one.header.raw for one in (*line[1:], bad)]
+        error = self.failureResultOf(ledger.check_run(raws, after), HeadersRejected).value
+        self.assertEqual((error.index, error.condemned), (2, False))
+        error = self.failureResultOf(ledger.check_run(raws, None), HeadersRejected).value
+        self.assertTrue(error.parent_missing)
+
+    def test_votes_in_ever_more_pieces_are_not_followed(self) -> None:
+        """A leaked key leaves a gap in each header: it claims to come from another branch every time."""
+        self.patch(chainp2p.ledger.branches, "SPANS_MAX", 20)
+        forge = Forge(genesis_of(4))
+        made = forge.root
+        raws = []
+        for slot in range(1, 200, 4):
+            made = forge.grow(made, slot, base=slot - 1)
+            raws.append(made.header.raw)
+        self.assertEqual(span_count(made.entry.tally), 50)
+        ledger = self.started(forge.genesis)
+        _, after = self.get(ledger.check_run(raws[:20], None))
+        error = self.failureResultOf(ledger.check_run(raws[20:30], after), HeadersRejected).value
+        self.assertTrue(error.condemned)
