@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, frozen
-
 from chainp2p.discovery.answers import RecordReader, names_private, nodes_of
 from chainp2p.discovery.conversations import Answered, Asked, Conversations, Datagram, Established, Event, Unanswered
+from chainp2p.discovery.handles import Checking, Looking, RunningLookup, Talking, Updating
 from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.lookup import Lookup, distances_towards
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, TalkRequest, TalkResponse
@@ -36,34 +35,6 @@ NEWS_SHARE = 0.5
 LOOKUPS_MAX = 8
 #: Bytes of a request of another protocol, with its name: a packet has room for so many beside the longest handshake.
 TALK_MAX = 768
-
-
-@define(eq=False)
-class _Running:
-    lookup: Lookup
-    handle: Any
-
-
-@frozen
-class _Checking:
-    enr: Enr
-
-
-@frozen
-class _Updating:
-    enr: Enr
-
-
-@frozen
-class _Looking:
-    running: _Running
-    enr: Enr
-    distances: tuple[int, ...]
-
-
-@frozen
-class _Talking:
-    handle: Any
 
 
 class Discv5:
@@ -107,7 +78,7 @@ class Discv5:
         #: Which address of a record is used; told in which families there are sockets.
         self.reach = Reach()
         self._seeds: tuple[Enr, ...] = ()
-        self._lookups: list[_Running] = []
+        self._lookups: list[RunningLookup] = []
         self._checking: set[bytes] = set()
         self._updating: set[bytes] = set()
         self._news = News()
@@ -137,7 +108,7 @@ class Discv5:
         outputs: list[Output] = [
             Found(running.handle, (), 0) for running in self._lookups if running.handle is not None
         ]
-        outputs += [Talked(one.handle, None) for one in self.conversations.clear() if isinstance(one, _Talking)]
+        outputs += [Talked(one.handle, None) for one in self.conversations.clear() if isinstance(one, Talking)]
         self._lookups.clear()
         self._checking.clear()
         self._updating.clear()
@@ -160,7 +131,7 @@ class Discv5:
         if len(self._lookups) >= LOOKUPS_MAX:
             return [Found(handle, (), 0)] if handle is not None else []
         seeds = [entry.enr for entry in self.table.closest(target)]
-        running = _Running(Lookup(target, self._id, seeds), handle)
+        running = RunningLookup(Lookup(target, self._id, seeds), handle)
         self._lookups.append(running)
         return self._poll(running, now)
 
@@ -172,7 +143,7 @@ class Discv5:
         if len(protocol) + len(request) > TALK_MAX:
             raise ValueError(f"a request and the name of its protocol have {TALK_MAX} bytes at most")
         message = TalkRequest(self.conversations.new_id(), protocol, request)
-        return self._request(enr, message, _Talking(handle), now)
+        return self._request(enr, message, Talking(handle), now)
 
     def _request(self, enr: Enr, message: Request, handle: Any, now: float) -> list[Output]:
         endpoint = self.reach.endpoint(enr)
@@ -180,14 +151,14 @@ class Discv5:
             return self._failed(handle, now)
         return self._take(self.conversations.request(enr, endpoint, message, handle, now), now)
 
-    def _poll(self, running: _Running, now: float) -> list[Output]:
+    def _poll(self, running: RunningLookup, now: float) -> list[Output]:
         outputs: list[Output] = []
         if running not in self._lookups:
             return outputs
         for enr in running.lookup.poll():
             distances = distances_towards(running.lookup.target, enr.peer_id)
             message = FindNode(self.conversations.new_id(), distances)
-            outputs += self._request(enr, message, _Looking(running, enr, distances), now)
+            outputs += self._request(enr, message, Looking(running, enr, distances), now)
         if running in self._lookups and running.lookup.done:
             self._lookups.remove(running)
             if running.handle is not None:
@@ -235,7 +206,7 @@ class Discv5:
     def _ping(self, enr: Enr, now: float) -> list[Output]:
         self._checking.add(enr.peer_id)
         self._news.told(enr.peer_id)
-        return self._request(enr, Ping(self.conversations.new_id(), self._own().seq), _Checking(enr), now)
+        return self._request(enr, Ping(self.conversations.new_id(), self._own().seq), Checking(enr), now)
 
     def _look_around(self, now: float) -> list[Output]:
         target = self._refresh.due(len(self.table.live), now)
@@ -299,16 +270,16 @@ class Discv5:
     def _answered(self, event: Answered, now: float) -> list[Output]:
         handle, response = event.handle, event.response
         match handle:
-            case _Checking(enr=enr):
+            case Checking(enr=enr):
                 self._checking.discard(enr.peer_id)
                 assert isinstance(response, Pong)
                 return self._ponged(enr, response, now)
-            case _Updating(enr=enr):
+            case Updating(enr=enr):
                 self._updating.discard(enr.peer_id)
                 for record in self._reader.read(event.nodes, enr, (0,)):
                     self.add(record)
                 return []
-            case _Looking(running=running, enr=enr, distances=distances):
+            case Looking(running=running, enr=enr, distances=distances):
                 records = self._reader.read(event.nodes, enr, distances)
                 outputs: list[Output] = []
                 for record in records:
@@ -349,18 +320,18 @@ class Discv5:
             return []
         self._updating.add(enr.peer_id)
         message = FindNode(self.conversations.new_id(), (0,))
-        return self._take(self.conversations.request(enr, address, message, _Updating(enr), now), now)
+        return self._take(self.conversations.request(enr, address, message, Updating(enr), now), now)
 
     def _failed(self, handle: Any, now: float) -> list[Output]:
         match handle:
-            case _Checking(enr=enr):
+            case Checking(enr=enr):
                 self._checking.discard(enr.peer_id)
                 self._silent(enr)
                 return []
-            case _Updating(enr=enr):
+            case Updating(enr=enr):
                 self._updating.discard(enr.peer_id)
                 return []
-            case _Looking(running=running, enr=enr):
+            case Looking(running=running, enr=enr):
                 running.lookup.failed(enr.peer_id)
                 self._silent(enr)
                 return self._poll(running, now)
