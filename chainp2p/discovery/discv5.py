@@ -27,6 +27,9 @@ __all__ = ["Discv5"]
 #: An entry is checked again after so many seconds; checks follow each other at this distance: a table of 100 entries
 #: is looked through in four minutes, for 60 bytes a second.
 CHECK_AGAIN, CHECK_EVERY = 60.0, 2.0
+#: One that answers other questions is pinged after so many seconds all the same: PONG says how it sees us, and the vote
+#: that this is stands for ten minutes.
+HEAR_AGAIN = 240.0
 #: New entries are checked at this distance: a young table has to fill.
 CHECK_NEW_EVERY = 0.2
 #: Share of the checks that goes to those who have to hear of our new record: a table of 272 hears within two minutes.
@@ -198,7 +201,9 @@ class Discv5:
         told = self._news.next() if self._random.random() < NEWS_SHARE else None
         entry = self.table.get(told) if told is not None else None
         if entry is None:
-            entry = self.table.to_check(now, CHECK_AGAIN, self._checking)
+            entry = self.table.to_check(now, CHECK_AGAIN, self._checking) or self.table.to_hear(
+                now, HEAR_AGAIN, self._checking
+            )
         calm = (entry is None or entry.live) and not self._news
         self._check_at = now + (CHECK_EVERY if calm else CHECK_NEW_EVERY)
         return [] if entry is None else self._ping(entry.enr, now)
@@ -297,6 +302,7 @@ class Discv5:
         if endpoint is None:
             return []
         self.add(enr)
+        self.table.ponged(enr.peer_id, now)
         outputs: list[Output] = [Voted(enr.peer_id, endpoint[0], pong.ip, pong.port), *self._alive(enr, now)]
         if pong.enr_seq > enr.seq:
             outputs += self._update(enr, endpoint, now)

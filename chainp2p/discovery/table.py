@@ -29,12 +29,13 @@ def log_distance(first: bytes, second: bytes) -> int:
 
 @define
 class Entry:
-    """A node in a bucket. *checked_at*: when it last answered, None: never yet."""
+    """A node in a bucket. *checked_at*: when it last answered, *ponged_at*: a PING; None: never yet."""
 
     enr: Enr
     ip: str
     port: int
     checked_at: float | None = None
+    ponged_at: float | None = None
     failures: int = 0
 
     @property
@@ -208,6 +209,25 @@ class BucketTable:
         if entry is not None:
             self._leave(bucket, entry)
             self._follow(bucket)
+
+    def ponged(self, node_id: bytes, now: float) -> None:
+        """A node answered a PING."""
+        entry = self.get(node_id)
+        if entry is not None:
+            entry.ponged_at = now
+
+    def to_hear(self, now: float, every: float, busy: Container[bytes] = ()) -> Entry | None:
+        """Return the live node whose last PONG was longest ago, and longer than *every* seconds.
+
+        :param busy: nodes that are being checked.
+        """
+        due = [
+            one
+            for bucket in self._buckets.values()
+            for one in bucket.entries.values()
+            if one.live and (one.ponged_at is None or now - one.ponged_at >= every) and one.enr.peer_id not in busy
+        ]
+        return min(due, key=lambda one: one.ponged_at or 0.0, default=None)
 
     def to_check(self, now: float, every: float, busy: Container[bytes] = ()) -> Entry | None:
         """Return whom to ping next: one that has never answered or failed to answer last time, else the one checked

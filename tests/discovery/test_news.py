@@ -41,6 +41,7 @@ class PaceTest(SynchronousTestCase):
         for number, key in enumerate(nodes):
             core.add(make_enr(key, 1, node_pairs(GENESIS, 1, f"10.0.0.{number}", 1, 1)))
             core.table.answered(key.peer_id, 1_000.0)
+            core.table.ponged(key.peer_id, 1_000.0)
         live = {(entry.ip, entry.port) for entry in core.table.live}
         self.assertGreater(len(live), 16)
         core.start([], 1_001.0)

@@ -146,3 +146,50 @@ class MovingTest(SynchronousTestCase):
             world.run(10)
             self.assertEqual(found[0].ip, "10.0.9.9")
         self.assertEqual(len(mover.peers), 7)
+
+
+class RouterTest(SynchronousTestCase):
+    """A node behind a router that gives what it sends other ports."""
+
+    def setUp(self):
+        self.world = World()
+        options = {"enable_discovery": True, "enable_pex": False, "profile": PRIVATE}
+        first = self.world.node(external="10.0.0.1", **options).start()
+        self.others = [first]
+        for _ in range(4):
+            self.others.append(self.world.node(bootstrap_nodes=(first.address,), **options).start())
+        self.inside = self.world.node(bootstrap_nodes=(first.address,), **options)
+
+    def start(self, port):
+        """*port*: answers the port outside for what is sent to an address."""
+        net, ip, outside = self.world.net, self.inside.ip, {}
+        send = net.send_datagram
+
+        def through(sender, source, target, data):
+            if sender is self.inside.host:
+                source = ip, port(target)
+                outside[source] = 30303
+            elif target in outside:
+                target = ip, outside[target]
+            elif target[0] == ip:
+                return  # nothing is forwarded here
+            send(sender, source, target, data)
+
+        net.send_datagram = through
+        self.inside.start(listen_addr=("tcp:30303",))
+        self.world.run(180)
+        return self.inside.network.enr
+
+    def test_one_port_outside_goes_into_the_record(self):
+        enr = self.start(lambda target: 6000)
+        self.assertEqual((enr.udp_endpoint, enr.tcp), ((self.inside.ip, 6000), 30303))
+        for node in self.others:
+            entry = node.network.discovery.shell.core.table.get(enr.peer_id)
+            self.assertEqual((entry.port, entry.live), (6000, True))
+
+    def test_many_ports_outside_leave_the_record_alone(self):
+        enr = self.start(lambda target: 6000 + int(target[0].rpartition(".")[2]))
+        self.assertEqual((enr.ip, enr.udp), (self.inside.ip, 30303))
+        self.world.run(1_200)
+        self.assertEqual(self.inside.network.enr.seq, enr.seq)
+        self.assertEqual(len(self.inside.network.discovery.shell.core.table.live), 5)
