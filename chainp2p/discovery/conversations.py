@@ -152,7 +152,7 @@ class Conversations:
         """Return the datagram that carries *message* and its nonce."""
         nonce = session.speaking.nonce(self._random.randbytes(8))
         additional = self._ordinary_data(nonce)
-        ciphertext = encrypt(session.speaking.write, nonce, encode_message(message), additional)
+        ciphertext = encrypt(session.speaking.writer, nonce, encode_message(message), additional)
         return encode_packet(peer[0], additional, ciphertext), nonce
 
     def _send(self, call: Call, session: Session, now: float) -> Datagram:

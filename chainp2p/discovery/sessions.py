@@ -2,7 +2,8 @@
 
 from collections import OrderedDict
 
-from attrs import define
+from attrs import define, field
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chainp2p.discovery.keys import SessionKeys, decrypt
 from chainp2p.discovery.packets import Packet
@@ -27,11 +28,19 @@ Peer = tuple[bytes, str, int]
 
 @define(eq=False)
 class Keys:
-    """What we write and read with. *sent*: messages under *write*; the first was that of the handshake."""
+    """What we write and read with, and their ciphers.
+
+    :param sent: messages under *write*; the first was that of the handshake.
+    """
 
     write: bytes
     read: bytes
     sent: int = 1
+    writer: AESGCM = field(init=False, repr=False)
+    reader: AESGCM = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.writer, self.reader = AESGCM(self.write), AESGCM(self.read)
 
     def nonce(self, chance: bytes) -> bytes:
         """Return the nonce of the next message, which no other under this key has. *chance*: 8 random bytes."""
@@ -60,7 +69,7 @@ class Session:
     def open(self, packet: Packet) -> tuple[bytes, Keys] | None:
         """Return the message of a packet and the keys that it is under, None if these are none of ours."""
         for keys in self.keys:
-            plain = decrypt(keys.read, packet.head.nonce, packet.ciphertext, packet.additional)
+            plain = decrypt(keys.reader, packet.head.nonce, packet.ciphertext, packet.additional)
             if plain is not None:
                 return plain, keys
         return None

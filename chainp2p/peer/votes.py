@@ -30,6 +30,7 @@ def is_private(ip: str) -> bool:
         return False
 
 
+@lru_cache(_CACHED)
 def is_loopback(ip: str) -> bool:
     """Tell whether an address can be reached from this machine only; False for what is no address."""
     try:
