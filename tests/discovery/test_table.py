@@ -163,6 +163,21 @@ class TableTest(SynchronousTestCase):
         self.table.failed(second.enr.peer_id)
         self.assertIs(self.table.to_check(2.0, 60.0), second)
 
+    def test_whom_to_hear(self):
+        for number in (1, 2, 3):
+            self.table.add(record(number), "10.0.0.1", number)
+        ids = [record(number).peer_id for number in (1, 2, 3)]
+        self.assertIsNone(self.table.to_hear(0.0, 240.0))  # none has answered anything
+        for at, node_id in enumerate(ids[:2]):
+            self.table.answered(node_id, float(at))
+        self.table.ponged(ids[0], 5.0)
+        self.table.ponged(b"unknown", 5.0)
+        self.assertEqual(self.table.to_hear(10.0, 240.0).enr.peer_id, ids[1])
+        self.assertIsNone(self.table.to_hear(10.0, 240.0, {ids[1]}))
+        self.table.ponged(ids[1], 6.0)
+        self.assertIsNone(self.table.to_hear(244.0, 240.0))
+        self.assertEqual(self.table.to_hear(250.0, 240.0).enr.peer_id, ids[0])
+
     def test_only_the_live_are_told(self):
         for number in range(10):
             self.add(far(number))
