@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from attrs import define, field
+from attrs import define
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chainp2p.discovery.keys import SessionKeys, decrypt
@@ -12,7 +12,7 @@ from chainp2p.peer.netgroup import source_address
 
 __all__ = ["Keys", "Peer", "Session", "Sessions"]
 
-#: Sessions that are kept; the one used longest ago goes first (wire design). Each takes some 600 bytes.
+#: Sessions that are kept; the one used longest ago goes first (wire design). Each takes some 7 KB, most of it ciphers.
 SESSIONS_MAX = 1_024
 #: Sessions of one address (IPv6: one /64): ids cost nothing, so one machine must not push all others out.
 SESSIONS_OF_ONE = 64
@@ -36,11 +36,26 @@ class Keys:
     write: bytes
     read: bytes
     sent: int = 1
-    writer: AESGCM = field(init=False, repr=False)
-    reader: AESGCM = field(init=False, repr=False)
+    _writer: AESGCM | None = None
+    _reader: AESGCM | None = None
 
-    def __attrs_post_init__(self) -> None:
-        self.writer, self.reader = AESGCM(self.write), AESGCM(self.read)
+    @property
+    def writer(self) -> AESGCM:
+        """The cipher of *write*, kept."""
+        if self._writer is None:
+            self._writer = AESGCM(self.write)
+        return self._writer
+
+    @property
+    def reader(self) -> AESGCM:
+        """The cipher of *read*, kept."""
+        if self._reader is None:
+            self._reader = AESGCM(self.read)
+        return self._reader
+
+    def rest(self) -> None:
+        """There are newer keys: let the ciphers go, each takes 2.5 KB."""
+        self._writer = self._reader = None
 
     def nonce(self, chance: bytes) -> bytes:
         """Return the nonce of the next message, which no other under this key has. *chance*: 8 random bytes."""
@@ -118,6 +133,8 @@ class Sessions:
         before = self._sessions.get(peer)
         write, read = (keys.initiator, keys.recipient) if initiator else (keys.recipient, keys.initiator)
         new = Keys(write, read)
+        for keys_before in before.keys if before is not None else ():
+            keys_before.rest()
         all_keys = (new, *before.keys)[:KEYS_MAX] if before is not None else (new,)
         if before is not None and before.enr.seq > enr.seq:
             enr = before.enr
