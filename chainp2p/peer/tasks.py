@@ -4,12 +4,13 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chainp2p.errors import PeerGone, RequestRefused, RequestTimedOut
 
-__all__ = ["Tasks"]
+__all__ = ["Bell", "Tasks"]
 
 #: Nobody's fault: a peer went away, was slow or busy, or the service stops.
 QUIET = (CancelledError, PeerGone, RequestTimedOut, RequestRefused)
@@ -53,3 +54,38 @@ class Tasks:
         self._stopped = True
         for deferred in tuple(self._running):
             deferred.cancel()
+
+
+class Bell:
+    """What a loop sleeps by: until it is rung, or for so long.
+
+    Who rings while nobody sleeps is not missed: the next sleep is over at once.
+    """
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._sleeping: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
+        self._rung = False
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for a ring."""
+        if self._rung:
+            self._rung = False
+            return
+        self._sleeping = Deferred(lambda _: None)
+        self._timer = self._reactor.callLater(seconds, self.ring)
+        try:
+            await self._sleeping
+        finally:
+            self._sleeping = None
+            if self._timer.active():
+                self._timer.cancel()
+            self._rung = False
+
+    def ring(self) -> None:
+        """Wake the sleeper."""
+        self._rung = True
+        sleeping, self._sleeping = self._sleeping, None
+        if sleeping is not None:
+            sleeping.callback(None)

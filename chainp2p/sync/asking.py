@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
 from chainp2p.peer.link import Link
 from chainp2p.sync.claims import Claims
-from chainp2p.sync.state import Activity, Phase, SyncState
-from chainp2p.wire.messages import Message
+from chainp2p.sync.state import Activity, Phase, short
+from chainp2p.wire.messages import GetHeaders
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -21,10 +21,10 @@ REFUSED_REST = 0.5
 
 
 class Asking:
-    """The questions of sync, one phase at a time.
+    """The questions of sync for headers, one at a time, and what the end of any question means for the peer.
 
     1. Every question has a deadline, the peer's own patience, so that whoever asks always goes on.
-    2. What is asked now is kept in words: it is what :meth:`explain` says.
+    2. What is asked now is kept in words: it is what ``explain`` says.
     3. A fault ends the link, once; a refusal makes the peer rest; silence makes it the last choice for a while.
     """
 
@@ -32,44 +32,34 @@ class Asking:
         self._chain = chain
         self._reactor = reactor
         self._claims = claims
-        self._starting: int | None = None
-        self._activity = Activity(Phase.IDLE, "no peers", reactor.seconds())
+        #: What is done now.
+        self.activity = Activity(Phase.IDLE, "no peers", reactor.seconds())
 
-    def doing(self, phase: Phase, what: str, link: Link | None = None, patience: float | None = None) -> None:
+    def doing(self, phase: Phase, what: str) -> None:
         """Say what is done from now on; saying the same again changes nothing."""
-        activity = self._activity
-        if link is None and (activity.phase, activity.what) == (phase, what):
-            return
-        now = self._reactor.seconds()
-        if phase in (Phase.IDLE, Phase.FOLLOWING):
-            self._starting = None
-        elif self._starting is None:
-            self._starting = self._chain.head.height
-        until = None if patience is None else now + patience
-        peer = None if link is None else link.peer_id
-        self._activity = Activity(phase, what, now, until, "the next peer is asked, or this one again", peer)
+        if (self.activity.phase, self.activity.what) != (phase, what):
+            self.activity = Activity(phase, what, self._reactor.seconds())
 
-    def explain(self) -> SyncState:
-        """Say what it does, for whom it waits, and what happens if that does not come."""
-        activity, current = self._activity, self._chain.head.height
-        highest = max(current, self._chain.best_header.height, self._claims.highest)
-        starting = current if self._starting is None else self._starting
-        text = activity.text(self._reactor.seconds())
-        return SyncState(activity.phase, starting, current, highest, activity.peer, text)
-
-    def request(self, link: Link, message: Message, phase: Phase, what: str) -> Awaitable[Any]:
+    def request(self, link: Link, message: GetHeaders, what: str) -> Awaitable[Any]:
         """Send a question now; the answer can be awaited. Raises PeerGone if the peer left."""
         if self._claims.get(link) is None:
             raise PeerGone(Reason.CONNECTION_LOST, "left while others were asked")
-        patience = self._claims.patience(link)
-        self.doing(phase, what, link, patience)
-        asked = self._reactor.seconds()
+        patience, now = self._claims.patience(link), self._reactor.seconds()
+        words = f"{short(link.peer_id)} is asked for {what}"
+        otherwise = "the next peer is asked, or this one again"
+        mine = Activity(Phase.HEADERS, words, now, now + patience, otherwise, link.peer_id, message.from_)
+        self.activity = mine
+
+        def ended(outcome: Any) -> Any:
+            if self.activity is mine:
+                self.doing(Phase.HEADERS, f"the chain checks {what} of {short(link.peer_id)}")
+            return outcome
 
         def answered(reply: Any) -> Any:
-            self._claims.answered(link, self._reactor.seconds() - asked)
+            self._claims.answered(link, self._reactor.seconds() - now)
             return reply
 
-        return link.request(message, patience).addCallback(answered)
+        return link.request(message, patience).addBoth(ended).addCallback(answered)
 
     def hashes(self, raws: Sequence[bytes]) -> list[bytes]:
         """Return the hashes of raw headers or blocks that a peer sent; PeerFault if they are malformed."""

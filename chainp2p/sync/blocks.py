@@ -1,61 +1,57 @@
-"""The blocks of known headers: from one peer at a time, in order, some fetched while others are submitted."""
+"""The blocks of known headers: from many peers at once, handed to the chain in order while others are on their way."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainp2p.chain.interfaces import (
+    AlreadyKnown,
     Connected,
     Fault,
     HeaderInfo,
-    HeadersRejected,
     Invalid,
     NotYet,
-    ParentMissing,
     Stored,
     Verdict,
 )
-from chainp2p.errors import PeerFault, Reason
+from chainp2p.errors import PeerFault, Reason, RequestTimedOut
 from chainp2p.peer.link import Credit, Link
-from chainp2p.sync.ancestor import AncestorSearch
 from chainp2p.sync.asking import UNANSWERED, Asking
-from chainp2p.sync.chase import follows
-from chainp2p.sync.claims import Claims
-from chainp2p.sync.serving import HEADERS_MAX
-from chainp2p.sync.state import Phase, short
-from chainp2p.wire.messages import GetBlocks, GetHeaders, NotFound
+from chainp2p.sync.branch import other_branch
+from chainp2p.sync.claims import PATIENCE_MAX, Claims
+from chainp2p.sync.sources import OVERDUE, Ask, Source
+from chainp2p.sync.window import WINDOW, Window
+from chainp2p.wire.messages import GetBlocks, NotFound
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.logger import Logger
 
-__all__ = ["BlockFetch", "EARLY_REST_MAX"]
+__all__ = ["BlockFetch", "EARLY_REST_MAX", "TICK"]
 
+#: Nothing waits longer than this before it is looked again at what could be done. Seconds.
+TICK = 1.0
 #: A header or block from the future is asked for again at its time, but after this at the latest. Seconds.
 EARLY_REST_MAX = 60.0
-#: Requests for blocks open to the one peer: enough that the line is never idle, at most 6 MiB on the way.
-IN_FLIGHT = 3
-
-
-def _drop(flights: "deque[tuple[Sequence[HeaderInfo], Any]]") -> None:
-    """Close requests that nobody awaits."""
-    while flights:
-        _, asked = flights.pop()
-        asked.addErrback(lambda _: None)
-        asked.cancel()
+#: Blocks that are known to be missing ahead of time, so that the chain is asked seldom.
+PLAN = 2 * WINDOW
+#: The chain is given so many blocks, or bytes of them, at a time, and so many times before it has judged the first: it
+#: reads the one while it connects the other.
+SUBMIT_BLOCKS, SUBMIT_BYTES, SUBMITS = 64, 8 * 1024 * 1024, 2
 
 
 class BlockFetch:
-    """Brings bodies to headers.
+    """Carries out what the :class:`~chainp2p.sync.window.Window` says.
 
-    1. One peer is asked for a run of blocks, best standing first; whoever has not the first of them, or fails, makes
-       room for the next. Not having a block is no offence.
-    2. A body that does not match its header costs its sender the link; a block that fails when it is connected costs
-       nobody on the wire: its producer made it, and the chain leaves that branch.
+    1. Asking, and handing over what has come, go on side by side; a chain that is slow holds the window back.
+    2. A body that does not match its header costs its sender the link and is fetched elsewhere; a block that fails when
+       it is connected costs nobody on the wire: its producer made it, and the chain leaves that branch. Not having a
+       block, and keeping others waiting, are no offence.
     3. If nobody has the blocks of the best header (who had them is gone), the blocks of the best branch that somebody
        serves are taken, if it wins over our head: a branch without bodies must not keep us from one with bodies.
 
     :param now: Unix time in seconds.
+    :param spawn: runs what nobody waits for.
+    :param ring: lets :meth:`step` be called soon.
     """
 
     def __init__(
@@ -66,6 +62,8 @@ class BlockFetch:
         claims: Claims[Link],
         asking: Asking,
         log: "Logger",
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        ring: Callable[[], None],
     ) -> None:
         self._chain = chain
         self._reactor = reactor
@@ -73,124 +71,231 @@ class BlockFetch:
         self._claims = claims
         self._asking = asking
         self._log = log
-        #: The next block is from the future: not before this, in the reactor's seconds.
+        self._spawn = spawn
+        self._ring = ring
+        self.window: Window[Link] = Window()
+        #: The next block is from the future, or something of ours failed: not before this, in the reactor's seconds.
         self.not_before = 0.0
+        #: Why.
+        self.hold = ""
+        #: When the chain was given the first of the blocks that it has not judged.
+        self.submitted_at = 0.0
+        self._open: dict[Ask[Link], Any] = {}
+        self._submits = 0
+        self._planned: tuple[bytes, bytes] | None = None
+        self._more = False
+        self._looking = False
+        self._detour = False
+        self._elsewhere_after = 0.0
 
-    async def step(self, missing: Sequence[HeaderInfo]) -> bool:
-        """Fetch and submit *missing*, oldest first; answer whether any came."""
+    @property
+    def busy(self) -> bool:
+        """Whether blocks are missing, or being checked."""
+        return self.window.left > 0 or self.window.submitted > 0
+
+    def sources(self) -> list[Source[Link]]:
+        """Who may be asked now."""
+        return self._claims.sources(self._reactor.seconds())
+
+    def claimed(self, link: Link) -> None:
+        """It says that it has another block."""
+        server = self.window.servers.get(link)
+        if server is not None:
+            server.claimed()
+
+    def left(self, link: Link) -> None:
+        """It is gone."""
+        self.window.forget(link)
+
+    def stop(self) -> None:
+        """Close all requests."""
+        for ask in tuple(self._open):
+            self._close(ask)
+
+    async def step(self) -> float:
+        """Do what can be done now; answer after how many seconds to look again though nothing has come."""
         now = self._reactor.seconds()
         if now < self.not_before:
-            return False
-        for link in self._claims.for_blocks(missing[0], now):
-            if await self._fetch(link, missing):
-                return True
-        for link in self._claims.for_fallback(self._chain.head, self._reactor.seconds()):
-            if await self._other_branch(link):
-                return True
-        what = f"block {missing[0].height} {short(missing[0].hash)} is awaited, no peer has it now"
-        self._asking.doing(Phase.BLOCKS, what)
-        return False
+            return min(TICK, self.not_before - now)
+        await self._look()
+        window, now = self.window, self._reactor.seconds()
+        self._judge(now)
+        while (ask := window.choose(now, self.sources())) is not None:
+            self._send(ask)
+        self._submit()
+        if window.nobody(now, self.sources()) and not window.submitted and now >= self._elsewhere_after:
+            await self._elsewhere()
+        now = self._reactor.seconds()
+        return min(TICK, window.wakes(now, self.sources()) - now)
 
-    async def _fetch(self, link: Link, plan: Sequence[HeaderInfo]) -> bool:
-        """Take the blocks of *plan* from one peer; answer whether any were stored."""
-        progress, asked_up_to = False, 0
-        flights: deque[tuple[Sequence[HeaderInfo], Any]] = deque()
+    # which blocks
+
+    async def _look(self) -> None:
+        """Learn from the chain what it lacks, where that may have changed."""
+        chain, window = self._chain, self.window
+        marks = chain.head.hash, chain.best_header.hash
+        if self._detour:
+            if self.busy and self._planned is not None and marks[1] == self._planned[1]:
+                return
+            self._detour, self._planned = False, None
+        known = self._planned
+        short = self._more and window.left < WINDOW
+        if known is not None and marks[1] == known[1] and not short and (marks == known or window.submitted):
+            return
+        if self._looking:
+            return
+        self._looking = True
+        if window.submitted:  # the chain answers when it has judged those: nothing else need wait for that
+            self._spawn(self._plan(marks))
+        else:
+            await self._plan(marks)
+
+    async def _plan(self, marks: tuple[bytes, bytes]) -> None:
         try:
-            while True:
-                while asked_up_to < len(plan) and len(flights) < IN_FLIGHT:
-                    part = self._part(link, plan[asked_up_to:])
-                    flights.append((part, self._ask(link, part)))
-                    asked_up_to += len(part)
-                if not flights:
-                    return progress
-                part, asked = flights.popleft()
-                raws = self._take(link, part, await asked)
-                if len(raws) < len(part):  # cut short: what follows is asked for again, from there
-                    _drop(flights)
-                    plan = plan[plan.index(part[0]) + len(raws) :] if raws else ()
-                    asked_up_to = 0
-                verdicts = await self._chain.submit_blocks(raws, self._chain.best_header.hash) if raws else []
-                progress = progress or any(isinstance(verdict, Connected | Stored) for verdict in verdicts)
-                accepted = [self._accepted(link, verdict) for verdict in verdicts]  # each of them is judged
-                if not all(accepted):
-                    return progress
-        except UNANSWERED as error:
-            self._asking.failed(link, error)
-            return progress
+            missing: Sequence[HeaderInfo] = await self._chain.missing(PLAN)
+            if not self._detour:
+                self._planned, self._more = marks, len(missing) >= PLAN
+                self.window.plan(missing, self._chain.best_header.height, self._reactor.seconds())
         finally:
-            _drop(flights)
+            self._looking = False
+            self._ring()
 
-    def _part(self, link: Link, plan: Sequence[HeaderInfo]) -> Sequence[HeaderInfo]:
-        peer = self._claims.get(link)
-        return plan[: peer.batch if peer is not None else 1]
+    async def _elsewhere(self) -> None:
+        """Nobody has the blocks of the best header: look for others that are better than ours."""
+        self._elsewhere_after = self._reactor.seconds() + TICK
+        if self._detour:
+            self._detour, self._planned = False, None
+            return
+        best = self._chain.best_header.hash
+        for link in self._claims.for_fallback(self._chain.head, self._reactor.seconds()):
+            plan = (await other_branch(self._chain, self._asking, link))[:PLAN]
+            if plan:
+                self._detour, self._planned = True, (b"", best)
+                self.window.plan(plan, plan[-1].height, self._reactor.seconds())
+                self._elsewhere_after = 0.0
+                self._ring()
+                return
 
-    def _ask(self, link: Link, part: Sequence[HeaderInfo]) -> Any:
-        what = f"{short(link.peer_id)} is asked for {len(part)} blocks from {part[0].height} {short(part[0].hash)}"
-        return self._asking.request(link, GetBlocks(part[0].hash, len(part)), Phase.BLOCKS, what)
+    # asking
 
-    def _take(self, link: Link, part: Sequence[HeaderInfo], reply: Any) -> list[bytes]:
-        """Return the blocks of *reply* that *part* names; none: the peer has not even the first."""
+    def _judge(self, now: float) -> None:
+        """Leave those who keep the window waiting."""
+        for link in self.window.stalled(now, self.sources()):
+            self._claims.failed(link, now)
+            if self.window.servers[link].left_until > now:
+                for ask in tuple(self.window.servers[link].asks):
+                    self._close(ask)
+
+    def _send(self, ask: Ask[Link]) -> None:
+        now, link = self._reactor.seconds(), ask.peer
+        seconds = PATIENCE_MAX
+        if len(self._claims) == 1:
+            seconds = min(seconds, max(self._claims.patience(link), OVERDUE * (ask.expected or 0.0)))
+        ask.until = now + seconds
+        deferred = link.request(GetBlocks(ask.run[0].hash, len(ask.run)), seconds)
+        self._open[ask] = deferred
+        deferred.addCallbacks(self._answered, self._unanswered, (ask,), {}, (ask,), {})
+        deferred.addErrback(lambda failure: self._log.failure("an answer could not be taken", failure=failure))
+        deferred.addBoth(lambda _: self._ring())
+
+    def _close(self, ask: Ask[Link]) -> None:
+        deferred = self._open.pop(ask, None)
+        self.window.closed(ask)
+        if deferred is not None:
+            deferred.cancel()
+
+    def _answered(self, reply: Any, ask: Ask[Link]) -> None:
+        if self._open.pop(ask, None) is None:
+            return
+        now, link = self._reactor.seconds(), ask.peer
+        if self._claims.get(link) is None:
+            self.window.closed(ask)
+            return
+        self._claims.answered(link, now - ask.since)
         if isinstance(reply, NotFound) or not reply.blocks:
-            self._claims.lacks(link, part[0].hash, self._reactor.seconds())
-            return []
-        hashes = self._asking.hashes(reply.blocks)
-        if hashes[0] != part[0].hash:
-            raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
-        good = 1  # what follows on the peer's best chain may leave the plan
-        while good < min(len(hashes), len(part)) and hashes[good] == part[good].hash:
-            good += 1
-        self._claims.delivered(link, len(part), good)
-        return list(reply.blocks[:good])
+            self.window.lacked(ask, now)
+            return
+        try:
+            raws = self._good(ask, reply.blocks)
+        except PeerFault as error:
+            self.window.closed(ask)
+            self._failed(link, error)
+        else:
+            self.window.arrived(ask, raws, now)
 
-    def _accepted(self, link: Link, verdict: Verdict) -> bool:
+    def _good(self, ask: Ask[Link], raws: Sequence[bytes]) -> Sequence[bytes]:
+        """Return the blocks that were asked for: what follows on the peer's best chain may leave the plan."""
+        hashes = self._asking.hashes(raws)
+        if hashes[0] != ask.run[0].hash:
+            raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
+        good = 1
+        while good < min(len(hashes), len(ask.run)) and hashes[good] == ask.run[good].hash:
+            good += 1
+        return raws[:good]
+
+    def _unanswered(self, failure: Any, ask: Ask[Link]) -> Any:
+        if self._open.pop(ask, None) is None:
+            return None
+        error = failure.value
+        if isinstance(error, RequestTimedOut):
+            self.window.timed_out(ask)
+        else:
+            self.window.closed(ask)
+        if not isinstance(error, UNANSWERED):
+            return failure
+        self._failed(ask.peer, error)
+        return None
+
+    def _failed(self, link: Link, error: Exception) -> None:
+        self._asking.failed(link, error)
+        if self._claims.get(link) is None:
+            self.left(link)
+
+    # to the chain
+
+    def _submit(self) -> None:
+        while self._submits < SUBMITS:
+            taken = self.window.take(SUBMIT_BLOCKS, SUBMIT_BYTES)
+            if not taken:
+                return
+            if not self._submits:
+                self.submitted_at = self._reactor.seconds()
+            self._submits += 1
+            self._spawn(self._hand_over(taken))
+
+    async def _hand_over(self, taken: Sequence[tuple[HeaderInfo, bytes]]) -> None:
+        verdicts: Sequence[Verdict] = ()
+        try:
+            verdicts = await self._chain.submit_blocks([raw for _, raw in taken], self._chain.best_header.hash)
+        finally:
+            self._submits -= 1
+            now = self.submitted_at = self._reactor.seconds()
+            for (info, _), verdict in zip(taken, verdicts, strict=False):
+                self._verdict(info, verdict, now)
+            for info, _ in taken[len(verdicts) :]:  # ours failed
+                self.window.judged(info.hash, False, now)
+                self._rest(now + TICK, "the chain failed to check blocks")
+            self._ring()
+
+    def _verdict(self, info: HeaderInfo, verdict: Verdict, now: float) -> None:
+        stored = isinstance(verdict, Connected | Stored | AlreadyKnown)
+        link = self.window.judged(info.hash, stored, now)
+        if not stored:
+            self._planned = None
         match verdict:
-            case Invalid(fault=Fault.SENDER, reason=reason):
-                self._asking.failed(link, PeerFault(Reason.MISBEHAVED, f"block: {reason}"))
-            case Invalid(hash=hash, reason=reason):
+            case Connected() | Stored() if link is not None:
+                link.credit(Credit.BLOCK)
+            case Invalid(fault=Fault.SENDER, reason=reason) if link is not None:
+                self._failed(link, PeerFault(Reason.MISBEHAVED, f"block: {reason}"))
+            case Invalid(fault=Fault.SIGNER, hash=hash, reason=reason):
                 self._log.warn("block {hash} is invalid: {reason}; its branch is left", hash=hash.hex(), reason=reason)
             case NotYet(when=when):
-                self.not_before = self._reactor.seconds() + min(max(when - self._now(), 0.01), EARLY_REST_MAX)
-            case ParentMissing():
-                pass
-            case Connected() | Stored():
-                link.credit(Credit.BLOCK)
-                return True
-            case _:
-                return True
-        return False
+                wait = min(max(when - self._now(), 0.01), EARLY_REST_MAX)
+                self._rest(now + wait, f"block {info.height} {info.hash.hex()[:8]} is from the future")
+            case Invalid():
+                pass  # its sender is gone already
+            case _ if not stored:
+                self._rest(now + TICK, f"block {info.height} {info.hash.hex()[:8]} could not be stored")
 
-    async def _other_branch(self, link: Link) -> bool:
-        """Take blocks of the branch that *link* serves, from where it leaves our connected chain."""
-
-        async def ask(after: bytes) -> tuple[bytes, ...] | None:
-            what = f"{short(link.peer_id)} is asked for another branch after {short(after)}"
-            reply = await self._asking.request(link, GetHeaders(after, HEADERS_MAX), Phase.BLOCKS, what)
-            headers: tuple[bytes, ...] | None = None if isinstance(reply, NotFound) else reply.headers
-            return headers
-
-        chain = self._chain
-        search = AncestorSearch(chain.head.height, chain.finalized.height)
-        after, raws = b"", None
-        try:
-            while (height := search.ask()) is not None:
-                hash = await chain.hash_at(height)
-                found = None if hash is None else await ask(hash)
-                if found is None:
-                    search.lacks(height)
-                else:
-                    search.has(height)
-                    after, raws = hash, found
-            while raws:
-                self._asking.hashes(raws)
-                infos = await chain.add_headers(raws)
-                follows(after, infos[0].parent == after)
-                plan = [info for info in infos if await chain.block(info.hash) is None]
-                if plan:
-                    return await self._fetch(link, plan)
-                after = infos[-1].hash
-                raws = await ask(after)
-        except HeadersRejected:
-            self._claims.failed(link, self._reactor.seconds())
-        except UNANSWERED as error:
-            self._asking.failed(link, error)
-        return False
+    def _rest(self, until: float, why: str) -> None:
+        self.not_before, self.hold = max(self.not_before, until), why

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 from attrs import Factory, define, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.sync.sources import Source
 from chainp2p.sync.state import wins
 
 __all__ = ["Claim", "Claims", "PeerRecord"]
@@ -14,10 +15,6 @@ __all__ = ["Claim", "Claims", "PeerRecord"]
 ASKED_LAST = 600.0
 #: A peer that failed is passed over for this long while another can be asked. Seconds.
 PASSED_OVER = 30.0
-#: How long "I don't have that block" holds: blocks travel, and the peer may have it soon. Seconds.
-LACKS_FOR = 2.0
-#: Blocks asked for at once: what is served at most, so 2 MiB; a peer too slow for that is asked for fewer, down to one.
-BATCH_MAX = 128
 #: How long a peer may take while others could serve: 2 s doubling to 64 s, relative to what it did before.
 PATIENCE_MIN, PATIENCE_MAX = 2.0, 64.0
 #: An answer may take this many times as long as the last one before it counts as a stall.
@@ -58,10 +55,7 @@ class PeerRecord:
     headers_after: float = 0.0
     asked_last_until: float = 0.0
     failed_at: float = float("-inf")
-    batch: int = BATCH_MAX
     patience: float = PATIENCE_MIN
-    lacks: bytes = b""
-    lacks_until: float = 0.0
     order: int = 0
 
     @property
@@ -79,8 +73,8 @@ class Claims(Generic[K]):
        first. A claim that would not win over our best header is dropped unasked.
     3. Nobody who just failed is asked again while somebody else can be; who has been useless of late comes after those,
        and who lied about its rank last of all. But the last one left *is* asked: with two nodes there is no other.
-    4. Patience is relative: it starts small, doubles with each time-out and follows the time that answers take, and
-       batches halve with each time-out; so a slow link gets through, in small steps, whatever its rate.
+    4. Patience is relative: it starts small, doubles with each time-out and follows the time that answers take; so a
+       slow link gets through, whatever its rate.
 
     Cost: O(peers) a choice.
 
@@ -181,19 +175,12 @@ class Claims(Generic[K]):
             peer.patience = max(PATIENCE_MIN, min(peer.patience, PATIENCE_FACTOR * seconds))
             peer.failed_at = float("-inf")
 
-    def delivered(self, key: K, wanted: int, got: int) -> None:
-        """It gave *got* of *wanted* blocks: a cut answer shows how many fit into one."""
-        peer = self._peers.get(key)
-        if peer is not None:
-            peer.batch = got if got < wanted else min(BATCH_MAX, max(peer.batch, 2 * wanted))
-
     def failed(self, key: K, now: float) -> None:
         """It did not answer in time, or not usefully."""
         peer = self._peers.get(key)
         if peer is not None:
             peer.failed_at = now
             peer.patience = min(PATIENCE_MAX, peer.patience * 2)
-            peer.batch = max(1, peer.batch // 2)
 
     def postpone(self, key: K, until: float) -> None:
         """It is not to be asked before *until*."""
@@ -206,12 +193,6 @@ class Claims(Generic[K]):
         peer = self._peers.get(key)
         if peer is not None:
             peer.headers_after = until
-
-    def lacks(self, key: K, hash: bytes, now: float) -> None:
-        """It has no block *hash*: never an offence."""
-        peer = self._peers.get(key)
-        if peer is not None:
-            peer.lacks, peer.lacks_until = hash, now + LACKS_FOR
 
     def patience(self, key: K) -> float:
         """How long to wait for an answer of this peer. Seconds."""
@@ -246,20 +227,19 @@ class Claims(Generic[K]):
         peer.order = self._order
         return key
 
-    def for_blocks(self, wanted: HeaderInfo, now: float) -> list[K]:
-        """Return whom to ask for block *wanted*, best first; who lacks it or must rest is left out."""
-        able = [
-            (key, peer)
+    def sources(self, now: float) -> list[Source[K]]:
+        """Return whom blocks may be asked of now: all but those that asked to wait."""
+        return [
+            Source(
+                key,
+                max(peer.claim.height, peer.tip.height if peer.tip else 0),
+                (now < peer.asked_last_until, self._useless(key)),
+                now - peer.failed_at < PASSED_OVER,
+                peer.patience,
+            )
             for key, peer in self._peers.items()
-            if peer.not_before <= now and not (peer.lacks == wanted.hash and now < peer.lacks_until)
+            if peer.not_before <= now
         ]
-
-        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, bool, float], bool, int, int]:
-            peer = item[1]
-            height = max(peer.claim.height, peer.tip.height if peer.tip else 0)
-            return self._standing(*item, now), height < wanted.height, -peer.batch, peer.order
-
-        return [key for key, _ in sorted(able, key=order)]
 
     def for_fallback(self, head: HeaderInfo, now: float) -> list[K]:
         """Return the peers whose served chain wins over our *head*, best first."""

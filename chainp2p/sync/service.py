@@ -4,29 +4,28 @@ import random as random_module
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from attrs import evolve
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chainp2p.chain.interfaces import HeadersRejected
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
-from chainp2p.peer.tasks import Tasks
+from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import UNANSWERED, Asking
-from chainp2p.sync.blocks import EARLY_REST_MAX, BlockFetch
+from chainp2p.sync.blocks import EARLY_REST_MAX, TICK, BlockFetch
 from chainp2p.sync.chase import Ask, Chased, Parted, chase, probe
 from chainp2p.sync.claims import Claim, Claims
+from chainp2p.sync.explain import BlockView, block_waits, sentence
+from chainp2p.sync.pace import Pace
 from chainp2p.sync.serving import serve_blocks, serve_headers
 from chainp2p.sync.state import Phase, SyncChanged, SyncState, short
 from chainp2p.wire.messages import GetBlocks, GetHeaders, NotFound
 
 __all__ = ["SyncService"]
 
-#: Blocks planned at a time: a bound on what one round may take before claims are looked at again.
-WINDOW = 1_024
-#: Nothing waits longer than this before the loop looks again at what it could do. Seconds.
-TICK = 1.0
 #: A peer that announced nothing is asked now and then whether it has something: an announcement may be lost.
 #: Seconds, on average.
 POLL_INTERVAL = 10.0
@@ -39,16 +38,18 @@ PROBE_INTERVAL, PROBES_REMEMBERED = 600.0, 256
 class SyncService:
     """A :class:`~chainp2p.peer.link.LinkUser` that keeps the chain up with the best of its peers.
 
-    What a round does, first match first; after a round without progress it sleeps until it is woken, at most TICK:
+    Two loops, so that neither waits for the other. What a round of the one for headers does, first match first; after a
+    round without progress it sleeps until it is woken, at most TICK:
 
     ====================================  =======================================  ==========================
     there is                              it does                                  and on failure
     ====================================  =======================================  ==========================
     an open claim that may win            headers of that peer, to its end         next peer; rank lies: asked last
-    headers without bodies on the best    their blocks from one peer, submitted    next peer; nobody has them:
-    branch                                in order while the next are fetched      blocks of another winning branch
-    nothing for POLL_INTERVAL             headers of the next peer in turn         nothing is lost
+    no block missing, and nothing for     headers of the next peer in turn         nothing is lost
+    POLL_INTERVAL
     ====================================  =======================================  ==========================
+
+    The other one brings the blocks of known headers: :class:`~chainp2p.sync.blocks.BlockFetch`.
 
     Every request has a deadline, so a round always ends; the chain is trusted to answer.
 
@@ -73,11 +74,13 @@ class SyncService:
         self._events = events
         self._claims: Claims[Link] = Claims(lambda link: link.useless)
         self._asking = Asking(chain, reactor, self._claims)
-        self._blocks = BlockFetch(chain, reactor, now, self._claims, self._asking, self.log)
         self._tasks = Tasks(self.log)
-        self._sleeping: Deferred[None] | None = None
-        self._timer: IDelayedCall | None = None
-        self._woken = False
+        self._headers_bell, self._blocks_bell = Bell(reactor), Bell(reactor)
+        self._blocks = BlockFetch(
+            chain, reactor, now, self._claims, self._asking, self.log, self._tasks.spawn, self._blocks_bell.ring
+        )
+        self._pace = Pace()
+        self._starting: int | None = None
         self._poll_at = 0.0
         self._probed: dict[bytes, float] = {}
         self._behind = False
@@ -88,11 +91,13 @@ class SyncService:
         """Begin; the chain has been started."""
         self._tasks.start()
         self._poll_at = self._next_poll()
-        self._tasks.spawn(self._run())
+        self._tasks.spawn(self._learn())
+        self._tasks.spawn(self._bring())
 
     def stop(self) -> None:
-        """Cancel the loop and whatever it waits for."""
+        """Cancel the loops and whatever they wait for."""
         self._tasks.stop()
+        self._blocks.stop()
 
     def handlers(self) -> Mapping[type[Any], Handler]:
         return {
@@ -107,72 +112,90 @@ class SyncService:
 
     def left(self, link: Link, reason: Reason) -> None:
         self._claims.left(link)
+        self._blocks.left(link)
         self._wake()
 
     def heard(self, link: Link, hash: bytes, height: int) -> None:
         """Note that *link* says it has a block whose ancestors we may lack; *height* 0: it did not say which."""
         self._claims.heard(link, hash, height)
+        self._blocks.claimed(link)
         self._wake()
 
     @property
     def syncing(self) -> bool:
         """Whether this node is so far behind that wallets should know."""
-        return self.explain().behind
+        return self._summary().behind
 
     def explain(self) -> SyncState:
         """Say what it does now, for whom it waits, and what happens if that does not come."""
-        return self._asking.explain()
+        now, blocks, activity = self._reactor.seconds(), self._blocks, self._asking.activity
+        view = BlockView(blocks.window, blocks.sources(), blocks.hold, blocks.not_before, blocks.submitted_at)
+        waits = block_waits(view, now)
+        text = sentence(waits) if waits else activity.text(now)
+        asked = activity.waiting(now)
+        if asked is not None:
+            waits.append(asked)
+        state = self._summary()
+        rate = self._pace.rate(now, state.current)
+        eta = (state.highest - state.current) / rate if rate else None
+        target = waits[0].peer if waits else None
+        return evolve(state, text=text, target=target, rate=rate, eta=eta, waits=tuple(waits))
 
-    # the loop
+    def _summary(self) -> SyncState:
+        """The state without words."""
+        chain = self._chain
+        current = chain.head.height
+        highest = max(current, chain.best_header.height, self._claims.highest)
+        phase = Phase.BLOCKS if self._blocks.busy else self._asking.activity.phase
+        starting = current if self._starting is None else self._starting
+        return SyncState(phase, starting, current, highest, None, "")
 
-    async def _run(self) -> None:
+    # the loops
+
+    async def _learn(self) -> None:
         while True:
+            progress = False
             try:
                 progress = await self._round()
             except CancelledError:
                 raise
             except Exception:
                 self.log.failure("a round of sync failed")
-                progress = False
             if not progress:
-                await self._sleep()
+                await self._headers_bell.sleep(self._pause())
 
-    async def _sleep(self) -> None:
+    def _pause(self) -> float:
         now = self._reactor.seconds()
-        if self._woken:
-            self._woken = False
-            return
-        wait = TICK
-        for until in (self._claims.next_time(now), self._blocks.not_before):
-            if until is not None and until > now:
-                wait = min(wait, until - now)
-        self._sleeping = Deferred(lambda _: None)
-        self._timer = self._reactor.callLater(wait, self._wake)
-        try:
-            await self._sleeping
-        finally:
-            self._sleeping = None
-            if self._timer.active():
-                self._timer.cancel()
-            self._woken = False
+        until = self._claims.next_time(now)
+        return TICK if until is None else min(TICK, until - now)
+
+    async def _bring(self) -> None:
+        while True:
+            wait = TICK
+            try:
+                wait = await self._blocks.step()
+                self._report()
+            except CancelledError:
+                raise
+            except Exception:
+                self.log.failure("fetching blocks failed")
+            await self._blocks_bell.sleep(wait)
 
     def _wake(self) -> None:
-        self._woken = True
-        sleeping, self._sleeping = self._sleeping, None
-        if sleeping is not None:
-            sleeping.callback(None)
+        self._headers_bell.ring()
+        self._blocks_bell.ring()
 
     async def _round(self) -> bool:
         """Do what there is to do; answer whether anything came of it."""
         now = self._reactor.seconds()
         self._report()
         self._claims.drop_losing(self._chain.best_header)
+        best = self._chain.best_header.hash
         progress = await self._learn_headers(now)
-        missing = await self._chain.missing(WINDOW)
-        if missing:
-            return await self._blocks.step(missing) or progress
+        if self._moved(best):
+            self._blocks_bell.ring()
         now = self._reactor.seconds()
-        if not progress and now >= self._poll_at:
+        if not progress and now >= self._poll_at and not self._blocks.busy:
             self._poll_at = self._next_poll()
             link = self._claims.for_poll(now)
             if link is not None:
@@ -188,12 +211,17 @@ class SyncService:
 
     def _report(self) -> None:
         """Tell when this node falls behind, and when it has caught up."""
-        state = self.explain()
+        state = self._summary()
+        self._pace.look(self._reactor.seconds(), state.current)
+        if state.phase in (Phase.IDLE, Phase.FOLLOWING):
+            self._starting = None
+        elif self._starting is None:
+            self._starting = state.current
         if state.behind != self._behind:
             self._behind = state.behind
             words = "catching up from block {current} to {highest}" if state.behind else "caught up at block {current}"
             self.log.info(words, current=state.current, highest=state.highest)
-            self._events.publish(SyncChanged(state))
+            self._events.publish(SyncChanged(self.explain()))
 
     # headers
 
@@ -213,8 +241,7 @@ class SyncService:
         """Follow one peer's headers to their end; answer whether another step is worth trying at once."""
 
         async def ask(after: bytes, count: int) -> Sequence[bytes] | None:
-            what = f"{short(link.peer_id)} is asked for headers after {short(after)}"
-            reply = await self._asking.request(link, GetHeaders(after, count), Phase.HEADERS, what)
+            reply = await self._asking.request(link, GetHeaders(after, count), f"headers after {short(after)}")
             if isinstance(reply, NotFound):
                 return None
             self._asking.hashes(reply.headers[-1:])

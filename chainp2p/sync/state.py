@@ -2,11 +2,11 @@
 
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo
 
-__all__ = ["Activity", "Phase", "SyncChanged", "SyncState", "short", "wins"]
+__all__ = ["Activity", "Phase", "SyncChanged", "SyncState", "Waiting", "short", "wins"]
 
 #: Further behind than this many blocks a node says that it is syncing: less is the ordinary life of a live chain.
 BEHIND = 8
@@ -22,12 +22,38 @@ class Phase(StrEnum):
 
 
 @frozen
+class Waiting:
+    """One thing that is awaited.
+
+    :param what: ``headers``, ``blocks``, ``chain`` (to check blocks that are here) or ``peers`` (that have a block).
+    :param peer: who is asked; None: nobody is.
+    :param height: of the first block that is awaited (of headers: the one that they should follow).
+    :param hash: its hash.
+    :param count: how many are asked for at once.
+    :param age: for how long it has been awaited. Seconds.
+    :param left: when *otherwise* happens if it does not come. Seconds from now; None: whenever it can.
+    """
+
+    what: str
+    peer: bytes | None
+    height: int
+    hash: bytes
+    count: int
+    age: float
+    left: float | None
+    otherwise: str
+
+
+@frozen
 class SyncState:
     """The answer to "what does it do, and what does it wait for?".
 
     :param starting: height at which this stretch of catching up began.
     :param highest: best height that is known or claimed.
-    :param target: id of the peer that is asked now.
+    :param target: id of the peer that is asked for what everything waits for.
+    :param rate: blocks per second of late; None: none came.
+    :param eta: seconds until *highest* at that rate; None: unknown.
+    :param waits: all that is awaited, what everything waits for first.
     """
 
     phase: Phase
@@ -36,6 +62,9 @@ class SyncState:
     highest: int
     target: bytes | None
     text: str
+    rate: float | None = None
+    eta: float | None = None
+    waits: tuple[Waiting, ...] = field(default=())
 
     @property
     def behind(self) -> bool:
@@ -56,6 +85,7 @@ class Activity:
 
     :param since: when it began to wait, in the reactor's seconds.
     :param until: when it gives up and does *otherwise*.
+    :param after: the block that the answer should follow.
     """
 
     phase: Phase
@@ -64,6 +94,7 @@ class Activity:
     until: float | None = None
     otherwise: str = ""
     peer: bytes | None = None
+    after: bytes = b""
 
     def text(self, now: float) -> str:
         """Say it in words, with times relative to *now*."""
@@ -71,6 +102,13 @@ class Activity:
         if self.until is not None:
             words += f"; in {max(0.0, self.until - now):.1f} s: {self.otherwise}"
         return words
+
+    def waiting(self, now: float) -> Waiting | None:
+        """The question that is open; None: there is none."""
+        if self.peer is None:
+            return None
+        left = None if self.until is None else max(0.0, self.until - now)
+        return Waiting("headers", self.peer, 0, self.after, 0, now - self.since, left, self.otherwise)
 
 
 def short(id: bytes | None) -> str:

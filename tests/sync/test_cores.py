@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.sync.ancestor import AncestorSearch
-from chainp2p.sync.claims import ASKED_LAST, BATCH_MAX, PASSED_OVER, PATIENCE_ALONE, PATIENCE_MAX, Claim, Claims
+from chainp2p.sync.claims import ASKED_LAST, PASSED_OVER, PATIENCE_ALONE, PATIENCE_MAX, Claim, Claims
+from chainp2p.sync.sources import Source
 from chainp2p.sync.state import Activity, Phase, SyncState, short
 
 
@@ -63,11 +64,13 @@ class Choosing(SynchronousTestCase):
         claims: Claims[str] = Claims(useless.__contains__)
         for name, weight in (("a", 5), ("b", 9), ("c", 7)):
             claims.joined(name, name.encode() * 32, Claim(name.encode() * 32, weight, rank(weight)))
-        self.assertEqual((claims.for_headers(0.0), claims.for_blocks(info(5), 0.0)), ("c", ["a", "c", "b"]))
+        self.assertEqual(claims.for_headers(0.0), "c")
         claims.failed("a", 0.0)
-        self.assertEqual(claims.for_blocks(info(5), 0.0), ["c", "a", "b"])
         claims.served("c", claims["c"].claim, info(6), 0.0)
-        self.assertEqual(claims.for_blocks(info(5), 0.0), ["a", "b", "c"])
+        self.assertEqual(
+            claims.sources(0.0),
+            [Source("a", 5, failed=True, patience=4.0), Source("b", 9, (False, True)), Source("c", 7, (True, False))],
+        )
         useless.clear()
         self.assertEqual(claims.for_headers(PASSED_OVER), "b")
 
@@ -99,8 +102,8 @@ class Choosing(SynchronousTestCase):
         self.assertEqual(self.claims.for_headers(2.0), "c")
         self.claims.settle("c", self.claims["c"].claim)
         self.assertEqual(self.claims.for_headers(2.0), "b")
-        self.assertEqual(self.claims.for_blocks(info(3), 2.0)[-1], "b")
-        self.assertNotEqual(self.claims.for_blocks(info(3), ASKED_LAST + 2.0)[-1], "b")
+        self.assertEqual(self.claims.sources(2.0)[1].standing, (True, False))
+        self.assertEqual(self.claims.sources(ASKED_LAST + 2.0)[1].standing, (False, False))
         self.claims.served("a", self.claims["a"].claim, info(5), 0.0)
         self.assertEqual(self.claims["a"].asked_last_until, 0.0)
 
@@ -109,10 +112,8 @@ class Choosing(SynchronousTestCase):
         self.claims.rest("c", 6.0)
         self.assertEqual(self.claims.for_headers(0.0), "a")
         self.assertEqual(self.claims.next_time(0.0), 5.0)
-        self.assertEqual(self.claims.for_blocks(info(1), 0.0), ["a", "c"])
-        self.claims.lacks("a", info(1).hash, 0.0)
-        self.assertEqual(self.claims.for_blocks(info(1), 0.0), ["c"])
-        self.assertEqual(self.claims.for_blocks(info(1), 9.0), ["a", "b", "c"])
+        self.assertEqual([source.key for source in self.claims.sources(0.0)], ["a", "c"])
+        self.assertEqual([source.key for source in self.claims.sources(9.0)], ["a", "b", "c"])
         self.assertEqual(self.claims.for_headers(6.0), "b")
         self.assertIsNone(self.claims.next_time(6.0))
 
@@ -121,17 +122,14 @@ class Choosing(SynchronousTestCase):
         self.assertIsNone(Claims[str]().for_poll(0.0))
         self.assertIsNone(Claims[str]().for_headers(0.0))
 
-    def test_patience_and_batches_follow_the_peer(self) -> None:
+    def test_patience_follows_the_peer(self) -> None:
         for _ in range(9):
             self.claims.failed("a", 0.0)
-        self.assertEqual((self.claims["a"].batch, self.claims.patience("a")), (1, PATIENCE_MAX))
+        self.assertEqual(self.claims.patience("a"), PATIENCE_MAX)
         self.claims.answered("a", 3.0)
         self.assertEqual(self.claims.patience("a"), 12.0)
         self.claims.answered("a", 0.1)
         self.assertEqual(self.claims.patience("a"), 2.0)
-        for wanted, got, batch in ((1, 1, 2), (2, 2, 4), (100, 100, BATCH_MAX), (128, 7, 7), (2, 2, 7), (7, 7, 14)):
-            self.claims.delivered("a", wanted, got)
-            self.assertEqual(self.claims["a"].batch, batch)
         self.claims.left("b")
         self.claims.left("c")
         self.assertEqual(self.claims.patience("a"), PATIENCE_ALONE)
@@ -164,11 +162,9 @@ class Choosing(SynchronousTestCase):
         for act in (
             lambda: self.claims.served("a", claim, info(1), 0.0),
             lambda: self.claims.answered("a", 1.0),
-            lambda: self.claims.delivered("a", 2, 1),
             lambda: self.claims.failed("a", 0.0),
             lambda: self.claims.postpone("a", 0.0),
             lambda: self.claims.rest("a", 0.0),
-            lambda: self.claims.lacks("a", b"", 0.0),
             lambda: self.claims.known("a", claim, info(1)),
             lambda: self.claims.settle("a", claim),
             lambda: self.claims.parted("a", claim, 0.0),

@@ -1,0 +1,360 @@
+"""The block window: which block is asked of whom since when, and what has arrived and waits for its turn."""
+
+from collections.abc import Iterator, Sequence
+from math import inf
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.sync.sources import LEAVE_AFTER, LEFT_FOR, Ask, Servers, Source
+
+__all__ = ["BYTES_MAX", "NEAR_TIP", "WINDOW", "Window"]
+
+#: Blocks and bytes ahead of the validated tip (chain design, "Sync").
+WINDOW, BYTES_MAX = 1_024, 64 * 1024 * 1024
+#: So many blocks below the best header are asked of two peers: there is little left that others could do meanwhile.
+NEAR_TIP = 50
+
+K = TypeVar("K")
+
+
+@define(eq=False)
+class Window(Generic[K]):
+    """The blocks from the validated tip on; its *edge* is the first that has not arrived.
+
+    1. The lowest block that nobody is asked for is asked for next. The last :data:`NEAR_TIP` are asked of two.
+    2. Whoever keeps the edge for longer than its patience, and longer than twice what it should take, *while others
+       could serve it*, stalls: all that it was asked for is asked of others. What it sends is taken still. It is left
+       for a while after :data:`LEAVE_AFTER` in a row. Nothing else is ever a stall: there is no least rate.
+    3. Before that, somebody with nothing to do is asked for the edge as well, once it is overdue or would come sooner.
+    4. Nobody is asked twice for one block at the same time.
+    5. No more is asked for, kept, or handed to the chain and not yet judged, than :data:`WINDOW` blocks and
+       :data:`BYTES_MAX` bytes; but the block after the validated tip may always be asked for, and of what is too much
+       the highest are let go.
+
+    Cost: O(WINDOW) a choice, O(peers) besides.
+
+    :param edge_since: when what is the edge now became it.
+    """
+
+    servers: Servers[K] = field(factory=Servers)
+    edge_since: float = 0.0
+    _plan: list[HeaderInfo] = field(factory=list)
+    _place: dict[bytes, int] = field(factory=dict)
+    _start: int = 0
+    _edge: int = 0
+    _unasked: int = 0
+    _tip: int = 0
+    _bodies: dict[bytes, bytes] = field(factory=dict)
+    _submitted: dict[bytes, HeaderInfo] = field(factory=dict)
+    _sizes: dict[bytes, int] = field(factory=dict)
+    _done: set[bytes] = field(factory=set)
+    _senders: dict[bytes, K | None] = field(factory=dict)
+    _asks: dict[bytes, list[Ask[K]]] = field(factory=dict)
+    _bytes: int = 0
+
+    # what there is to do
+
+    def plan(self, blocks: Sequence[HeaderInfo], tip: int, now: float) -> None:
+        """These are the blocks that the chain lacks, oldest first, on the way to a header of height *tip*."""
+        edge, before = self.edge, self._place
+        self._plan, self._tip, self._start = list(blocks), tip, 0
+        self._edge = self._unasked = 0
+        self._place = {info.hash: at for at, info in enumerate(blocks)}
+        self._done.clear()
+        for hash in [hash for hash in self._bodies if hash not in self._place]:
+            self._drop(hash)
+        follows = bool(blocks) and (blocks[0].hash in before or blocks[0].parent in before)
+        for _, server in self.servers.all():
+            if server.lacks is not None and server.lacks.hash not in self._place:
+                if follows:  # who lacked a block that has come from elsewhere lacks those after it
+                    server.lacks = blocks[0]
+                else:
+                    server.claimed()
+        self._advance(now)
+        if self.edge != edge:
+            self.edge_since = now
+
+    @property
+    def edge(self) -> HeaderInfo | None:
+        """The first block that has not arrived."""
+        return self._plan[self._edge] if self._edge < len(self._plan) else None
+
+    @property
+    def left(self) -> int:
+        """Blocks of the plan that are not validated yet."""
+        return len(self._plan) - self._start
+
+    @property
+    def last(self) -> HeaderInfo | None:
+        """The last block of the plan."""
+        return self._plan[-1] if self._plan else None
+
+    @property
+    def waiting(self) -> int:
+        """Blocks that have arrived and wait for their turn."""
+        return len(self._bodies)
+
+    @property
+    def submitted(self) -> int:
+        """Blocks that the chain has not judged yet."""
+        return len(self._submitted)
+
+    def first_submitted(self) -> HeaderInfo | None:
+        """The first of those."""
+        return next(iter(self._submitted.values()), None)
+
+    @property
+    def size(self) -> int:
+        """Bytes of blocks that wait, or that the chain has not judged yet."""
+        return self._bytes
+
+    def asks(self) -> Iterator[Ask[K]]:
+        """All open requests."""
+        for _, server in self.servers.all():
+            yield from server.asks
+
+    def holders(self, block: HeaderInfo) -> list[Ask[K]]:
+        """The requests that *block* is awaited from; those that kept others waiting do not count."""
+        return [ask for ask in self._asks.get(block.hash, ()) if not ask.loose]
+
+    def _has(self, info: HeaderInfo) -> bool:
+        return info.hash in self._bodies or info.hash in self._submitted or info.hash in self._done
+
+    def _advance(self, now: float) -> None:
+        plan = self._plan
+        while self._start < len(plan) and plan[self._start].hash in self._done:
+            self._start += 1
+        before = self._edge
+        while self._edge < len(plan) and self._has(plan[self._edge]):
+            self._edge += 1
+        if self._edge != before:
+            self.edge_since = now
+
+    def _drop(self, hash: bytes) -> None:
+        self._bytes -= len(self._bodies.pop(hash))
+        self._senders.pop(hash, None)
+
+    # asking
+
+    def choose(self, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
+        """Return the next request to send, and count it as open; None: there is none to send now."""
+        end = min(len(self._plan), self._start + WINDOW)
+        at = self._unasked = self._first(max(self._edge, self._unasked), end, held=0)
+        if at < end:
+            asked = self._ask(at, end, 0, now, sources)
+        else:
+            near = self._first(max(self._edge, end - NEAR_TIP), end, held=1)
+            asked = self._ask(near, end, 1, now, sources) if near < end else None
+        return asked or self._hedge(end, now, sources)
+
+    def _first(self, at: int, end: int, held: int) -> int:
+        """The place from *at* on of the first block that is wanted and asked of so many; *end* if there is none."""
+        for place in range(at, end):
+            info = self._plan[place]
+            if held and info.height <= self._tip - NEAR_TIP:
+                continue
+            if not self._has(info) and len(self.holders(info)) == held:
+                return place
+        return end
+
+    def _again(self, run: Sequence[HeaderInfo]) -> None:
+        """These may have to be asked for again."""
+        self._unasked = min(self._unasked, *(self._place.get(info.hash, len(self._plan)) for info in run))
+
+    def _ask(self, at: int, end: int, held: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
+        """Ask for the run from place *at* on, of which each block is asked of *held* peers so far."""
+        servers, first = self.servers, self._plan[at]
+        able = servers.able(first, sources, now)
+        asked = {ask.peer for ask in self._asks.get(first.hash, ())}
+        source = servers.quickest(
+            [one for one in able if one.key not in asked and servers.free(one)], urgent=at == self._edge
+        )
+        if source is None:
+            return None
+        wanted = end - self._start if not held else end - at
+        count = servers.size(source, able, wanted)
+        reserved = sum(server.open_blocks for _, server in servers.all()) * servers.typical
+        room = (BYTES_MAX - self._bytes - reserved) / servers.typical
+        if room < 1 and (at != self._edge or self._edge > self._start):
+            return None
+        run = self._run(at, min(end, at + min(count, max(1, int(room)))), held, source.key)
+        return self._open(source.key, run, now)
+
+    def _run(self, at: int, end: int, held: int, key: K) -> tuple[HeaderInfo, ...]:
+        run = [self._plan[at]]
+        for info in self._plan[at + 1 : end]:
+            asks = self._asks.get(info.hash, ())
+            if info.parent != run[-1].hash or self._has(info) or any(ask.peer == key for ask in asks):
+                break
+            if len(self.holders(info)) > held or (held and info.height <= self._tip - NEAR_TIP):
+                break
+            run.append(info)
+        return tuple(run)
+
+    def _open(self, key: K, run: tuple[HeaderInfo, ...], now: float) -> Ask[K]:
+        ask = Ask(key, run, now, self.servers.expected(key, len(run)))
+        self.servers[key].asks.append(ask)
+        for info in run:
+            self._asks.setdefault(info.hash, []).append(ask)
+        return ask
+
+    def _hedge(self, end: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
+        """Ask somebody who has nothing to do for the edge, too, if it is overdue or would come sooner from there."""
+        edge, servers = self.edge, self.servers
+        if edge is None or self._edge >= end:
+            return None
+        asks, holders = self._asks.get(edge.hash, ()), self.holders(edge)
+        if len(holders) != 1:
+            return None
+        (holder,) = holders
+        able = [one for one in servers.able(edge, sources, now) if not servers[one.key].asks]
+        able = [one for one in able if all(ask.peer != one.key for ask in asks)]
+        source = servers.quickest(able, urgent=True)
+        if source is None:
+            return None
+        if now < servers.due(holder):
+            seconds = servers.expected(source.key, 1)
+            rest = inf if holder.expected is None else holder.since + holder.expected - now
+            if seconds is None or rest == inf or 2 * seconds >= rest:
+                return None
+        count = servers.size(source, able, len(holder.run))
+        run = self._run(self._edge, min(end, self._edge + count), 1, source.key)
+        return self._open(source.key, run, now)
+
+    def stalled(self, now: float, sources: Sequence[Source[K]]) -> list[K]:
+        """Return who has just been found to stall: what it was asked for is asked of others from now on."""
+        edge = self.edge
+        if edge is None:
+            return []
+        found = [ask.peer for ask in self.holders(edge) if self.gives_up(ask, sources, now) <= now]
+        for key in found:
+            server = self.servers[key]
+            server.stalls += 1
+            server.rate.slower()
+            if server.stalls >= LEAVE_AFTER:
+                server.left_until = now + LEFT_FOR
+            for ask in server.asks:
+                ask.loose = True
+                self._again(ask.run)
+        return found
+
+    def gives_up(self, ask: Ask[K], sources: Sequence[Source[K]], now: float) -> float:
+        """When whoever holds the edge counts as stalling; infinity: nobody else could serve it."""
+        edge = self.edge
+        if edge is None or ask.loose or edge not in ask.run:
+            return inf
+        asked = {one.peer for one in self._asks.get(edge.hash, ())}
+        if not any(one.key not in asked and not one.failed for one in self.servers.able(edge, sources, now)):
+            return inf
+        patience = next((one.patience for one in sources if one.key == ask.peer), 0.0)
+        held = max(ask.since, self.edge_since)
+        due = self.servers.due(ask) if ask.expected is not None else held
+        return max(held + patience, due)
+
+    def nobody(self, now: float, sources: Sequence[Source[K]]) -> bool:
+        """Whether the edge is asked of nobody, and nobody comes in question."""
+        edge = self.edge
+        return edge is not None and not self._asks.get(edge.hash) and not self.servers.able(edge, sources, now)
+
+    def wakes(self, now: float, sources: Sequence[Source[K]]) -> float:
+        """When something may have to be done though nothing came."""
+        edge, times = self.edge, [inf]
+        if edge is not None:
+            for ask in self.holders(edge):
+                times += [self.gives_up(ask, sources, now), self.servers.due(ask)]
+            times += [server.lacks_until for _, server in self.servers.all() if server.has_not(edge, now)]
+        return min(time for time in times if time > now)
+
+    # answers
+
+    def arrived(self, ask: Ask[K], raws: Sequence[bytes], now: float) -> None:
+        """The first blocks of a request came; more may be had from others."""
+        server, size = self.servers[ask.peer], sum(map(len, raws))
+        self.closed(ask)
+        server.rate.measured(size, ask.since, now)
+        server.stalls, server.left_until = 0, -inf
+        server.claimed()
+        self.servers.came(size / len(raws))
+        for info, raw in zip(ask.run, raws, strict=False):
+            if info.hash in self._place and not self._has(info):
+                self._bodies[info.hash] = raw
+                self._senders[info.hash] = ask.peer
+                self._bytes += len(raw)
+        self._advance(now)
+        self._shed(now)
+
+    def _shed(self, now: float) -> None:
+        if self._bytes <= BYTES_MAX:
+            return
+        for info in reversed(self._plan[self._edge :]):
+            if self._bytes <= BYTES_MAX:
+                break
+            if info.hash in self._bodies:
+                self._drop(info.hash)
+                self._again([info])
+
+    def lacked(self, ask: Ask[K], now: float) -> None:
+        """It has not even the first."""
+        self.closed(ask)
+        self.servers[ask.peer].lacked(ask.run[0], now)
+
+    def closed(self, ask: Ask[K]) -> None:
+        """A request has ended, however it did."""
+        server = self.servers.get(ask.peer)
+        if server is not None and ask in server.asks:
+            server.asks.remove(ask)
+        for info in ask.run:
+            asks = self._asks.get(info.hash)
+            if asks is not None and ask in asks:
+                asks.remove(ask)
+                if not asks:
+                    del self._asks[info.hash]
+        self._again(ask.run)
+
+    def timed_out(self, ask: Ask[K]) -> None:
+        """It was not answered at all: less is asked of this peer."""
+        self.closed(ask)
+        server = self.servers[ask.peer]
+        server.stalls += 1
+        server.rate.slower()
+
+    def forget(self, key: K) -> None:
+        """A peer is gone: what it sent is kept, and nobody is to blame for it any more."""
+        server = self.servers.get(key)
+        for ask in tuple(server.asks) if server is not None else ():
+            self.closed(ask)
+        self.servers.forget(key)
+        for hash in [hash for hash, sender in self._senders.items() if sender == key]:
+            self._senders[hash] = None
+
+    # to the chain
+
+    def take(self, blocks: int, room: int) -> list[tuple[HeaderInfo, bytes]]:
+        """Return the next blocks for the chain in order, at most so many, and count them as submitted."""
+        taken: list[tuple[HeaderInfo, bytes]] = []
+        for info in self._plan[self._start : self._edge]:
+            if info.hash in self._submitted or info.hash in self._done:
+                continue
+            if len(taken) >= blocks or (taken and room < len(self._bodies[info.hash])):
+                break
+            raw = self._bodies.pop(info.hash)
+            room -= len(raw)
+            self._submitted[info.hash], self._sizes[info.hash] = info, len(raw)
+            taken.append((info, raw))
+        return taken
+
+    def judged(self, hash: bytes, stored: bool, now: float) -> K | None:
+        """The chain has judged a block; answer who sent it. One that is not *stored* is wanted again."""
+        self._submitted.pop(hash, None)
+        self._bytes -= self._sizes.pop(hash, 0)
+        sender = self._senders.pop(hash, None)
+        if hash in self._place:
+            if stored:
+                self._done.add(hash)
+            elif self._place[hash] < self._edge:
+                self._edge, self.edge_since = self._place[hash], now
+                self._unasked = min(self._unasked, self._edge)
+            self._advance(now)
+        return sender
