@@ -15,6 +15,7 @@ from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, Response, TalkResponse
 from chainp2p.discovery.outputs import Output, TalkAsked, Talked
 from chainp2p.discovery.packets import PacketError, open_packet
+from chainp2p.discovery.repeats import Repeats
 from chainp2p.discovery.sessions import Sessions
 from chainp2p.peer.enr import Enr, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
@@ -382,6 +383,8 @@ class DiscoveryFuzz:
         sought = self._sent(self.core.lookup(self.random.randbytes(32), None, self.now))
         for data, source in self._spread(sought):
             self._deliver(data, source)
+        for one in self.people.values():
+            one.core.repeats = Repeats()  # theirs would be most of what this process holds
         for insider in self.insiders:
             if not self.core.conversations.sessions._sessions.get((insider.key.peer_id, *insider.address)):
                 self._ask(insider, Ping(insider.core.new_id(), 1), 0)
