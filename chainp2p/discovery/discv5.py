@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from chainp2p.discovery.answers import RecordReader, names_private, nodes_of
 from chainp2p.discovery.conversations import Answered, Asked, Conversations, Datagram, Established, Event, Unanswered
-from chainp2p.discovery.handles import Checking, Looking, RunningLookup, Talking, Updating
+from chainp2p.discovery.handles import Checking, Looking, RunningLookup, Sowing, Talking, Updating
 from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.lookup import Lookup, distances_towards
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, Request, TalkRequest, TalkResponse
 from chainp2p.discovery.news import News
+from chainp2p.discovery.opening import Opening
 from chainp2p.discovery.outputs import Found, Live, Output, OwnSeen, TalkAsked, Talked, Voted
 from chainp2p.discovery.reach import Reach
 from chainp2p.discovery.records import VerifiedRecords
@@ -45,7 +46,8 @@ class Discv5:
 
     1. Every entry is checked by PING, new ones at once; the answer makes it live, its absence makes room. When our
        record has changed all are, soon: a PING tells its number.
-    2. :class:`~chainp2p.discovery.refresh.Refresh` says when the table is refreshed by a lookup.
+    2. :class:`~chainp2p.discovery.opening.Opening` says how it begins, and
+       :class:`~chainp2p.discovery.refresh.Refresh` when the table is refreshed by a lookup.
     3. Records of another network are left out everywhere; those that name none may be in the table.
     4. A record is taken from an answer only if its distance was asked for, its signature holds and, from a public
        node, its address is public.
@@ -86,6 +88,7 @@ class Discv5:
         self._updating: set[bytes] = set()
         self._news = News()
         self._check_at = 0.0
+        self._opening = Opening(private)
         self._refresh = Refresh(key.peer_id, random)
         self._running = False
 
@@ -103,7 +106,11 @@ class Discv5:
         self._check_at = now
         self._refresh.start(now + CHECK_NEW_EVERY)
         self._news.look(self._own().seq, ())
-        return self.expire(now)
+        outputs: list[Output] = []
+        for enr, distances in self._opening.start([enr for enr in self._seeds if enr.peer_id in self.table], now):
+            message = FindNode(self.conversations.new_id(), distances)
+            outputs += self._request(enr, message, Sowing(enr, distances), now)
+        return outputs + self.expire(now)
 
     def stop(self) -> list[Output]:
         """Forget everything but how to begin; what somebody waits for ends empty."""
@@ -265,9 +272,9 @@ class Discv5:
     def _nodes(self, request: FindNode, asker: str) -> list[Nodes]:
         records = [self._own().raw] if 0 in request.distances else []
         wanted = [distance for distance in request.distances if distance]
-        for enr in self.table.at_distances(wanted, BUCKET_SIZE - len(records)):
-            if not names_private(enr) or is_private(asker):
-                records.append(enr.raw)
+        near = is_private(asker)
+        found = self.table.at_distances(wanted, BUCKET_SIZE - len(records))
+        records += [enr.raw for enr in found if near or not names_private(enr)]
         return nodes_of(request.id, records)
 
     # -- what others answer
@@ -284,6 +291,10 @@ class Discv5:
                 for record in self._reader.read(event.nodes, enr, (0,)):
                     self.add(record)
                 return []
+            case Sowing(enr=enr, distances=distances):
+                for record in self._reader.read(event.nodes, enr, distances):
+                    self.add(record)
+                return self._alive(enr, now)
             case Looking(running=running, enr=enr, distances=distances):
                 records = self._reader.read(event.nodes, enr, distances)
                 outputs: list[Output] = []
@@ -337,6 +348,8 @@ class Discv5:
             case Updating(enr=enr):
                 self._updating.discard(enr.peer_id)
                 return []
+            case Sowing():
+                return []
             case Looking(running=running, enr=enr):
                 running.lookup.failed(enr.peer_id)
                 self._silent(enr)
@@ -353,6 +366,8 @@ class Discv5:
     def _established(self, event: Established, now: float) -> list[Output]:
         enr = event.enr
         new = enr.peer_id not in self.table
+        if new and not self._opening.is_open(now):
+            return []
         if event.peer[1:] in (enr.udp_in((4,)), enr.udp_in((6,))) and self.add(enr) and new:
             return self._ping(enr, now)
         return []

@@ -7,7 +7,7 @@ from attrs import define, frozen
 from chainp2p.discovery.lookup import Lookup
 from chainp2p.peer.enr import Enr
 
-__all__ = ["Checking", "Looking", "RunningLookup", "Talking", "Updating"]
+__all__ = ["Checking", "Looking", "RunningLookup", "Sowing", "Talking", "Updating"]
 
 
 @define(eq=False)
@@ -37,6 +37,14 @@ class Looking:
     """A question of a lookup; only records at these distances count."""
 
     running: RunningLookup
+    enr: Enr
+    distances: tuple[int, ...]
+
+
+@frozen
+class Sowing:
+    """A seed is asked whom it knows at these distances."""
+
     enr: Enr
     distances: tuple[int, ...]
 
