@@ -17,7 +17,7 @@ VERIFIED_MAX = 4_096
 
 
 def _addresses(enr: Enr) -> list[str]:
-    return [endpoint[0] for family in (4, 6) if (endpoint := enr.udp_in((family,))) is not None]
+    return [endpoint[0] for endpoint in enr.udp_endpoints if endpoint is not None]
 
 
 def names_private(enr: Enr) -> bool:

@@ -110,14 +110,15 @@ class Enr:
 
     def udp_in(self, families: Container[int]) -> tuple[str, int] | None:
         """Where it answers datagrams at an address of one of these IP versions, IPv4 first."""
-        return _first(self._udp_endpoints, families)
+        return _first(self.udp_endpoints, families)
 
     @cached_property
     def _tcp_endpoints(self) -> _Endpoints:
         return self._endpoints(b"tcp")
 
     @cached_property
-    def _udp_endpoints(self) -> _Endpoints:
+    def udp_endpoints(self) -> _Endpoints:
+        """Where it answers datagrams in IPv4 and in IPv6."""
         return self._endpoints(b"udp")
 
     def _endpoints(self, name: bytes) -> _Endpoints:
