@@ -288,6 +288,8 @@ def poison(seed: int, attack: Attack) -> PoisonOutcome:
         target = world.random.randbytes(32) if number else new.enr.peer_id
         new.shell.lookup(target).addCallback(lookups.count)
     clock.run_for(10.0)
+    if clock.failures:
+        raise AssertionError(f"seed {seed}: {clock.failures} calls failed, as the log tells")
     shares = [member.share() for member in world.others[LEAVE:]]
     victims = [old.share(), new.share()]
     links = [old.links, new.links]

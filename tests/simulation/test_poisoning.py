@@ -25,11 +25,12 @@ class PoisoningTest(SynchronousTestCase):
         for share in (outcome.lookups, outcome.old_dials, outcome.new_dials, outcome.links):
             self.assertLessEqual(share.part, 0.2, outcome)
 
-    def test_many_addresses_leave_an_old_node_its_honest_ones(self) -> None:
+    def test_many_addresses_leave_old_and_new_nodes_their_honest_ones(self) -> None:
         attack = Attack(16, 16, 16)
         outcome = poison(3, attack)
         self.assertGreaterEqual(outcome.old.bad, 20, "the attacker gets its places")
         self.assertLessEqual(outcome.old.part, 0.6, outcome)
+        self.assertLessEqual(outcome.new.part, 0.75, outcome)
         self.assertLessEqual(outcome.old_dials.part, 0.4, outcome)
         self.assertGreaterEqual(outcome.old_dials.all, 16, outcome)
         self.assertGreaterEqual(outcome.honest, 8, outcome)
