@@ -4,9 +4,9 @@
 
 64 honest nodes of discovery in as many /16; the attacker has any number of node ids, answers everything at once, and
 names nobody but itself. Shares are the attacker's, over all seeds, with the worst seed behind the stroke: of live
-entries of honest tables; of those of an old and of a new node that it assails; of what lookups of the new one find; of
-whom each of the two dials; and of their outbound links at the end. "fair": its /16 among all /16, of each of which one is
-dialled. Exit code 1 if one address has more than 12.5 % of anything, or anybody has all of somebody's table.
+entries of honest tables; of those of an old and of a new node that it assails; of what lookups of the new one find;
+of whom each of the two dials; and of their outbound links at the end. "fair": its /16 among all /16, of each of which
+one is dialled. Exit code 1 if one address has more than 12.5 % of anything, or anybody has all of somebody's table.
 """
 
 import argparse
