@@ -9,8 +9,10 @@ from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.sync.ancestor import AncestorSearch
 from chainp2p.sync.serving import HEADERS_MAX
+from chainp2p.sync.sieve import OtherHeaders, Sieve, Stage
+from chainp2p.sync.state import wins
 
-__all__ = ["Ask", "Chased", "Outcome", "Parted", "Turned", "chase", "follows", "probe"]
+__all__ = ["Ask", "Chased", "Outcome", "Parted", "Paused", "Terms", "Turned", "chase", "follows", "probe", "sift"]
 
 #: Headers looked at of a branch that parts below the finalized block, only to prove a conflict (chain design, "Sync").
 PROBE_HEADERS = 4_096
@@ -21,9 +23,13 @@ Ask: TypeAlias = Callable[[bytes, int], Awaitable[Sequence[bytes] | None]]
 
 @frozen
 class Chased:
-    """Its chain is known up to its end, *tip*."""
+    """Its chain is known up to its end, *tip*.
+
+    :param stored: its headers are in our tree; otherwise they rank too low for that.
+    """
 
     tip: HeaderInfo
+    stored: bool = True
 
 
 @frozen
@@ -35,17 +41,45 @@ class Parted:
 class Turned:
     """It changed branches meanwhile: worth another try."""
 
+    why: str = "it changed branches"
 
-Outcome: TypeAlias = Chased | Parted | Turned
+
+@frozen
+class Paused:
+    """There is more to come, and others wait; the sieve knows where to go on."""
 
 
-async def chase(chain: Any, ask: Ask, claimed: bytes) -> Outcome:
-    """Bring our header tree up to the end of a peer's chain.
+Outcome: TypeAlias = Chased | Parted | Turned | Paused
+
+
+@frozen
+class Terms:
+    """What one peer's headers are taken on.
 
     :param claimed: the hash that the peer said it has: one question less when its chain ends there.
+    :param begin: makes the sieve for what follows a header of ours.
+    :param ceiling: a chain higher than this that has not shown its worth is given up.
+    :param judged: the end of its chain when that was found to rank too low, if it was.
+    :param go_on: asked after each message, whether to ask for the next one now.
+    """
+
+    claimed: bytes
+    begin: Callable[[HeaderInfo], Sieve]
+    ceiling: int
+    judged: HeaderInfo | None
+    go_on: Callable[[], bool]
+
+
+async def chase(chain: Any, ask: Ask, terms: Terms, sieve: Sieve | None = None) -> Outcome:
+    """Bring our header tree up to the end of a peer's chain, where that wins over our best header.
+
+    :param sieve: where an earlier chase of the same peer paused.
     :raises HeadersRejected: for a header that is bad, early, condemned, or without its parent.
     :raises PeerFault: for headers that do not follow what was asked.
     """
+    if sieve is not None:
+        raws = await ask(sieve.asked, HEADERS_MAX)
+        return await _forward(chain, ask, terms, sieve, raws)
     search = AncestorSearch(chain.best_header.height, min(chain.finalized.height, chain.best_header.height))
     reached: HeaderInfo | None = None
     while (height := search.ask()) is not None:
@@ -56,9 +90,12 @@ async def chase(chain: Any, ask: Ask, claimed: bytes) -> Outcome:
             continue
         if not raws:
             return Chased(ours)
-        known = await chain.locate(chain.block_hash(raws[-1]))
+        end = chain.block_hash(raws[-1])
+        if terms.judged is not None and end == terms.judged.hash and not _wins(chain, terms.judged):
+            return Chased(terms.judged, stored=False)
+        known = await chain.locate(end)
         if known is None:
-            return await _forward(chain, ask, claimed, ours, raws)
+            return await _forward(chain, ask, terms, terms.begin(ours), raws)
         follows(ours.hash, known.height == ours.height + len(raws))
         reached = known
         search.has(height)
@@ -66,12 +103,12 @@ async def chase(chain: Any, ask: Ask, claimed: bytes) -> Outcome:
             break
     if reached is None:
         return Parted()
-    if reached.hash == claimed:
+    if reached.hash == terms.claimed:
         return Chased(reached)
     following = await ask(reached.hash, HEADERS_MAX)
     if following is None:
         return Turned()
-    return await _forward(chain, ask, claimed, reached, following) if following else Chased(reached)
+    return await _forward(chain, ask, terms, terms.begin(reached), following) if following else Chased(reached)
 
 
 def follows(after: bytes, good: bool) -> None:
@@ -80,19 +117,75 @@ def follows(after: bytes, good: bool) -> None:
         raise PeerFault(Reason.MISBEHAVED, f"headers that do not follow {after.hex()[:8]}")
 
 
-async def _forward(chain: Any, ask: Ask, claimed: bytes, after: HeaderInfo, raws: Sequence[bytes]) -> Outcome:
-    while True:
-        infos = await chain.add_headers(raws)
-        follows(after.hash, infos[0].parent == after.hash)
-        tip: HeaderInfo = infos[-1]
-        if tip.hash == claimed:
-            return Chased(tip)
-        following = await ask(tip.hash, HEADERS_MAX)
-        if following is None:
-            return Turned()
-        if not following:
-            return Chased(tip)
-        after, raws = tip, following
+def _wins(chain: Any, tip: HeaderInfo) -> bool:
+    return wins(tip.rank, tip.hash, chain.best_header)
+
+
+async def _forward(chain: Any, ask: Ask, terms: Terms, sieve: Sieve, raws: Sequence[bytes] | None) -> Outcome:
+    while raws:
+        try:
+            await sift(chain, sieve, raws, chain.best_header)
+        except OtherHeaders as changed:
+            return Turned(str(changed))
+        if sieve.stage is not Stage.AGAIN:
+            if sieve.last.hash == terms.claimed:
+                break
+            if sieve.stage is not Stage.OPEN and sieve.last.height > terms.ceiling:
+                break
+        if not terms.go_on():
+            return Paused()
+        raws = await ask(sieve.asked, HEADERS_MAX)
+    if raws is None:
+        return Turned()
+    if sieve.stage is Stage.AGAIN:
+        return Turned("its chain ended sooner the second time")
+    return Chased(sieve.last, sieve.stage is Stage.OPEN)
+
+
+async def sift(chain: Any, sieve: Sieve, raws: Sequence[bytes], over: HeaderInfo) -> list[HeaderInfo]:
+    """Put headers that a peer sent through its sieve; return those that were stored.
+
+    :param over: the header that their branch has to win over.
+    :raises OtherHeaders: they are not those that came before.
+    """
+    if sieve.stage is Stage.OPEN:
+        return await _store(chain, sieve, raws)
+    if sieve.stage is Stage.AGAIN:
+        try:
+            hashes = [chain.block_hash(raw) for raw in raws]
+        except ValueError as error:
+            raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
+        return await _store(chain, sieve, sieve.again(raws, hashes))
+    rejected: HeadersRejected | None = None
+    try:
+        infos, after = await chain.check_run(raws, sieve.after)
+    except HeadersRejected as error:
+        if not error.index:
+            raise
+        rejected = error
+        raws = raws[: error.index]
+        infos, after = await chain.check_run(raws, sieve.after)
+    _linked(sieve.asked, infos)
+    stored = await _store(chain, sieve, sieve.looked(raws, infos, after, over))
+    if rejected is not None:
+        raise rejected
+    return stored
+
+
+async def _store(chain: Any, sieve: Sieve, raws: Sequence[bytes]) -> list[HeaderInfo]:
+    stored: list[HeaderInfo] = []
+    for at in range(0, len(raws), HEADERS_MAX):
+        infos = await chain.add_headers(raws[at : at + HEADERS_MAX])
+        _linked(sieve.kept, infos)
+        sieve.stored(infos[-1])
+        stored.extend(infos)
+    return stored
+
+
+def _linked(after: bytes, infos: Sequence[HeaderInfo]) -> None:
+    for info in infos:
+        follows(after, info.parent == after)
+        after = info.hash
 
 
 async def probe(chain: Any, ask: Ask) -> list[bytes]:

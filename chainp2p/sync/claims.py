@@ -9,7 +9,7 @@ from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.sync.sources import Source
 from chainp2p.sync.state import wins
 
-__all__ = ["Claim", "Claims", "PeerRecord"]
+__all__ = ["ASKED_LAST", "Claim", "Claims", "PeerRecord"]
 
 #: A peer that served less than the rank it claimed is asked last for ten minutes (chain design, "Sync"). Seconds.
 ASKED_LAST = 600.0
@@ -79,9 +79,11 @@ class Claims(Generic[K]):
     Cost: O(peers) a choice.
 
     :param useless: tells who has been of little use of late.
+    :param before: among peers of equal standing, who is asked for headers first.
     """
 
     _useless: Callable[[K], bool] = lambda _: False
+    _before: Callable[[K], tuple[int, ...]] = lambda _: ()
     _peers: dict[K, PeerRecord] = Factory(dict)
     _order: int = 0
 
@@ -95,15 +97,17 @@ class Claims(Generic[K]):
         """The record of a peer that is still here."""
         return self._peers.get(key)
 
-    def standing(self) -> str:
-        """Say how the peers stand to us when there is nothing to do."""
+    def standing(self, short: int = 0) -> str:
+        """Say how the peers stand to us when there is nothing to do; *short* of them showed less than they stated."""
         if not self._peers:
             return "no peers"
         parted = sum(peer.parted for peer in self._peers.values())
         waiting = sum(peer.open for peer in self._peers.values())
-        words = [] if parted or waiting else ["in step with all peers"]
+        words = [] if parted or waiting or short else ["in step with all peers"]
         if parted:
             words.append(f"{parted} of {len(self._peers)} peers have nothing of our chain from the finalized block on")
+        if short:
+            words.append(f"{short} of {len(self._peers)} peers showed less than they stated, and are asked last")
         if waiting:
             words.append(f"{waiting} asked to wait, or have headers from the future")
         return ", ".join(words)
@@ -160,6 +164,22 @@ class Claims(Generic[K]):
         if claim.rank is not None and tip.rank < claim.rank:
             peer.asked_last_until = now + ASKED_LAST
 
+    def fell_short(self, key: K, now: float) -> None:
+        """Its chain ranks below what it stated when it came."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.asked_last_until = now + ASKED_LAST
+
+    def others_wait(self, key: K, now: float) -> bool:
+        """Whether another peer has an open claim and may be asked."""
+        return any(peer.open and peer.rests_until <= now for other, peer in self._peers.items() if other != key)
+
+    def unfinished(self, key: K) -> None:
+        """There is more to learn of its headers."""
+        peer = self._peers.get(key)
+        if peer is not None and not peer.open:
+            peer.claim, peer.open = Claim(peer.claim.hash, peer.claim.height), True
+
     def parted(self, key: K, claim: Claim, until: float) -> None:
         """It has nothing of our chain down to the finalized block: leave it alone *until* then, it may change."""
         peer = self._peers.get(key)
@@ -211,9 +231,10 @@ class Claims(Generic[K]):
             return None
         top = max((peer.claim.rank for _, peer in open if peer.claim.rank is not None), default=b"")
 
-        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, bool, float], bool, bool, int, int]:
-            claim = item[1].claim
-            return self._standing(*item, now), claim.rank is None, claim.rank != top, -claim.height, item[1].order
+        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, bool, float], tuple[int, ...], bool, bool, int, int]:
+            key, peer = item
+            claim, standing = peer.claim, self._standing(key, peer, now)
+            return standing, self._before(key), claim.rank is None, claim.rank != top, -claim.height, peer.order
 
         return min(open, key=order)[0]
 

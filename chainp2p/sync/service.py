@@ -9,18 +9,20 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import HeadersRejected
+from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected, IHeaderRuns
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import UNANSWERED, Asking
 from chainp2p.sync.blocks import EARLY_REST_MAX, TICK, BlockFetch
-from chainp2p.sync.chase import Ask, Chased, Parted, chase, probe
-from chainp2p.sync.claims import Claim, Claims
+from chainp2p.sync.chase import Ask, Chased, Parted, Paused, Terms, Turned, chase, probe
+from chainp2p.sync.claims import ASKED_LAST, Claim, Claims
 from chainp2p.sync.explain import BlockView, block_waits, sentence
 from chainp2p.sync.pace import Pace
-from chainp2p.sync.serving import serve_blocks, serve_headers
+from chainp2p.sync.quests import Quests
+from chainp2p.sync.serving import HEADERS_MAX, serve_blocks, serve_headers
+from chainp2p.sync.sieve import Sieve, Stage
 from chainp2p.sync.state import Phase, SyncChanged, SyncState, short
 from chainp2p.wire.messages import GetBlocks, GetHeaders, NotFound
 
@@ -33,6 +35,10 @@ POLL_INTERVAL = 10.0
 PARTED_REST = 5.0
 #: Its headers are checked for a proof of conflicting finality at most this often. Seconds, and peers remembered.
 PROBE_INTERVAL, PROBES_REMEMBERED = 600.0, 256
+#: While others wait, a peer is asked for headers for so long and so many times in a row; at first, once. Seconds.
+SLICE, SLICE_ANSWERS = 2.0, 16
+#: A chain of unknown worth is followed so far beyond the height that its peer claims: it may have grown meanwhile.
+CEILING_SLACK = 2 * HEADERS_MAX
 
 
 class SyncService:
@@ -54,6 +60,7 @@ class SyncService:
     Every request has a deadline, so a round always ends; the chain is trusted to answer.
 
     :param now: Unix time in seconds (for blocks from the future); deadlines go by the reactor's clock.
+    :param minimum_rank: headers that do not reach it are not stored.
     """
 
     log = Logger()
@@ -66,13 +73,15 @@ class SyncService:
         now: Callable[[], float],
         random: random_module.Random,
         events: EventBus,
+        minimum_rank: bytes = b"",
     ) -> None:
         self._chain = chain
         self._reactor = reactor
         self._now = now
         self._random = random
         self._events = events
-        self._claims: Claims[Link] = Claims(lambda link: link.useless)
+        self._quests: Quests[Link] = Quests(minimum_rank)
+        self._claims: Claims[Link] = Claims(lambda link: link.useless, self._quests.order)
         self._asking = Asking(chain, reactor, self._claims)
         self._tasks = Tasks(self.log)
         self._headers_bell, self._blocks_bell = Bell(reactor), Bell(reactor)
@@ -83,6 +92,7 @@ class SyncService:
         self._starting: int | None = None
         self._poll_at = 0.0
         self._probed: dict[bytes, float] = {}
+        self._given_up = ""
         self._behind = False
 
     # life
@@ -108,10 +118,12 @@ class SyncService:
     def joined(self, link: Link) -> None:
         status = link.status
         self._claims.joined(link, link.peer_id, Claim(status.head, status.height, status.rank))
+        self._quests.joined(link, status.rank)
         self._wake()
 
     def left(self, link: Link, reason: Reason) -> None:
         self._claims.left(link)
+        self._quests.left(link)
         self._blocks.left(link)
         self._wake()
 
@@ -202,7 +214,8 @@ class SyncService:
                 claim = self._claims[link].claim
                 progress = await self._chase(link, Claim(claim.hash, claim.height))
         if not progress:
-            self._asking.doing(Phase.FOLLOWING if len(self._claims) else Phase.IDLE, self._claims.standing())
+            words = self._claims.standing(self._quests.short) + self._given_up
+            self._asking.doing(Phase.FOLLOWING if len(self._claims) else Phase.IDLE, words)
         return progress
 
     def _next_poll(self) -> float:
@@ -232,7 +245,7 @@ class SyncService:
 
     async def _headers(self, link: Link, claim: Claim) -> bool:
         known = await self._chain.locate(claim.hash)
-        if known is not None:
+        if known is not None and self._quests.get(link).sieve is None:
             self._claims.known(link, claim, known)
             return True
         return await self._chase(link, claim)
@@ -241,7 +254,9 @@ class SyncService:
         """Follow one peer's headers to their end; answer whether another step is worth trying at once."""
 
         async def ask(after: bytes, count: int) -> Sequence[bytes] | None:
-            reply = await self._asking.request(link, GetHeaders(after, count), f"headers after {short(after)}")
+            sieve = self._quests.get(link).sieve
+            what = f"headers after {short(after)}{sieve.words() if sieve is not None else ''}"
+            reply = await self._asking.request(link, GetHeaders(after, count), what)
             if isinstance(reply, NotFound):
                 return None
             self._asking.hashes(reply.headers[-1:])
@@ -249,8 +264,13 @@ class SyncService:
             return headers
 
         before: bytes = self._chain.best_header.hash
+        began, sieve = self._reactor.seconds(), self._quests.resume(link)
+        again = sieve is not None and sieve.stage is Stage.AGAIN
+        if sieve is not None and sieve.start.height < self._chain.finalized.height:
+            self._quests.ended(link)
+            sieve = None
         try:
-            outcome = await chase(self._chain, ask, claim.hash)
+            outcome = await chase(self._chain, ask, self._terms(link, claim), sieve)
             if isinstance(outcome, Parted) and self._may_probe(link):
                 await self._probe(link, ask)
         except HeadersRejected as error:
@@ -259,16 +279,50 @@ class SyncService:
         except UNANSWERED as error:
             self._asking.failed(link, error)
             return True
+        finally:
+            self._quests.spent(link, again, self._reactor.seconds() - began)
         now = self._reactor.seconds()
         match outcome:
-            case Chased(tip=tip):
+            case Chased(tip=tip, stored=stored):
+                self._given_up = ""
+                stated = claim.rank is not None or tip.hash != claim.hash
+                if self._quests.judge(link, tip, stored, now + ASKED_LAST) and stated:
+                    self._claims.fell_short(link, now)
                 self._claims.served(link, claim, tip, now)
             case Parted():
+                self._quests.ended(link)
                 self._claims.parted(link, claim, now + PARTED_REST)
+            case Paused() if not self._quests.dawdles(link):
+                self._quests.paused()
+                self._claims.unfinished(link)
+                return True
             case _:
+                why = outcome.why if isinstance(outcome, Turned) else "it takes too long to send its headers again"
+                self.log.info("headers of {peer} are given up: {why}", peer=short(link.peer_id), why=why)
+                self._given_up = f"; headers of {short(link.peer_id)} were given up: {why}"
+                self._quests.ended(link)
                 self._claims.failed(link, now)
                 return False
         return self._moved(before) or claim.rank is not None
+
+    def _terms(self, link: Link, claim: Claim) -> Terms:
+        """What headers of *link* are taken on now."""
+        chain, quests, began, answers = self._chain, self._quests, self._reactor.seconds(), 0
+        most = 1 if quests.get(link).sieve is None else SLICE_ANSWERS
+
+        def begin(start: HeaderInfo) -> Sieve:
+            bar = quests.bar(link, chain.best_header, began)
+            key = self._random.getrandbits(128).to_bytes(16, "big")
+            return quests.begun(link, Sieve(start, bar, key, not IHeaderRuns.providedBy(chain)))
+
+        def go_on() -> bool:
+            nonlocal answers
+            answers += 1
+            now = self._reactor.seconds()
+            return (now - began < SLICE and answers < most) or not self._claims.others_wait(link, now)
+
+        ceiling = max(claim.height, chain.best_header.height) + CEILING_SLACK
+        return Terms(claim.hash, begin, ceiling, quests.get(link).judged, go_on)
 
     def _moved(self, before: bytes) -> bool:
         return bool(self._chain.best_header.hash != before)
@@ -295,6 +349,8 @@ class SyncService:
 
     def _rejected(self, link: Link, claim: Claim, error: HeadersRejected) -> None:
         now = self._reactor.seconds()
+        if error.when is None:
+            self._quests.ended(link)
         if error.when is not None:
             wait = min(max(error.when - self._now(), 0.01), EARLY_REST_MAX)
             self._claims.rest(link, now + wait)

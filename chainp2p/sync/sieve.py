@@ -45,14 +45,14 @@ class Stage(Enum):
 class Sieve:
     """One peer's chain of headers, from the last one that is ours.
 
-    1. Headers are *good enough* at one that ranks no lower than *bar* and wins over our head; then all are stored, and
+    1. Headers are *good enough* at one that ranks no lower than *bar* and wins over our best; then all are stored, and
        what follows them is.
     2. Until then they are held, up to HELD_BYTES; beyond that, only a bit of each PERIOD-th is kept, of a keyed hash,
        so that nobody can know which headers would do as well.
     3. If they were not held, they come again from the start. What comes has to have the same bits and to end in the
        same header; it is given on when LOOKAHEAD bits after it were right.
-    4. Constant memory: HELD_BYTES, and PERIOD-th of a bit a header. While another peer is asked it lets go what it
-       holds (:meth:`let_go`), so that only one at a time holds anything.
+    4. Constant memory: HELD_BYTES, and a PERIOD-th of a bit a header. It can be told to hold nothing (:meth:`let_go`),
+       which costs a download and nothing else.
 
     :param start: the last header of the peer's chain that we have.
     :param key: chance, new for each sieve.
@@ -70,6 +70,8 @@ class Sieve:
     last: HeaderInfo = field(init=False)
     #: Headers are asked for after this one.
     asked: bytes = field(init=False)
+    #: The last one that was stored.
+    kept: bytes = field(init=False)
     #: Headers looked at, and those that came again.
     count: int = field(init=False, default=0)
     came: int = field(init=False, default=0)
@@ -83,7 +85,7 @@ class Sieve:
     def __attrs_post_init__(self) -> None:
         self.stage = Stage.OPEN if self.open else Stage.HELD
         self.last = self.start
-        self.asked = self.start.hash
+        self.asked = self.kept = self.start.hash
 
     @property
     def shown(self) -> bytes:
@@ -91,22 +93,26 @@ class Sieve:
         return self.last.rank
 
     @property
+    def held(self) -> int:
+        """Bytes of memory that the headers take which it holds."""
+        return self._bytes
+
+    @property
     def stored_all(self) -> bool:
         """Whether all that came has been given on to be stored."""
         return self.stage is Stage.OPEN
 
-    def looked(self, raws: Sequence[bytes], infos: Sequence[HeaderInfo], after: Any, head: HeaderInfo) -> list[bytes]:
-        """These good headers follow; return those that are to be stored."""
+    def looked(self, raws: Sequence[bytes], infos: Sequence[HeaderInfo], after: Any, over: HeaderInfo) -> list[bytes]:
+        """These good headers follow; return those that are to be stored. *over*: what they have to win over."""
         for info in infos:
             self._note(info.hash)
         self.after, self.last, self.asked = after, infos[-1], infos[-1].hash
-        enough = self.last.rank >= self.bar and wins(self.last.rank, self.last.hash, head)
+        enough = self.last.rank >= self.bar and wins(self.last.rank, self.last.hash, over)
         if self.stage is Stage.COUNTED:
             if enough:
                 self._repeat()
             return []
-        self._held.extend(raws)
-        self._bytes += sum(map(len, raws)) + _OVERHEAD * len(raws)
+        self._hold(raws)
         if enough:
             return self._open()
         if self._bytes > HELD_BYTES:
@@ -124,17 +130,20 @@ class Sieve:
             if self.came == self.count and hash != self.last.hash:
                 raise OtherHeaders(f"another block {self.last.height} than before")
         self.asked = hashes[-1]
-        self._held.extend(raws)
+        self._hold(raws)
         if self.came == self.count:
             return self._open()
         sure = max(0, self.came // PERIOD - LOOKAHEAD) * PERIOD
         waiting = self.came - sure
         given, self._held = self._held[:-waiting], self._held[-waiting:]
+        self._bytes -= _size(given)
         return given
 
     def stored(self, tip: HeaderInfo) -> None:
-        """In the open: headers up to *tip* are stored."""
-        self.last, self.asked = tip, tip.hash
+        """Headers up to *tip*, of those that were given on, are stored."""
+        self.kept = tip.hash
+        if self.stage is Stage.OPEN:
+            self.last, self.asked = tip, tip.hash
 
     def let_go(self) -> None:
         """Hold nothing any more; what was held will be downloaded again."""
@@ -166,12 +175,17 @@ class Sieve:
     def _kept(self, place: int) -> int:
         return self._bits[place // 8] >> place % 8 & 1
 
+    def _hold(self, raws: Sequence[bytes]) -> None:
+        self._held.extend(raws)
+        self._bytes += _size(raws)
+
     def _clear(self) -> None:
         self._held, self._bytes = [], 0
 
     def _repeat(self) -> None:
         self._clear()
-        self.stage, self.came, self.asked, self.after = Stage.AGAIN, 0, self.start.hash, None
+        self.stage, self.came, self.after = Stage.AGAIN, 0, None
+        self.asked = self.kept = self.start.hash
 
     def _open(self) -> list[bytes]:
         given = self._held
@@ -179,3 +193,7 @@ class Sieve:
         self.stage, self.after = Stage.OPEN, None
         self._bits = bytearray()
         return given
+
+
+def _size(raws: Sequence[bytes]) -> int:
+    return sum(map(len, raws)) + _OVERHEAD * len(raws)

@@ -1,0 +1,141 @@
+"""What each peer's headers have shown so far, and what they have to show."""
+
+from typing import Generic, TypeVar
+
+from attrs import Factory, define
+
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.sync.sieve import HELD_BYTES, Sieve, Stage
+
+__all__ = ["FRESH", "Quest", "Quests"]
+
+#: A chain below this height says nothing about what other chains are worth (chain design, "Sync").
+FRESH = 144
+#: Coming a second time may take twice as long as the first time and so much more, while others wait. Seconds.
+REPEAT_SLACK = 30.0
+#: Bytes of headers that are held of peers whose turn it is not.
+HELD_BESIDE = HELD_BYTES // 4
+
+K = TypeVar("K")
+
+
+@define
+class Quest:
+    """One peer.
+
+    :param stated: the rank in its ``Status``.
+    :param sieve: its headers, as far as they were looked at.
+    :param judged: the end of its chain, if that was not stored.
+    :param short: that ranks below what was stated.
+    :param pardoned: when it may claim less than it stated.
+    """
+
+    stated: bytes
+    sieve: Sieve | None = None
+    judged: HeaderInfo | None = None
+    short: bool = False
+    pardoned: float = float("inf")
+
+
+@define
+class Quests(Generic[K]):
+    """The peers whose headers are looked at.
+
+    1. On a fresh node a peer's headers have to reach the rank that the peer stated; ours are no measure yet. One that
+       delivered less may do so again when it has been asked last for long enough: it may have lost blocks.
+    2. Chains are looked at in slices, so that no peer holds the others up for long. First comes one that is good enough
+       and on its way to be stored; then in turn a peer not looked at yet and the one whose headers showed the highest
+       rank: low rank is all that others can show, so a good chain is not kept waiting by bad ones.
+    3. Only the one that is asked holds HELD_BYTES of headers in memory, the others HELD_BESIDE in all.
+
+    :param minimum: a rank that every chain has to reach.
+    """
+
+    minimum: bytes = b""
+    _quests: dict[K, Quest] = Factory(dict)
+    _shown_first: bool = False
+
+    def joined(self, key: K, stated: bytes) -> None:
+        """A peer arrived."""
+        self._quests[key] = Quest(stated)
+
+    def left(self, key: K) -> None:
+        """It is gone."""
+        self._quests.pop(key, None)
+
+    def get(self, key: K) -> Quest:
+        """What is known of a peer."""
+        return self._quests.get(key) or Quest(b"")
+
+    def bar(self, key: K, best: HeaderInfo, now: float) -> bytes:
+        """The rank that its headers have to reach, beside winning over *best*."""
+        quest = self.get(key)
+        if best.height >= FRESH:
+            return self.minimum
+        if quest.judged is not None and now >= quest.pardoned:
+            return max(self.minimum, min(quest.stated, quest.judged.rank))
+        return max(self.minimum, quest.stated)
+
+    def begun(self, key: K, sieve: Sieve) -> Sieve:
+        """Its headers are going to be looked at."""
+        self.get(key).sieve = sieve
+        return sieve
+
+    def resume(self, key: K) -> Sieve | None:
+        """Its turn: where to go on; of the others, those that showed least let go what they hold, if it is much."""
+        others = [quest.sieve for other, quest in self._quests.items() if other != key and quest.sieve is not None]
+        total = sum(sieve.held for sieve in others)
+        for sieve in sorted(others, key=lambda sieve: sieve.shown):
+            if total > HELD_BESIDE:
+                total -= sieve.held
+                sieve.let_go()
+        return self.get(key).sieve
+
+    def spent(self, key: K, again: bool, seconds: float) -> None:
+        """It was asked for so long; *again*: for what it had sent before."""
+        sieve = self.get(key).sieve
+        if sieve is not None and again:
+            sieve.repeating += seconds
+        elif sieve is not None:
+            sieve.looking += seconds
+
+    def paused(self) -> None:
+        """Its slice is over."""
+        self._shown_first = not self._shown_first
+
+    def ended(self, key: K) -> None:
+        """Nothing more is expected of its headers."""
+        self.get(key).sieve = None
+
+    def judge(self, key: K, tip: HeaderInfo, stored: bool, pardoned: float) -> bool:
+        """Its chain ends at *tip*: answer whether that is less than it stated; it may be so from *pardoned* on."""
+        quest = self.get(key)
+        quest.sieve = None
+        quest.judged = None if stored else tip
+        quest.short = tip.rank < quest.stated
+        if not quest.short:
+            quest.pardoned = float("inf")
+        elif quest.pardoned == float("inf"):
+            quest.pardoned = pardoned
+        return quest.short
+
+    def dawdles(self, key: K) -> bool:
+        """Whether it takes too long to send again what it sent before."""
+        sieve = self.get(key).sieve
+        if sieve is None or sieve.stage is not Stage.AGAIN:
+            return False
+        return sieve.repeating > 2 * sieve.looking + REPEAT_SLACK
+
+    def order(self, key: K) -> tuple[int, int, int]:
+        """Sort key among claims of equal standing."""
+        sieve = self.get(key).sieve
+        if sieve is None:
+            return (1, 0, 0)
+        if sieve.stage in (Stage.AGAIN, Stage.OPEN):
+            return (-1, 0, 0)
+        return (0 if self._shown_first else 2, -int.from_bytes(sieve.shown, "big"), -sieve.held)
+
+    @property
+    def short(self) -> int:
+        """How many delivered less than they stated."""
+        return sum(quest.short for quest in self._quests.values())
