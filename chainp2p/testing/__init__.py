@@ -3,7 +3,8 @@
 For tests of a protocol: :class:`HeapClock`, :class:`MemoryNetwork` with :class:`Weather`, :class:`SimExecutor`,
 :class:`MemoryDisk` and :class:`PlainSecurity` are what a node takes from the world. For tests of a whole network, of
 the reference chain or of yours: :class:`Simulation`. For networks described in a file: :func:`find_scenario` and
-:func:`play`, which ``chainp2p sim`` uses.
+:func:`play`, which ``chainp2p sim`` uses. For many nodes that do nothing but find each other by datagram:
+:class:`DiscoveryNetwork`.
 
 The names are loaded on first use (:pep:`562`).
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainp2p.testing.clock import HeapClock
     from chainp2p.testing.databases import MemoryDisk
+    from chainp2p.testing.discovery import DiscoveryNetwork
     from chainp2p.testing.executor import SimExecutor
     from chainp2p.testing.hosts import MemoryHost
     from chainp2p.testing.machines import ChainParts, Machine
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChainParts",
+    "DiscoveryNetwork",
     "HeapClock",
     "Machine",
     "MemoryDisk",
@@ -48,6 +51,7 @@ __all__ = [
 _HOMES = {
     "clock": ("HeapClock",),
     "databases": ("MemoryDisk",),
+    "discovery": ("DiscoveryNetwork",),
     "executor": ("SimExecutor",),
     "machines": ("ChainParts", "Machine"),
     "hosts": ("MemoryHost",),
