@@ -18,7 +18,7 @@ class Opening:
     """The first seconds of a public node.
 
     1. Places are given to who comes first, and who waits for us to start comes first: with 256 addresses of 4 netgroups
-       an attacker had 82 % of a new table, 94 % in one of six cases; with this rule it is 66 % as in old tables.
+       an attacker had 82 % of a new table in the mean; with this rule it has 67 %, as of old ones.
     2. The seeds are asked for all that they know at once. Those whom they name were there before us.
     3. Who knocks meanwhile gets no place, but may knock again. Who knows nobody, and every private network, is open at
        once: where all start together somebody has to listen.
