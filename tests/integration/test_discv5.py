@@ -26,8 +26,15 @@ SEED = 5
 #: Nodes of the mixed network, and lookups of each of ours of which one may miss a node.
 THEIRS, OURS, LOOKUPS, EXACT = 20, 5, 20, 19
 CLOSEST, KNOWN = 16, 20
-#: What is dropped because it comes after its time.
-LATE = {"answer to nothing", "challenge for nothing", "handshake for nothing"}
+#: What is dropped because it comes after its time, or twice.
+LATE = {
+    "answer to nothing",
+    "challenge for another",
+    "challenge for nothing",
+    "handshake for nothing",
+    "late",
+    "repeated",
+}
 #: Seconds for what takes a fraction of one, on a machine that does much else.
 PATIENCE = 30.0
 
