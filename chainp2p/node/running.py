@@ -36,6 +36,7 @@ from chainp2p.node.assembly import find_plugin, make_chain
 from chainp2p.node.checkup import Checkup
 from chainp2p.node.health import Health
 from chainp2p.node.home import Home
+from chainp2p.node.jobs import Jobs
 from chainp2p.node.platform import Platform
 from chainp2p.node.production import Production
 from chainp2p.node.readiness import readiness_checks
@@ -109,6 +110,7 @@ class Running:
         self.sync: SyncService
         self.gossip: GossipService
         self.exchange: PeerExchange
+        self.jobs: Jobs
         self.production: Production | None = None
         #: None: the settings want no port mapped.
         self.mapping: PortMapping | None = None
@@ -148,6 +150,8 @@ class Running:
         self._open("node.sqlite", _STORE, store.close)
         await chain.start()
         self._open("chain", _CHAIN, chain.stop)
+        self.jobs = Jobs(chain, executor, home.path, platform.reactor.seconds)
+        self._open("jobs", _SERVICE, self.jobs.stop)
         self._forward()
         self._build_services(executor, key, store)
         for name in ("sync", "gossip", "exchange"):

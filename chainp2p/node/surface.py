@@ -53,6 +53,7 @@ def _namespaces(
             findings=None if running is None else running.checkup.findings,
             reload=None if running is None else running.read_again,
             mapping=None if running is None else lambda: running.mapping and running.mapping.state,
+            jobs=None if running is None else running.jobs,
         ),
     ]
 

@@ -18,6 +18,7 @@ from chainp2p.rpc.methods.bans import BansView, ban_methods
 from chainp2p.rpc.methods.chain import point
 from chainp2p.rpc.methods.discovery import DiscoverySource, discovery_info
 from chainp2p.rpc.methods.doctor import doctor_methods
+from chainp2p.rpc.methods.jobs import JobsView, job_methods
 from chainp2p.rpc.methods.why import WhyView, why_method
 from chainp2p.rpc.values import BOOLEAN, HASH, STRING, hash32, hex_bytes, text
 
@@ -274,9 +275,11 @@ def admin_namespace(
     findings: Callable[[], Awaitable[Iterable[Any]]] | None = None,
     reload: Callable[[], Awaitable[int | None]] | None = None,
     mapping: Callable[[], Any] | None = None,
+    jobs: JobsView | None = None,
 ) -> Namespace:
     """:param chain: an ``IChain``. *agent*: name and version of this node. *explain*: what sync is doing.
-    *findings* and *reload*: see :func:`doctor_methods`. *mapping*: how it stands with ports at the gateway."""
+    *findings* and *reload*: see :func:`doctor_methods`. *mapping*: how it stands with ports at the gateway.
+    *jobs*: exports and imports."""
     methods = _AdminMethods(network, chain, agent, data_dir, network_id, explain, mapping)
     peer = Param("peer", _node, schema={"type": "string", "description": "enr:... or PEERID@host:port"})
     objects = {"type": "array", "items": {"type": "object"}}
@@ -302,5 +305,6 @@ def admin_namespace(
             *ban_methods(network),
             why_method(network),
             *doctor_methods(findings, reload),
+            *job_methods(jobs),
         ),
     )
