@@ -1,12 +1,13 @@
-"""The example chain of ``examples/counter``, as a user has it on the path."""
+"""The example chain of ``examples/counter``, as a user has it on the path; the path is as before afterwards."""
 
 import sys
 from pathlib import Path
 
 _FOLDER = str(Path(__file__).parents[2] / "examples" / "counter")
-if _FOLDER not in sys.path:
-    sys.path.insert(0, _FOLDER)
-
-from counter import CounterRules  # noqa: E402
+sys.path.insert(0, _FOLDER)
+try:
+    from counter import CounterRules
+finally:
+    sys.path.remove(_FOLDER)
 
 __all__ = ["CounterRules"]
