@@ -11,9 +11,11 @@ from attrs import define
 
 __all__ = ["FIRST_BLOCKS", "FIRST_BYTES", "PeerRate", "target_seconds"]
 
-#: What is open at a peer is meant to be here after this time: twice a long round trip, so that the line is never idle,
-#: and not so much that a peer which goes away holds much. Seconds.
+#: What is open at a peer is meant to be here after this time at the latest. Seconds.
 TARGET_MIN, TARGET_MAX = 2.0, 20.0
+#: Less is enough to keep its line busy, and leaves it free for what is urgent: so many times its shortest answer, but
+#: not less than this. Seconds.
+ANSWERS, BUSY_MIN = 4.0, 0.5
 #: The target is a little below what answers took, so that queues which we made ourselves become shorter.
 PUSH_DOWN = 0.9
 #: Each answer counts for so much in what is remembered of those before it.
@@ -64,9 +66,11 @@ class PeerRate:
         return None if rate is None or self.least is None else self.least + bytes / rate
 
     def allowance(self, target: float) -> float:
-        """Bytes that may be open here at once, to come within *target* seconds."""
+        """Bytes that may be open here at once, to come within *target* seconds at most."""
         rate = self.per_second
-        return FIRST_BYTES if rate is None else MORE * rate * target
+        if rate is None or self.least is None:
+            return FIRST_BYTES
+        return MORE * rate * min(target, max(BUSY_MIN, ANSWERS * self.least))
 
 
 def target_seconds(rates: Iterable[PeerRate]) -> float:

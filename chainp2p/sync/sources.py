@@ -110,8 +110,9 @@ class Servers(Generic[K]):
     2. Who failed, or was left, comes in question only where nobody else does; so does whose chain is said to end below.
     3. Then standing decides; then, who was never measured is given a little to do, but not what all wait for; then,
        who will have answered first, with all that it has to answer before.
-    4. A peer has no more open than it delivers in the target time, in :data:`PARTS` requests. Where little is wanted
-       each is asked for its share, so that the fast do not wait for what the slow were asked for.
+    4. A peer has no more open than it delivers in the target time, in :data:`PARTS` requests, and gets nothing more
+       while an answer is overdue. Where little is wanted each is asked for its share, so that the fast do not wait for
+       what the slow were asked for.
 
     :param typical: bytes of a block of late.
     """
@@ -155,12 +156,16 @@ class Servers(Generic[K]):
                 return some
         return []
 
-    def free(self, source: Source[K]) -> bool:
-        """Whether it may have one more request."""
+    def free(self, source: Source[K], now: float, urgent: bool = False) -> bool:
+        """Whether it may have one more request; an *urgent* one may be more than it should have open."""
         server = self[source.key]
         if not server.asks:
             return True
+        if any(self.due(ask) <= now for ask in server.asks):
+            return False
         busy = 1 if server.stalls else REQUESTS_MAX
+        if urgent:
+            return len(server.asks) < busy
         room = server.rate.allowance(self.target()) - (server.open_blocks + 1) * self.typical
         return len(server.asks) < busy and room >= 0
 
@@ -185,6 +190,11 @@ class Servers(Generic[K]):
             share = ceil(wanted * rate / (PARTS * sum(rates, 0.0 if rates else rate)))
             least = min(server.rate.allowance(self.target()) / PARTS / self.typical, share)
         blocks = min(RUN_BLOCKS, RUN_BYTES / self.typical, least) / (1 << min(server.stalls, HALVINGS))
+        return max(1, int(blocks))
+
+    def most(self, key: K) -> int:
+        """Return how many blocks to ask of it at most in place of another."""
+        blocks = min(RUN_BLOCKS, RUN_BYTES / self.typical, self[key].rate.allowance(self.target()) / self.typical)
         return max(1, int(blocks))
 
     def expected(self, key: K, blocks: int) -> float | None:

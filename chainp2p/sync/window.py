@@ -15,6 +15,8 @@ __all__ = ["BYTES_MAX", "NEAR_TIP", "WINDOW", "Window"]
 WINDOW, BYTES_MAX = 1_024, 64 * 1024 * 1024
 #: So many blocks below the best header are asked of two peers: there is little left that others could do meanwhile.
 NEAR_TIP = 50
+#: An overdue block is asked of so many at most at the same time.
+ASKED_MAX = 4
 
 K = TypeVar("K")
 
@@ -27,7 +29,8 @@ class Window(Generic[K]):
     2. Whoever keeps the edge for longer than its patience, and longer than twice what it should take, *while others
        could serve it*, stalls: all that it was asked for is asked of others. What it sends is taken still. It is left
        for a while after :data:`LEAVE_AFTER` in a row. Nothing else is ever a stall: there is no least rate.
-    3. Before that, somebody with nothing to do is asked for the edge as well, once it is overdue or would come sooner.
+    3. Before that, another one is asked for the edge as well once it is overdue; and who has nothing to do, for what
+       else is overdue, or for the edge if it would come sooner from there.
     4. Nobody is asked twice for one block at the same time.
     5. No more is asked for, kept, or handed to the chain and not yet judged, than :data:`WINDOW` blocks and
        :data:`BYTES_MAX` bytes; but the block after the validated tip may always be asked for, and of what is too much
@@ -141,13 +144,15 @@ class Window(Generic[K]):
     def choose(self, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
         """Return the next request to send, and count it as open; None: there is none to send now."""
         end = min(len(self._plan), self._start + WINDOW)
+        if (asked := self._urgent(end, now, sources)) is not None:
+            return asked
         at = self._unasked = self._first(max(self._edge, self._unasked), end, held=0)
         if at < end:
             asked = self._ask(at, end, 0, now, sources)
         else:
             near = self._first(max(self._edge, end - NEAR_TIP), end, held=1)
             asked = self._ask(near, end, 1, now, sources) if near < end else None
-        return asked or self._hedge(end, now, sources)
+        return asked or self._help(end, now, sources)
 
     def _first(self, at: int, end: int, held: int) -> int:
         """The place from *at* on of the first block that is wanted and asked of so many; *end* if there is none."""
@@ -169,7 +174,7 @@ class Window(Generic[K]):
         able = servers.able(first, sources, now)
         asked = {ask.peer for ask in self._asks.get(first.hash, ())}
         source = servers.quickest(
-            [one for one in able if one.key not in asked and servers.free(one)], urgent=at == self._edge
+            [one for one in able if one.key not in asked and servers.free(one, now)], urgent=at == self._edge
         )
         if source is None:
             return None
@@ -183,12 +188,13 @@ class Window(Generic[K]):
         return self._open(source.key, run, now)
 
     def _run(self, at: int, end: int, held: int, key: K) -> tuple[HeaderInfo, ...]:
-        run = [self._plan[at]]
+        run, first = [self._plan[at]], self.holders(self._plan[at])
         for info in self._plan[at + 1 : end]:
             asks = self._asks.get(info.hash, ())
             if info.parent != run[-1].hash or self._has(info) or any(ask.peer == key for ask in asks):
                 break
-            if len(self.holders(info)) > held or (held and info.height <= self._tip - NEAR_TIP):
+            holders = self.holders(info)
+            if len(holders) != held or (info.height <= self._tip - NEAR_TIP and holders != first):
                 break
             run.append(info)
         return tuple(run)
@@ -200,27 +206,59 @@ class Window(Generic[K]):
             self._asks.setdefault(info.hash, []).append(ask)
         return ask
 
-    def _hedge(self, end: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
-        """Ask somebody who has nothing to do for the edge, too, if it is overdue or would come sooner from there."""
-        edge, servers = self.edge, self.servers
-        if edge is None or self._edge >= end:
+    def _urgent(self, end: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
+        """Ask somebody else for the edge as well, if it is overdue."""
+        edge = self.edge
+        if edge is None or self._edge >= end or self._rest(edge, now) < inf:
             return None
-        asks, holders = self._asks.get(edge.hash, ()), self.holders(edge)
-        if len(holders) != 1:
+        free = [one for one in sources if self.servers.free(one, now, urgent=True)]
+        return self._second(self._edge, end, free, now, sources)
+
+    def _rest(self, info: HeaderInfo, now: float) -> float:
+        """In how many seconds it should come from those who are asked for it; infinity: it is overdue from all."""
+        holders = self.holders(info)
+        if not 0 < len(holders) < ASKED_MAX:
+            return 0.0
+        rests = [
+            0.0 if ask.expected is None else ask.since + ask.expected - now
+            for ask in holders
+            if now < self.servers.due(ask)
+        ]
+        return min(rests, default=inf)
+
+    def _help(self, end: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
+        """Ask somebody who has nothing to do for the first block that is overdue, or for the edge if that would come
+        much sooner from there.
+        """
+        servers, edge = self.servers, self.edge
+        idle = [one for one in sources if not servers[one.key].asks]
+        if not idle or edge is None or self._edge >= end:
             return None
-        (holder,) = holders
-        able = [one for one in servers.able(edge, sources, now) if not servers[one.key].asks]
-        able = [one for one in able if all(ask.peer != one.key for ask in asks)]
+        rest = self._rest(edge, now)
+        sooner = [one for one in idle if (taken := servers.expected(one.key, 1)) is not None and 2 * taken < rest]
+        if sooner and (asked := self._second(self._edge, end, sooner, now, sources)) is not None:
+            return asked
+        late = [ask for ask in self.asks() if not ask.loose and servers.due(ask) <= now]
+        places = [self._place[info.hash] for ask in late for info in ask.run if info.hash in self._place]
+        for at in sorted(place for place in places if self._edge <= place < end):
+            info = self._plan[at]
+            if not self._has(info) and self._rest(info, now) == inf:
+                return self._second(at, end, idle, now, sources)
+        return None
+
+    def _second(
+        self, at: int, end: int, some: Sequence[Source[K]], now: float, sources: Sequence[Source[K]]
+    ) -> Ask[K] | None:
+        """Ask one of *some* for what another is asked for already."""
+        info, servers = self._plan[at], self.servers
+        asked = {ask.peer for ask in self._asks.get(info.hash, ())}
+        keys = {one.key for one in some} - asked
+        able = [one for one in servers.able(info, sources, now) if one.key in keys and not one.failed]
         source = servers.quickest(able, urgent=True)
         if source is None:
             return None
-        if now < servers.due(holder):
-            seconds = servers.expected(source.key, 1)
-            rest = inf if holder.expected is None else holder.since + holder.expected - now
-            if seconds is None or rest == inf or 2 * seconds >= rest:
-                return None
-        count = servers.size(source, able, len(holder.run))
-        run = self._run(self._edge, min(end, self._edge + count), 1, source.key)
+        count = servers.most(source.key)
+        run = self._run(at, min(end, at + count), len(self.holders(info)), source.key)
         return self._open(source.key, run, now)
 
     def stalled(self, now: float, sources: Sequence[Source[K]]) -> list[K]:
@@ -262,8 +300,8 @@ class Window(Generic[K]):
         """When something may have to be done though nothing came."""
         edge, times = self.edge, [inf]
         if edge is not None:
-            for ask in self.holders(edge):
-                times += [self.gives_up(ask, sources, now), self.servers.due(ask)]
+            times += [self.gives_up(ask, sources, now) for ask in self.holders(edge)]
+            times += [self.servers.due(ask) for ask in self.asks() if not ask.loose]
             times += [server.lacks_until for _, server in self.servers.all() if server.has_not(edge, now)]
         return min(time for time in times if time > now)
 
