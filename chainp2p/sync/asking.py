@@ -3,13 +3,17 @@
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chainp2p.chain.interfaces import HeaderInfo, IHeaderRuns
 from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
 from chainp2p.peer.link import Link
 from chainp2p.sync.claims import Claims
+from chainp2p.sync.sieve import Sieve
 from chainp2p.sync.state import Activity, Phase, short
 from chainp2p.wire.messages import GetHeaders
 
 if TYPE_CHECKING:
+    from random import Random
+
     from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["Asking", "UNANSWERED"]
@@ -28,7 +32,8 @@ class Asking:
     3. A fault ends the link, once; a refusal makes the peer rest; silence makes it the last choice for a while.
     """
 
-    def __init__(self, chain: Any, reactor: "IReactorTime", claims: Claims[Link]) -> None:
+    def __init__(self, chain: Any, reactor: "IReactorTime", claims: Claims[Link], random: "Random") -> None:
+        self._random = random
         self._chain = chain
         self._reactor = reactor
         self._claims = claims
@@ -60,6 +65,11 @@ class Asking:
             return reply
 
         return link.request(message, patience).addBoth(ended).addCallback(answered)
+
+    def sieve(self, start: HeaderInfo, bar: bytes) -> Sieve:
+        """What headers after *start* are put through, which have to reach the rank *bar*."""
+        key = self._random.getrandbits(128).to_bytes(16, "big")
+        return Sieve(start, bar, key, not IHeaderRuns.providedBy(self._chain))
 
     def hashes(self, raws: Sequence[bytes]) -> list[bytes]:
         """Return the hashes of raw headers or blocks that a peer sent; PeerFault if they are malformed."""

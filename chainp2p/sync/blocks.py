@@ -168,7 +168,10 @@ class BlockFetch:
             return
         best = self._chain.best_header.hash
         for link in self._claims.for_fallback(self._chain.head, self._reactor.seconds()):
-            plan = (await other_branch(self._chain, self._asking, link))[:PLAN]
+            peer = self._claims.get(link)
+            if peer is None or peer.tip is None:
+                continue
+            plan = (await other_branch(self._chain, self._asking, link, peer.tip))[:PLAN]
             if plan:
                 self._detour, self._planned = True, (b"", best)
                 self.window.plan(plan, plan[-1].height, self._reactor.seconds())

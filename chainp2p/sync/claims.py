@@ -263,11 +263,13 @@ class Claims(Generic[K]):
         ]
 
     def for_fallback(self, head: HeaderInfo, now: float) -> list[K]:
-        """Return the peers whose served chain wins over our *head*, best first."""
+        """Return the peers whose served chain wins over our *head*, best first; none that showed less than it said."""
         able = [
             (key, peer.tip, peer.order)
             for key, peer in self._peers.items()
-            if peer.tip is not None and peer.not_before <= now and wins(peer.tip.rank, peer.tip.hash, head)
+            if peer.tip is not None
+            and peer.not_before <= now >= peer.asked_last_until
+            and wins(peer.tip.rank, peer.tip.hash, head)
         ]
         able.sort(key=lambda item: item[2])
         able.sort(key=lambda item: item[1].rank, reverse=True)

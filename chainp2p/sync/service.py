@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected, IHeaderRuns
+from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
@@ -82,7 +82,7 @@ class SyncService:
         self._events = events
         self._quests: Quests[Link] = Quests(minimum_rank)
         self._claims: Claims[Link] = Claims(lambda link: link.useless, self._quests.order)
-        self._asking = Asking(chain, reactor, self._claims)
+        self._asking = Asking(chain, reactor, self._claims, random)
         self._tasks = Tasks(self.log)
         self._headers_bell, self._blocks_bell = Bell(reactor), Bell(reactor)
         self._blocks = BlockFetch(
@@ -311,9 +311,7 @@ class SyncService:
         most = 1 if quests.get(link).sieve is None else SLICE_ANSWERS
 
         def begin(start: HeaderInfo) -> Sieve:
-            bar = quests.bar(link, chain.best_header, began)
-            key = self._random.getrandbits(128).to_bytes(16, "big")
-            return quests.begun(link, Sieve(start, bar, key, not IHeaderRuns.providedBy(chain)))
+            return quests.begun(link, self._asking.sieve(start, quests.bar(link, chain.best_header, began)))
 
         def go_on() -> bool:
             nonlocal answers

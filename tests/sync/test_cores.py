@@ -136,9 +136,27 @@ class Choosing(SynchronousTestCase):
 
     def test_fallback_goes_by_what_was_served(self) -> None:
         self.assertEqual(self.claims.for_fallback(info(1, name=b"z"), 0.0), [])
-        for name, weight in (("a", 4), ("b", 9), ("c", 2)):
+        for name, weight in (("a", 5), ("b", 9), ("c", 6)):
             self.claims.served(name, self.claims[name].claim, info(weight), 0.0)
         self.assertEqual(self.claims.for_fallback(info(3), 0.0), ["b", "a"])
+        self.assertEqual(self.claims.for_fallback(info(3), ASKED_LAST), ["b", "c", "a"])
+        self.assertEqual(self.claims.for_fallback(info(6, name=b"a"), ASKED_LAST), ["b"])
+
+    def test_among_equals_who_comes_before(self) -> None:
+        before = {"a": (2, 0), "b": (1, 0), "c": (0, 5)}
+        claims: Claims[str] = Claims(before=before.__getitem__)
+        for name, weight in (("a", 5), ("b", 9), ("c", 7)):
+            claims.joined(name, name.encode() * 32, Claim(name.encode() * 32, weight, rank(weight)))
+        self.assertEqual(claims.for_headers(0.0), "c")
+        claims.fell_short("c", 0.0)
+        self.assertEqual(claims.for_headers(0.0), "b")
+        self.assertTrue(claims.others_wait("b", 0.0))
+        for name in "ac":
+            claims.settle(name, claims[name].claim)
+        self.assertFalse(claims.others_wait("b", 0.0))
+        claims.unfinished("a")
+        self.assertEqual(claims["a"].claim, Claim(b"a" * 32, 5))
+        self.assertTrue(claims.others_wait("b", 0.0))
 
     def test_how_they_stand(self) -> None:
         self.assertEqual(Claims[str]().standing(), "no peers")

@@ -307,6 +307,44 @@ class InStep(LowRank):
         self.assertEqual(new.chain.head, old.chain.head)
 
 
+class Elsewhere(LowRank):
+    """Nobody has the blocks of the best header: another branch is taken, but not whatever comes."""
+
+    def stranded(self, new: Syncing) -> None:
+        """Its best header is one whose block nobody has."""
+        gone = self.honest(f"gone {new.name}", 300)
+        grow(gone.chain, 700, weight=WEIGHT, salt=9)
+        new.chain.add_headers(self.successResultOf(gone.chain.headers_after(gone.chain.genesis_hash, 2_000)))
+
+    def test_a_long_one_that_is_good(self) -> None:
+        for blocks in (200, 900, 4_000):
+            new, here = self.host(f"new{blocks}"), self.host(f"here{blocks}")
+            grow(here.chain, blocks, weight=100, salt=5)
+            self.stranded(new)
+            connect(new, here)
+            new.sync.heard(new.links[0], here.chain.head.hash, blocks)
+            self.converge(60.0, new, here)
+
+    def test_one_that_shows_a_good_branch_and_then_gives_a_cheap_one(self) -> None:
+        new, here = self.host("new"), self.host("here")
+        grow(here.chain, 900, weight=100, salt=5)
+        self.stranded(new)
+        self.watch(new)
+        cheap = CheapHeaders(Toys(new.chain, 1), 10**6)
+        asked = [0]
+
+        def headers(message: GetHeaders) -> Any:
+            asked[0] += 1
+            return self.serve_headers(here.chain, message) if asked[0] < 6 else cheap.answer(message)
+
+        link, _ = connect(new, self.puppet(here.chain, headers=headers, blocks=not_found))
+        new.sync.heard(link, here.chain.head.hash, 900)
+        self.clock.run_for(60.0)
+        good = {one.info.hash for one in here.chain._chain}
+        self.assertEqual([info for info in (event.header for event in self.added) if info.hash not in good], [])
+        self.assertGreater(asked[0], 6)
+
+
 class Schedules(LowRank):
     def test_random_peers_good_and_bad_end_in_the_best_chain_and_nothing_else_is_kept(self) -> None:
         for seed in range(10):
