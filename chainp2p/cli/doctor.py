@@ -1,8 +1,6 @@
 """``doctor``: what is wrong with a node, running or stopped, and what to do about it."""
 
-import fcntl
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from chainp2p.node.checkup import stopped_facts
 from chainp2p.node.config import Values, build_settings, read_toml
 from chainp2p.node.doctor import diagnose
 from chainp2p.node.facts import Finding, Severity
-from chainp2p.node.home import LOCK_FILE, NODE_FILE
+from chainp2p.node.home import NODE_FILE, lock_holder
 from chainp2p.rpc.methods.doctor import finding_json
 from chainp2p.settings import Settings
 
@@ -25,21 +23,6 @@ __all__ = ["doctor"]
 
 #: Findings of this gravity make the exit code 1.
 _GRAVE = ("warning", "error")
-
-
-def _holder(folder: Path) -> str:
-    """Return the process that holds the lock of a data directory; empty if none does."""
-    try:
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "?"
-    finally:
-        os.close(descriptor)
-    return ""
 
 
 def _settings(config: Path | None, genesis: Path | None) -> Settings | None:
@@ -72,7 +55,7 @@ def _left(folder: Path) -> Finding:
 
 def _examine_stopped(folder: Path, settings: Settings | None, failure: str) -> list[Finding]:
     found = diagnose(stopped_facts(folder, settings))
-    process = _holder(folder)
+    process = lock_holder(folder)
     if process:
         return [_silent(folder, process, failure), *found]
     return [*found, _left(folder)] if (folder / NODE_FILE).exists() else found

@@ -12,6 +12,7 @@ __all__ = ["cli", "main"]
 
 #: Command -> module and attribute.
 _COMMANDS = {
+    "chain": ("chainp2p.cli.chain", "chain"),
     "config": ("chainp2p.cli.settings", "config"),
     "devnet": ("chainp2p.cli.devnet", "devnet"),
     "doctor": ("chainp2p.cli.doctor", "doctor"),

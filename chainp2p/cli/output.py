@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, Progress, Task, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-__all__ = ["json_option", "print_json", "print_pairs", "print_table"]
+__all__ = ["Bar", "json_option", "print_json", "print_pairs", "print_table"]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -37,3 +39,44 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         click.echo(f"{name:<{width}}  {value}")
+
+
+class _Rate(TextColumn):
+    """Blocks a second, lately."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f} blocks/s" if task.speed else "")
+
+
+class Bar:
+    """A progress bar on stderr, with rate and time left; nothing where nobody looks (no terminal)."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+            _Rate(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, total: int, skipped: int = 0) -> None:
+        """*done* of *total* blocks; those *skipped* of them took no time, and the rate is without them."""
+        if not total:
+            return
+        if self._task is None:
+            self._task = self._progress.add_task("", total=total, completed=skipped)
+        self._progress.update(self._task, total=total, completed=done)

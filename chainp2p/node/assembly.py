@@ -1,6 +1,7 @@
 """Finds a chain by its name among the Twisted plug-ins, and builds it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.plugin import getPlugins
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import random
     import sqlite3
 
-__all__ = ["ADMIN_NAMESPACES", "check_api", "check_chain", "find_plugin", "make_chain"]
+__all__ = ["ADMIN_NAMESPACES", "check_api", "check_chain", "data_folder", "find_plugin", "make_chain"]
 
 #: Namespaces that every chain has on the RPC port, and those of the admin port alone.
 COMMON_NAMESPACES, ADMIN_NAMESPACES = ("net", "web3", "chain", "rpc"), ("admin", "debug")
@@ -40,6 +41,16 @@ def make_chain(
     if not IChain.providedBy(chain):
         raise SettingsError(f"node.chain: {settings.node.chain!r} made no IChain")
     return chain
+
+
+def data_folder(settings: Settings, genesis_hash: bytes) -> Path:
+    """The data directory: as set, else named after the network."""
+    if settings.node.data_dir is not None:
+        return settings.node.data_dir
+    from chainp2p.node.config import is_dev
+
+    network = "dev" if is_dev(settings) else genesis_hash[:4].hex()
+    return Path("~/.chainp2p").expanduser() / network
 
 
 def check_chain(settings: Settings) -> Any:

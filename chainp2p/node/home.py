@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.peer.key import NodeKey, write_private
 
-__all__ = ["JWT_FILE", "KEY_FILE", "LOCK_FILE", "NODE_FILE", "DirectoryHome", "Home", "lock_file"]
+__all__ = ["JWT_FILE", "KEY_FILE", "LOCK_FILE", "NODE_FILE", "DirectoryHome", "Home", "lock_file", "lock_holder"]
 
 NODE_FILE, JWT_FILE, KEY_FILE, LOCK_FILE = "node.json", "jwt.hex", "node.key", "lock"
 #: A reader waits this long (seconds) for another connection's commit before it gives up.
@@ -66,6 +66,21 @@ def lock_file(path: Path) -> int:
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                 return descriptor
         os.close(descriptor)
+
+
+def lock_holder(folder: Path) -> str:
+    """Return the process that holds the lock of a data directory; empty if none does."""
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "?"
+    finally:
+        os.close(descriptor)
+    return ""
 
 
 class DirectoryHome:

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chainp2p.chain.interfaces import Executor
 from chainp2p.node.transfer import Export, Import, Transfer, TransferError
@@ -37,6 +38,41 @@ class Job:
     error: str = ""
     ended: float | None = None
     finished: "Deferred[None]" = field(factory=Deferred)
+
+    async def run(self, seconds: Callable[[], float]) -> BaseException | None:
+        """Do it; how it ended is in the attributes. Answers what went wrong and is nobody's but our fault."""
+        wrong = None
+        try:
+            await self.transfer.run()
+            self.state = "done"
+        except TransferError as error:
+            self.state, self.error = "stopped" if self.transfer.stopped else "failed", str(error)
+        except Exception as error:
+            self.state, self.error, wrong = "failed", f"{type(error).__name__}: {error}", error
+        self.ended = seconds()
+        return wrong
+
+    def facts(self, now: float) -> dict[str, Any]:
+        """What RPC and CLI say of it."""
+        transfer = self.transfer
+        seconds = (now if self.ended is None else self.ended) - self.started
+        rate, eta = rate_and_eta(transfer.done - transfer.skipped, transfer.total - transfer.skipped, seconds)
+        return {
+            "id": self.id,
+            "kind": transfer.kind,
+            "file": self.name,
+            "state": self.state,
+            "error": self.error or None,
+            "first": transfer.first,
+            "last": transfer.last,
+            "done": transfer.done,
+            "total": transfer.total,
+            "skipped": transfer.skipped,
+            "seconds": round(seconds, 3),
+            "blocksPerSecond": round(rate, 1),
+            "eta": None if eta is None or self.ended is not None else round(eta, 1),
+            "connected": transfer.connected if isinstance(transfer, Import) and self.state == "done" else None,
+        }
 
 
 def rate_and_eta(done: int, total: int, seconds: float) -> tuple[float, float | None]:
@@ -100,16 +136,9 @@ class Jobs:
 
     async def _run(self, job: Job) -> None:
         self.log.info("{id} of {name} begins", id=job.id, name=job.name)
-        try:
-            await job.transfer.run()
-            job.state = "done"
-        except TransferError as error:
-            job.state, job.error = "stopped" if job.transfer.stopped else "failed", str(error)
-        except Exception as error:
-            job.state, job.error = "failed", f"{type(error).__name__}: {error}"
-            if not job.transfer.stopped:  # else the chain was closed below it
-                self.log.failure("{id} failed", id=job.id)
-        job.ended = self._seconds()
+        wrong = await job.run(self._seconds)
+        if wrong is not None and not job.transfer.stopped:  # else the chain was closed below it
+            self.log.failure("{id} failed", Failure(wrong), id=job.id)  # type: ignore[no-untyped-call]
         self._running = None
         self.log.info(
             "{id} of {name} is {state} at block {height} {error}",
@@ -124,27 +153,7 @@ class Jobs:
     def job(self, id: str) -> dict[str, Any] | None:
         """What is known of a job."""
         job = self._jobs.get(id)
-        if job is None:
-            return None
-        transfer = job.transfer
-        seconds = (self._seconds() if job.ended is None else job.ended) - job.started
-        rate, eta = rate_and_eta(transfer.done - transfer.skipped, transfer.total - transfer.skipped, seconds)
-        return {
-            "id": job.id,
-            "kind": transfer.kind,
-            "file": job.name,
-            "state": job.state,
-            "error": job.error or None,
-            "first": transfer.first,
-            "last": transfer.last,
-            "done": transfer.done,
-            "total": transfer.total,
-            "skipped": transfer.skipped,
-            "seconds": round(seconds, 3),
-            "blocksPerSecond": round(rate, 1),
-            "eta": None if eta is None or job.ended is not None else round(eta, 1),
-            "connected": transfer.connected if isinstance(transfer, Import) and job.state == "done" else None,
-        }
+        return None if job is None else job.facts(self._seconds())
 
     def cancel(self, id: str) -> bool:
         """Stop a job; False: it does not run."""

@@ -32,7 +32,7 @@ from chainp2p.net.port_mapping import PortMapping
 from chainp2p.net.store import PeerStore
 from chainp2p.net.talking import TalkHandler
 from chainp2p.node.allowlist import read_allow_list
-from chainp2p.node.assembly import find_plugin, make_chain
+from chainp2p.node.assembly import data_folder, find_plugin, make_chain
 from chainp2p.node.checkup import Checkup
 from chainp2p.node.health import Health
 from chainp2p.node.home import Home
@@ -140,7 +140,7 @@ class Running:
         if self.chain is None:
             self.chain = make_chain(settings, executor, platform.now, platform.random, self._open_database)
         chain = IChain(self.chain)
-        folder = self._folder()
+        folder = data_folder(settings, chain.genesis_hash)
         self._home = home = await executor.run(platform.home, folder)
         # the lock is the last to go, after the threads that write below it
         self._closing.insert(0, ("lock", _THREADS, home.close))
@@ -190,15 +190,6 @@ class Running:
         if self._own_chain:
             return ()
         return find_plugin(self.settings.node.chain).namespaces(self.chain)
-
-    def _folder(self) -> Path:
-        folder = self.settings.node.data_dir
-        if folder is not None:
-            return folder
-        from chainp2p.node.config import is_dev
-
-        network = "dev" if is_dev(self.settings) else self.chain.genesis_hash[:4].hex()
-        return Path("~/.chainp2p").expanduser() / network
 
     def _open_database(self, name: str) -> Any:
         if self._home is None:
