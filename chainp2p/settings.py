@@ -114,10 +114,11 @@ class AdminSettings:
 
 @frozen(kw_only=True)
 class SyncSettings:
-    """``[sync]``; ``verify`` is ``batch`` or ``all``."""
+    """``[sync]``; ``verify`` is ``batch`` or ``all``; ``minimum_rank`` is in hex, as from ``chain_head``."""
 
     verify: str = "batch"
     assume_valid: str | None = None
+    minimum_rank: str | None = None
 
 
 @frozen(kw_only=True)

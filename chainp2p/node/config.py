@@ -28,6 +28,7 @@ from chainp2p.settings import (
     Settings,
     SyncSettings,
 )
+from chainp2p.sync.quests import parse_rank
 
 __all__ = ["Values", "build_settings", "is_dev", "prepared", "read_toml", "render_toml"]
 
@@ -173,6 +174,11 @@ def prepared(settings: Settings, own_chain: bool = False) -> Settings:
         raise SettingsError(f"admin.auth: {settings.admin.auth!r} is neither jwt nor none")
     if settings.sync.verify not in ("batch", "all"):
         raise SettingsError(f"sync.verify: {settings.sync.verify!r} is neither batch nor all")
+    try:
+        parse_rank(settings.sync.minimum_rank or "0")
+    except (ValueError, OverflowError):
+        rank = settings.sync.minimum_rank
+        raise SettingsError(f"sync.minimum_rank: {rank!r} is not a number of 32 bytes in hex") from None
     limits_of(read_limits(dict(settings.rpc.limits)))
     if seal.keyfile is not None:
         read_key(seal.keyfile)

@@ -125,6 +125,7 @@ OPTIONS = (
     Option("admin", "auth", Kind.TEXT, "admin-auth", "HOW", "jwt (default), or none (loopback only)"),
     Option("sync", "verify", Kind.TEXT, "", "", "batch (default) or all: which state roots are checked in bulk"),
     Option("sync", "assume_valid", Kind.TEXT, "", "", "hash of a block below which roots are taken on trust (pow)"),
+    Option("sync", "minimum_rank", Kind.TEXT, "", "", "rank in hex below which no chain of headers is stored"),
     Option("chain", "max_reorg_depth", Kind.INTEGER, "", "", "deepest reorg that is followed (pow: 1000)"),
 )
 

@@ -43,6 +43,7 @@ from chainp2p.node.readiness import readiness_checks
 from chainp2p.node.router import make_mapping
 from chainp2p.node.threads import OwnedExecutor
 from chainp2p.settings import Settings
+from chainp2p.sync.quests import parse_rank
 from chainp2p.sync.service import SyncService
 
 if TYPE_CHECKING:
@@ -205,7 +206,8 @@ class Running:
         platform, settings, chain = self._platform, self.settings, self.chain
         common: dict[str, Any] = {"reactor": platform.reactor, "now": platform.now, "random": platform.random}
         pool = chain if ITransactionPool.providedBy(chain) else None
-        self.sync = SyncService(chain=chain, events=self.events, **common)
+        minimum = parse_rank(settings.sync.minimum_rank or "0")
+        self.sync = SyncService(chain=chain, events=self.events, minimum_rank=minimum, **common)
         interval = settings.network.gossip_interval
         assert interval is not None, "filled in by prepared()"
         self.gossip = GossipService(chain=chain, pool=pool, interval=interval, heard=self.sync.heard, **common)

@@ -7,7 +7,7 @@ from attrs import Factory, define
 from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.sync.sieve import HELD_BYTES, Sieve, Stage
 
-__all__ = ["FRESH", "Quest", "Quests"]
+__all__ = ["FRESH", "Quest", "Quests", "parse_rank"]
 
 #: A chain below this height says nothing about what other chains are worth (chain design, "Sync").
 FRESH = 144
@@ -17,6 +17,11 @@ REPEAT_SLACK = 30.0
 HELD_BESIDE = HELD_BYTES // 4
 
 K = TypeVar("K")
+
+
+def parse_rank(text: str) -> bytes:
+    """A rank that was written in hex, with leading zeros or without; ValueError."""
+    return int(text, 16).to_bytes(32, "big")
 
 
 @define

@@ -168,6 +168,9 @@ class BuildTests(SynchronousTestCase):
             (("node", "profile"), "consortium", "allow-list"),
             (("admin", "auth"), "no", "admin.auth"),
             (("sync", "verify"), "some", "sync.verify"),
+            (("sync", "minimum_rank"), "much", "sync.minimum_rank"),
+            (("sync", "minimum_rank"), "0x1" + 64 * "0", "sync.minimum_rank"),
+            (("sync", "minimum_rank"), "-1", "sync.minimum_rank"),
             (("seal", "keyfile"), Path("/none/such.key"), "such.key"),
             (("rpc", "listen"), ("ssl:1",), "rpc.listen: ssl:"),
         ):

@@ -6,11 +6,11 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
-import chainp2p.sync.quests
 import chainp2p.sync.service
 import chainp2p.sync.sieve
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.errors import Reason
+from chainp2p.sync.quests import parse_rank
 from chainp2p.sync.sieve import Sieve
 from chainp2p.sync.state import Phase
 from chainp2p.testing.cheap import CheapHeaders
@@ -100,6 +100,16 @@ class Fresh(LowRank):
         connect(new, self.attacker(new.chain, 0, 10))
         self.clock.run_for(5.0)
         self.assertEqual(self.added, [])
+
+    def test_a_minimum_holds_for_all(self) -> None:
+        new, old = self.host("new"), self.honest("old", 200)
+        new.sync._quests.minimum = parse_rank("0x%x" % (250 * WEIGHT))
+        connect(new, old)
+        self.clock.run_for(15.0)
+        self.assertEqual(new.chain.best_header.height, 0)
+        grow(old.chain, 60, weight=WEIGHT)
+        new.sync.heard(new.links[0], old.chain.head.hash, 260)
+        self.converge(5.0, new, old)
 
     def test_after_ten_minutes_it_may_have_less_than_it_said(self) -> None:
         new, old = self.host("new"), self.honest("old", 10)
