@@ -13,6 +13,8 @@ __all__ = ["FRESH", "Quest", "Quests", "parse_rank"]
 FRESH = 144
 #: Coming a second time may take twice as long as the first time and so much more, while others wait. Seconds.
 REPEAT_SLACK = 30.0
+#: Peers that are looked at for the first time before one is that has been already.
+LOOKS = 8
 #: Bytes of headers that are held of peers whose turn it is not.
 HELD_BESIDE = HELD_BYTES // 4
 
@@ -49,8 +51,9 @@ class Quests(Generic[K]):
     1. On a fresh node a peer's headers have to reach the rank that the peer stated; ours are no measure yet. One that
        delivered less may do so again when it has been asked last for long enough: it may have lost blocks.
     2. Chains are looked at in slices, so that no peer holds the others up for long. First comes one that is good enough
-       and on its way to be stored; then in turn a peer not looked at yet and the one whose headers showed the highest
-       rank: low rank is all that others can show, so a good chain is not kept waiting by bad ones.
+       and on its way to be stored; then those not looked at yet, for one answer each, and after LOOKS of them the one
+       whose headers showed the highest rank. Low rank is all that bad ones can show, so a good chain goes on as soon as
+       it was looked at, and nobody keeps it waiting by coming again and again.
     3. Only the one that is asked holds HELD_BYTES of headers in memory, the others HELD_BESIDE in all.
 
     :param minimum: a rank that every chain has to reach.
@@ -58,7 +61,7 @@ class Quests(Generic[K]):
 
     minimum: bytes = b""
     _quests: dict[K, Quest] = Factory(dict)
-    _shown_first: bool = False
+    _looks: int = 0
 
     def joined(self, key: K, stated: bytes) -> None:
         """A peer arrived."""
@@ -96,17 +99,14 @@ class Quests(Generic[K]):
                 sieve.let_go()
         return self.get(key).sieve
 
-    def spent(self, key: K, again: bool, seconds: float) -> None:
-        """It was asked for so long; *again*: for what it had sent before."""
+    def spent(self, key: K, seconds: float, first: bool, again: bool) -> None:
+        """It was asked for so long: for the *first* time, or *again* for what it had sent before."""
+        self._looks = self._looks + 1 if first else 0
         sieve = self.get(key).sieve
         if sieve is not None and again:
             sieve.repeating += seconds
         elif sieve is not None:
             sieve.looking += seconds
-
-    def paused(self) -> None:
-        """Its slice is over."""
-        self._shown_first = not self._shown_first
 
     def ended(self, key: K) -> None:
         """Nothing more is expected of its headers."""
@@ -138,7 +138,7 @@ class Quests(Generic[K]):
             return (1, 0, 0)
         if sieve.stage in (Stage.AGAIN, Stage.OPEN):
             return (-1, 0, 0)
-        return (0 if self._shown_first else 2, -int.from_bytes(sieve.shown, "big"), -sieve.held)
+        return (0 if self._looks >= LOOKS else 2, -int.from_bytes(sieve.shown, "big"), -sieve.held)
 
     @property
     def short(self) -> int:

@@ -280,7 +280,7 @@ class SyncService:
             self._asking.failed(link, error)
             return True
         finally:
-            self._quests.spent(link, again, self._reactor.seconds() - began)
+            self._quests.spent(link, self._reactor.seconds() - began, sieve is None, again)
         now = self._reactor.seconds()
         match outcome:
             case Chased(tip=tip, stored=stored):
@@ -293,7 +293,6 @@ class SyncService:
                 self._quests.ended(link)
                 self._claims.parted(link, claim, now + PARTED_REST)
             case Paused() if not self._quests.dawdles(link):
-                self._quests.paused()
                 self._claims.unfinished(link)
                 return True
             case _:

@@ -1,0 +1,126 @@
+"""Whose headers are looked at next, what they have to reach, and what is held meanwhile."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.sync.claims import Claim, Claims
+from chainp2p.sync.quests import FRESH, HELD_BESIDE, LOOKS, Quests, parse_rank
+from chainp2p.sync.sieve import HELD_BYTES, Sieve, Stage
+
+
+def info(number: int, name: bytes = b"n") -> HeaderInfo:
+    return HeaderInfo(name * 32, bytes(32), number, number.to_bytes(32, "big"))
+
+
+START = info(0, b"g")
+
+
+class Bars(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.quests: Quests[str] = Quests(parse_rank("3"))
+        self.quests.joined("a", info(9).rank)
+
+    def test_fresh_and_not(self) -> None:
+        self.assertEqual(self.quests.bar("a", info(FRESH - 1), 0.0), info(9).rank)
+        self.assertEqual(self.quests.bar("a", info(FRESH), 0.0), info(3).rank)
+        self.quests.joined("a", info(2).rank)
+        self.assertEqual(self.quests.bar("a", START, 0.0), info(3).rank)
+        self.assertEqual(self.quests.bar("nobody", START, 0.0), info(3).rank)
+
+    def test_less_is_enough_when_it_is_pardoned(self) -> None:
+        self.assertTrue(self.quests.judge("a", info(5), False, 600.0))
+        self.assertEqual(self.quests.short, 1)
+        self.assertEqual(self.quests.bar("a", START, 599.0), info(9).rank)
+        self.assertTrue(self.quests.judge("a", info(6), False, 900.0))
+        self.assertEqual(self.quests.bar("a", START, 600.0), info(6).rank)
+        self.assertFalse(self.quests.judge("a", info(9), True, 1_200.0))
+        self.assertEqual(self.quests.bar("a", START, 1_200.0), info(9).rank)
+        self.assertEqual(self.quests.short, 0)
+        self.quests.left("a")
+
+    def test_ranks_in_words(self) -> None:
+        self.assertEqual(parse_rank("0x0a"), bytes(31) + b"\x0a")
+        for text in ("", "x", "-1", "1" + 64 * "0"):
+            self.assertRaises((ValueError, OverflowError), parse_rank, text)
+
+
+class Turns(SynchronousTestCase):
+    """Against claims that all state the same."""
+
+    def setUp(self) -> None:
+        self.quests: Quests[str] = Quests()
+        self.claims: Claims[str] = Claims(before=self.quests.order)
+
+    def join(self, name: str, stated: int = 100) -> None:
+        self.quests.joined(name, info(stated).rank)
+        self.claims.joined(name, name.encode() * 32, Claim(name.encode() * 32, stated, info(stated).rank))
+
+    def slice(self, shown: dict[str, int]) -> str:
+        """One turn: whose it is; it shows the rank that is its own, in one more header."""
+        name = self.claims.for_headers(0.0)
+        assert name is not None
+        sieve = self.quests.resume(name)
+        first = sieve is None
+        if sieve is None:
+            sieve = self.quests.begun(name, Sieve(START, info(10**9).rank, b"k"))
+        sieve.looked([bytes(100)], [info(shown[name], name[:1].encode())], None, START)
+        self.quests.spent(name, 1.0, first, False)
+        return name
+
+    def test_all_are_looked_at_and_then_the_best_goes_on(self) -> None:
+        names = "abcdefghijklmnopqrst"
+        shown = {name: 10 + index for index, name in enumerate(names)} | {"t": 5_000}
+        for name in names:
+            self.join(name)
+        turns = [self.slice(shown) for _ in range(60)]
+        self.assertEqual(set(turns[:22]), set(names))
+        self.assertEqual(set(turns[22:]), {"t"})
+
+    def test_who_comes_again_and_again_keeps_nobody_waiting(self) -> None:
+        self.join("!")
+        shown = {"!": 5_000}
+        self.slice(shown)
+        mine = 0
+        for number in range(100):
+            name = chr(0x100 + number)
+            self.join(name, 10_000 + number)
+            shown[name] = 1
+            mine += self.slice(shown) == "!"
+        self.assertGreaterEqual(mine, 100 // (LOOKS + 1))
+
+    def test_what_is_good_enough_comes_before_all(self) -> None:
+        for name in "ab":
+            self.join(name)
+        sieve = self.quests.begun("b", Sieve(START, info(5).rank, b"k"))
+        sieve.let_go()
+        sieve.looked([b"x"], [info(6)], None, START)
+        self.assertIs(sieve.stage, Stage.AGAIN)
+        self.assertEqual(self.claims.for_headers(0.0), "b")
+
+    def test_little_is_held_of_those_whose_turn_it_is_not(self) -> None:
+        names = "abcdefgh"
+        for number, name in enumerate(names):
+            self.join(name)
+            sieve = self.quests.begun(name, Sieve(START, info(10**9).rank, b"k"))
+            sieve.looked([bytes(HELD_BESIDE // 2 - 100)], [info(number + 1)], None, START)
+        self.quests.resume("a")
+        held = [self.quests.get(name).sieve.held for name in names]  # type: ignore[union-attr]
+        self.assertLessEqual(sum(held[1:]), HELD_BESIDE)
+        self.assertGreater(held[-1], 0)
+        self.assertGreater(held[0], 0)
+        self.assertLess(HELD_BYTES + HELD_BESIDE, 6 << 20)
+
+    def test_dawdling(self) -> None:
+        self.join("a")
+        self.assertFalse(self.quests.dawdles("a"))
+        sieve = self.quests.begun("a", Sieve(START, info(5).rank, b"k"))
+        sieve.let_go()
+        self.quests.spent("a", 10.0, True, False)
+        sieve.looked([b"x"], [info(6)], None, START)
+        self.quests.spent("a", 50.0, False, True)
+        self.assertFalse(self.quests.dawdles("a"))
+        self.quests.spent("a", 0.1, False, True)
+        self.assertTrue(self.quests.dawdles("a"))
+        self.quests.ended("a")
+        self.quests.spent("a", 1.0, False, True)
+        self.assertFalse(self.quests.dawdles("a"))
