@@ -17,6 +17,7 @@ from chainp2p.chain.rules import BlockRefused, HeaderRefused, IPoolRules, IProdu
 from chainp2p.chain.statemap import STATE_TABLES, StateLayer
 from chainp2p.chain.store import ChainStore
 from chainp2p.chain.storedcore import StoredCore
+from chainp2p.errors import Ours
 
 __all__ = ["Nonconforming", "RulesConformance"]
 
@@ -62,8 +63,9 @@ class RulesConformance:
     2. Deterministic bytes: a block that is read and written again is the same.
     3. Exact undo: what is connected and undone leaves no trace; the state depends on the branch alone.
     4. Consistent rank: a child ranks above its parent, whenever and through whomever it is heard of.
-    5. Bad bytes are refused by the exceptions that are meant for it, whatever they are.
-    6. Bounded time: no call takes longer than *seconds*.
+    5. Looking back: with as many ancestors as the rules say that they need, headers mean the same.
+    6. Bad bytes are refused by the exceptions that are meant for it, whatever they are.
+    7. Bounded time: no call takes longer than *seconds*.
 
     :param make: makes a new instance of the rules.
     :param transaction: answers the n-th of any number of different, valid transactions.
@@ -97,6 +99,7 @@ class RulesConformance:
             self.check_bytes(raw)
         self.check_purity(first)
         self.check_rank(first)
+        self.check_lookback(first)
         self.check_undo(first, second)
         self.check_hostile(first)
 
@@ -206,6 +209,23 @@ class RulesConformance:
             chain.submit(raw, now)
             if chain.core.head.info != info:
                 raise self._broken("check_header", f"block {info.height} ranks otherwise when it comes with its body")
+
+    def check_lookback(self, raws: Sequence[bytes]) -> None:
+        """Where the rules say how far they look back, no more than that makes a difference."""
+        chain = _Chain(self._make())
+        if getattr(chain.rules, "lookback", None) is None:
+            return
+        now, headers = self._now(), chain.core.headers
+        raw_headers = [chain.rules.read_block(raw).raw_header for raw in raws]
+        whole = headers.check(raw_headers, now)
+        after: tuple[Any, ...] = ()
+        for raw, info in zip(raw_headers, whole, strict=True):
+            try:
+                alone, after = headers.check_run([raw], now, after)
+            except Ours as error:
+                raise self._broken("lookback", str(error)) from None
+            if alone != [info]:
+                raise self._broken("lookback", f"header {info.height} means something else with fewer ancestors")
 
     def check_undo(self, first: Sequence[bytes], second: Sequence[bytes]) -> None:
         """Whoever goes over to the other branch holds what those hold who never saw the first."""

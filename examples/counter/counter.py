@@ -19,6 +19,7 @@ WORK, TRIES, PERIOD = 1_000, 100, 0.25  # hashes a block, hashes a try, seconds 
 @implementer(rules.IRules, rules.IPoolRules, rules.IProducerRules)
 class CounterRules:
     sole = True  # needs no peers to begin
+    lookback = 1  # headers are checked by their parent alone
 
     def __init__(self, random):
         self.random = random

@@ -45,6 +45,21 @@ class Conformance(SynchronousTestCase):
 
         self.check_breaks(Flat, "is not connected")
 
+    def test_looking_back_further_than_said(self) -> None:
+        class Far(CounterRules):
+            lookback = 2
+            far = 3
+
+            def check_header(self, header, parent, ancestors, now):
+                list(zip(range(self.far), ancestors, strict=False))
+                return super().check_header(header, parent, ancestors, now)
+
+        class Near(Far):
+            far = 2
+
+        self.check_breaks(Far, "lookback")
+        self.kit(Near).check()
+
     def test_answer_that_depends_on_time(self) -> None:
         class Clocked(CounterRules):
             def check_header(self, header, parent, ancestors, now):
