@@ -1,0 +1,309 @@
+"""Initial download: blocks of transfers from a file, and from a peer process over TLS, against bare recovery.
+
+The yardstick is coincurve recovering the same signatures in two threads and doing nothing else, measured in the same
+run before and after (aim of the design: half of its rate). Then the same blocks are connected in one thread with each
+part's CPU time told apart, which names where the rest goes. Last, blocks without transactions (aim: 3,000 a second).
+
+    python benchmarks/bench_download.py --blocks 20000 --transfers 100 --empty 20000
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from coincurve import PublicKey
+from make_chain import write_chain
+from twisted.internet.defer import Deferred, execute
+
+from chainp2p.chain.archive import ArchiveReader
+from chainp2p.chain.store import ChainStore
+from chainp2p.ledger import block as blocks
+from chainp2p.ledger import connected, core, execution, rows, senders, state, transaction
+from chainp2p.ledger.branches import Branches
+from chainp2p.ledger.chain import Ledger
+from chainp2p.ledger.genesis import Genesis
+from chainp2p.node.transfer import Import
+
+#: Signatures of the yardstick: enough for a second.
+BARE = 20_000
+THREADS = 2
+#: Unix time for the chain of one thread: none of the blocks is from the future.
+NOW = 2e9
+DAEMON = [sys.executable, "-m", "twisted", "chainp2p", "--profile", "private", "--no-discovery", "--admin-auth", "none"]
+ENDPOINTS = [word for name in ("listen", "rpc", "admin") for word in (f"--{name}", "tcp:0:interface=127.0.0.1")]
+
+
+def signatures(file: Path) -> list[tuple[bytes, bytes]]:
+    """(signature, hash) of the first transactions."""
+    found: list[tuple[bytes, bytes]] = []
+    with file.open("rb") as opened:
+        reader = ArchiveReader(opened)
+        while len(found) < BARE and (record := reader.next()) is not None:
+            for raw in record.blocks:
+                for _, one in blocks.split(raw)[1]:
+                    decoded = transaction.Transaction.decode(one)
+                    found.append((decoded.signature, decoded.signing_hash))
+    return found
+
+
+def bare(items: Sequence[tuple[bytes, bytes]]) -> float:
+    """Signatures a second that two threads recover and do nothing else."""
+
+    def work(part: Sequence[tuple[bytes, bytes]]) -> None:
+        for signature, digest in part:
+            PublicKey.from_signature_and_message(signature, digest, hasher=None)
+
+    threads = [threading.Thread(target=work, args=(items[at::THREADS],)) for at in range(THREADS)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(items) / (time.perf_counter() - begun)
+
+
+# -- processes
+
+
+def import_file(folder: Path, data: Path) -> tuple[float, int]:
+    """(seconds, peak MB) of ``chainp2p chain import``."""
+    command = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", "chain", "import", "--json"]
+    words = [folder / "chain.blocks", "--genesis", folder / "genesis.json", "--data-dir", data]
+    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout)["seconds"]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+
+
+@contextmanager
+def daemon(genesis: Path, data: Path, *words: str) -> Iterator[dict[str, Any]]:
+    """A node as a process; yields ``node.json``."""
+    data.mkdir(exist_ok=True)
+    command = [*DAEMON, *ENDPOINTS, "--genesis", str(genesis), "--data-dir", str(data), *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not (data / "node.json").exists():
+            if process.poll() is not None:
+                raise RuntimeError(f"{command} ended with {process.returncode}")
+            time.sleep(0.05)
+        yield json.loads((data / "node.json").read_text())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def ask(url: str, method: str) -> Any:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": []}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)["result"]
+
+
+def peak_megabytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def download(folder: Path, served: Path, data: Path, height: int) -> dict[str, float]:
+    """Let a fresh node take all blocks from one that has them, over TLS; both are processes of their own."""
+    genesis = folder / "genesis.json"
+    with daemon(genesis, served) as server:
+        peer = f"{server['peerId']}@{server['listening'][0]}"
+        with daemon(genesis, data, "--static", peer) as client:
+            waits: list[float] = []
+            begun = now = time.perf_counter()
+            first, had = 0.0, 0
+            while True:
+                head = ask(client["rpc"], "chain_head")["height"]
+                waits.append(time.perf_counter() - now)
+                if head and not had:
+                    first, had = time.perf_counter() - begun, head
+                if head >= height:
+                    break
+                time.sleep(0.02)
+                now = time.perf_counter()
+            seconds = time.perf_counter() - begun
+            waits.sort()
+            # finding the peer and its headers is no matter of rate, unless there is little else
+            rate = height / seconds if had > height / 2 else (height - had) / (seconds - first)
+            return {
+                "rate": rate,
+                "to first": first,
+                "cpu": cpu_seconds(client["pid"]),
+                "megabytes": peak_megabytes(client["pid"]),
+                "rpc p99 ms": waits[int(len(waits) * 0.99)] * 1000,
+            }
+
+
+# -- parts
+
+
+class Parts:
+    """CPU time of the functions it wraps, each without what the others took inside it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stack: list[float] = []
+        self._undo: list[tuple[Any, str, Any]] = []
+
+    def wrap(self, owner: Any, name: str, part: str) -> None:
+        found = owner.__dict__[name]
+        inner = found.__func__ if isinstance(found, classmethod) else found
+        seconds, stack = self.seconds, self._stack
+        seconds.setdefault(part, 0.0)
+
+        def timed(*args: Any, **fields: Any) -> Any:
+            begun = time.thread_time()
+            stack.append(0.0)
+            try:
+                return inner(*args, **fields)
+            finally:
+                spent = time.thread_time() - begun
+                seconds[part] += spent - stack.pop()
+                if stack:
+                    stack[-1] += spent
+
+        self._undo.append((owner, name, found))
+        setattr(owner, name, classmethod(timed) if isinstance(found, classmethod) else timed)
+
+    def unwrap(self) -> None:
+        for owner, name, found in reversed(self._undo):
+            setattr(owner, name, found)
+
+
+class AtOnce:
+    """An executor whose jobs run in the caller."""
+
+    def run(self, f: Callable[..., Any], /, *args: Any) -> "Deferred[Any]":
+        return execute(f, *args)
+
+    def lane(self, name: str) -> "AtOnce":
+        return self
+
+
+def parts_of(folder: Path, data: Path) -> tuple[dict[str, float], float]:
+    """CPU seconds of each part, and in all, where one thread does it all."""
+    data.mkdir()
+
+    def open_database(name: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(data / name)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    genesis = Genesis.parse((folder / "genesis.json").read_text())
+    chain = Ledger(genesis, executor=AtOnce(), now=lambda: NOW, random=random.Random(1), open_database=open_database)
+    outcome: list[Any] = []
+    chain.start().addBoth(outcome.append)
+    parts = Parts()
+    for owner, name, part in (
+        (transaction, "recover", "recovering signatures"),
+        (transaction.Transaction, "decode", "decoding transactions"),
+        (transaction, "_signing_hash", "hashing what was signed"),
+        (blocks, "split", "splitting blocks"),
+        (core, "decode_block", "splitting blocks"),
+        (blocks, "transactions_root", "transactions roots"),
+        (execution, "receipts_root", "receipts roots"),
+        (connected, "run_block", "executing transfers"),
+        (state.Overlay, "changes", "encoding accounts"),
+        (state.State, "updated", "state trie"),
+        (Branches, "add", "headers"),
+        (Branches, "candidate", "headers"),
+        (rows.LedgerRows, "add_receipts", "rows: receipts, index of transactions"),
+        (rows.LedgerRows, "add_undo", "rows: undo"),
+        (rows.LedgerRows, "write_accounts", "rows: accounts"),
+        (ChainStore, "add_body", "rows: bodies"),
+        (senders.SenderRecovery, "look", "looking into the pool"),
+    ):
+        parts.wrap(owner, name, part)
+    begun = time.thread_time()
+    Deferred.fromCoroutine(Import(chain, AtOnce(), folder / "chain.blocks").run()).addBoth(outcome.append)
+    total = time.thread_time() - begun
+    parts.unwrap()
+    if outcome != [None, None]:
+        raise RuntimeError(f"the import failed: {outcome}")
+    chain.stop()
+    return parts.seconds, total
+
+
+# -- tables
+
+
+def show_rate(name: str, rate: float, aim: float, note: str = "") -> None:
+    print(f"  {name:<28}  {rate:10,.0f}{note}  {'met' if rate >= aim else 'missed'}")
+
+
+def full(folder: Path, count: int, transfers: int, people: int) -> None:
+    write_chain(folder, count, transfers, people)
+    items = signatures(folder / "chain.blocks")
+    runs = [bare(items)]
+    imported, memory = import_file(folder, folder / "served")
+    runs.append(bare(items))
+    loaded = download(folder, folder / "served", folder / "loaded", count)
+    runs.append(bare(items))
+    yardstick = sorted(runs)[1]
+    print(f"{count} blocks of {transfers} transfers, {people} accounts; transactions a second")
+    print(f"  {f'bare, {THREADS} threads':<28}  {yardstick:10,.0f}  (runs: {', '.join(f'{one:,.0f}' for one in runs)})")
+    for name, rate in (("import from file", count / imported), ("download over TLS", loaded["rate"])):
+        rate *= transfers
+        show_rate(name, rate, yardstick / 2, f"  ratio {rate / yardstick:.2f}, aim 0.5")
+    print(f"  peak memory: import {memory} MB, download {loaded['megabytes']} MB (aim 400)")
+    print(f"  download: first blocks after {loaded['to first']:.1f} s, {loaded['cpu']:.1f} s of CPU in all", end="")
+    print(f", RPC p99 {loaded['rpc p99 ms']:.0f} ms (aim 50)")
+    parts, total = parts_of(folder, folder / "parts")
+    parts["the rest"] = total - sum(parts.values())
+    amount = count * transfers
+    print(f"where the CPU time of one thread goes ({total / amount * 1e6:.0f} us a transaction)")
+    for name, seconds in sorted(parts.items(), key=lambda item: -item[1]):
+        print(f"  {name:<40} {seconds / amount * 1e6:8.1f} us {seconds / total:6.1%}")
+
+
+def empty(folder: Path, count: int) -> None:
+    write_chain(folder, count, 0, 10)
+    imported, _ = import_file(folder, folder / "served")
+    loaded = download(folder, folder / "served", folder / "loaded", count)
+    print(f"{count} blocks without transactions; blocks a second (aim 3,000)")
+    show_rate("import from file", count / imported, 3000)
+    show_rate("download over TLS", loaded["rate"], 3000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--blocks", type=int, default=100)
+    parser.add_argument("--transfers", type=int, default=100, help="a block")
+    parser.add_argument("--accounts", type=int, default=2000)
+    parser.add_argument("--empty", type=int, default=1500, help="blocks of the chain without transactions; 0: none")
+    parser.add_argument("--folder", type=Path, help="where the chains are made (default: a directory that goes again)")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp())
+    try:
+        full(folder / "full", options.blocks, options.transfers, options.accounts)
+        if options.empty:
+            empty(folder / "empty", options.empty)
+    finally:
+        if options.folder is None:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
