@@ -47,8 +47,8 @@ def block_waits(view: BlockView, now: float) -> list[Waiting]:
         waits += [_asked(ask, edge, view, now) for ask in first]
         if not first and not (window.submitted or window.waiting):
             waits.append(_nobody(edge, view, now))
-        rest = [ask for ask in window.asks() if ask not in first]
-        waits += [_asked(ask, ask.run[0], view, now) for ask in rest[:TOLD]]
+        rest = [(ask, window.lacks(ask)) for ask in window.asks() if ask not in first]
+        waits += [_asked(ask, block, view, now) for ask, block in rest[:TOLD] if block is not None]
     checked = window.first_submitted()
     if checked is not None:
         otherwise = "the next are given to it when it has checked them"

@@ -210,3 +210,13 @@ class Servers(Generic[K]):
             others = [taken for one in self._known.values() if (taken := one.rate.seconds(size)) is not None]
             expected = median(others) if others else inf
         return ask.since + min(DUE_MAX, OVERDUE * expected)
+
+    def rest(self, ask: Ask[K], now: float) -> float:
+        """In how many seconds an answer should come: then, or when it is overdue if that is past; infinity: it is."""
+        due = self.due(ask)
+        if due <= now:
+            return inf
+        if ask.expected is None:
+            return 0.0
+        rest = ask.since + ask.expected - now
+        return rest if rest > 0 else due - now

@@ -16,7 +16,7 @@ WINDOW, BYTES_MAX = 1_024, 64 * 1024 * 1024
 #: So many blocks below the best header are asked of two peers: there is little left that others could do meanwhile.
 NEAR_TIP = 50
 #: An overdue block is asked of so many at most at the same time.
-ASKED_MAX = 4
+ASKED_MAX = 8
 
 K = TypeVar("K")
 
@@ -90,11 +90,6 @@ class Window(Generic[K]):
         return len(self._plan) - self._start
 
     @property
-    def last(self) -> HeaderInfo | None:
-        """The last block of the plan."""
-        return self._plan[-1] if self._plan else None
-
-    @property
     def waiting(self) -> int:
         """Blocks that have arrived and wait for their turn."""
         return len(self._bodies)
@@ -121,6 +116,10 @@ class Window(Generic[K]):
     def holders(self, block: HeaderInfo) -> list[Ask[K]]:
         """The requests that *block* is awaited from; those that kept others waiting do not count."""
         return [ask for ask in self._asks.get(block.hash, ()) if not ask.loose]
+
+    def lacks(self, ask: Ask[K]) -> HeaderInfo | None:
+        """The first block of a request that is still wanted; None: all have come from others, or are wanted no more."""
+        return next((info for info in ask.run if info.hash in self._place and not self._has(info)), None)
 
     def _has(self, info: HeaderInfo) -> bool:
         return info.hash in self._bodies or info.hash in self._submitted or info.hash in self._done
@@ -219,11 +218,7 @@ class Window(Generic[K]):
         holders = self.holders(info)
         if not 0 < len(holders) < ASKED_MAX:
             return 0.0
-        rests = [
-            0.0 if ask.expected is None else ask.since + ask.expected - now
-            for ask in holders
-            if now < self.servers.due(ask)
-        ]
+        rests = [self.servers.rest(ask, now) for ask in holders]
         return min(rests, default=inf)
 
     def _help(self, end: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:

@@ -1,0 +1,67 @@
+"""Kills, restarts, stalls, cuts and lies about height at random, while blocks come every half second: nobody sticks.
+
+    python benchmarks/sweep_sync.py --seeds 1000 --jobs 2
+
+Networks have 2, 3 to 8, or 50 nodes. A witness who sees all machines checks every second what each of them says that it
+waits for: the block, the peer and the deadline are right, no node comes to a stand for 60 s or does nothing while a
+linked peer could serve it. In the end all have one head. Exit code 1 if a seed failed; it can be played again.
+"""
+
+import argparse
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from sweep_partition import start_logging
+
+from chainp2p.testing.simulator import SimulationError
+from chainp2p.testing.troubles import Outcome, play_troubles
+
+
+def run(seed: int) -> Outcome | str:
+    """Play one seed; answer how it went, or why it did not."""
+    try:
+        return play_troubles(seed)
+    except SimulationError as error:
+        return str(error)
+
+
+def main() -> int:
+    """Play all seeds and print a summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no seed after so long")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    outcomes: list[Outcome] = []
+    failures: list[str] = []
+    with ProcessPoolExecutor(options.jobs, initializer=start_logging) as pool:
+        seeds = iter(range(options.first, options.first + options.seeds))
+        open = [pool.submit(run, seed) for seed, _ in zip(seeds, range(2 * options.jobs), strict=False)]
+        while open:
+            outcome = open.pop(0).result()
+            if isinstance(outcome, str):
+                failures.append(outcome)
+            else:
+                outcomes.append(outcome)
+                if not outcome.good:
+                    failures.append(f"seed {outcome.seed}, {outcome.nodes} nodes: " + "\n  ".join(outcome.faults[:3]))
+            if time.perf_counter() - start < options.seconds and (seed := next(seeds, None)) is not None:
+                open.append(pool.submit(run, seed))
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    sizes = sorted({outcome.nodes for outcome in outcomes})
+    print("nodes  seeds  good  waits heard  longest stand s  settled after s")
+    for size in sizes:
+        some = [outcome for outcome in outcomes if outcome.nodes == size]
+        good, looks = sum(one.good for one in some), sum(one.looks for one in some)
+        longest, settled = max(one.longest for one in some), max(one.settled for one in some)
+        print(f"{size:>5}  {len(some):>5}  {good:>4}  {looks:>11}  {longest:>15.1f}  {settled:>15.1f}")
+    print(f"{len(outcomes)} seeds, {len(failures)} failed, {time.perf_counter() - start:.0f} s")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
