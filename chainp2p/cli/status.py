@@ -14,6 +14,8 @@ __all__ = ["peers", "status"]
 
 #: Seconds between two looks of ``status --watch``.
 WATCH_INTERVAL = 1.0
+#: Things awaited that it shows: more than fit on a screen help nobody.
+WAITS_SHOWN = 12
 
 
 def read_status(client: NodeClient) -> dict[str, Any]:
@@ -26,6 +28,12 @@ def read_status(client: NodeClient) -> dict[str, Any]:
     except RpcFailure:
         # another chain than the ledger has no eth methods
         pass
+    sync: Any = None
+    try:
+        sync = client.call("admin_explainSync")
+    except RpcFailure:
+        # nothing synchronises there
+        pass
     return {
         "name": info.get("name"),
         "peerId": info.get("id"),
@@ -34,21 +42,41 @@ def read_status(client: NodeClient) -> dict[str, Any]:
         "head": head.get("hash"),
         "peers": len(client.call("admin_peers")),
         "syncing": syncing,
+        "sync": sync,
     }
 
 
-def _progress(syncing: Any) -> str:
-    """Describe ``eth_syncing``'s answer, with a bar."""
-    if not isinstance(syncing, dict):
-        return "no, following the head"
-    current, highest = (int(syncing[name], 16) for name in ("currentBlock", "highestBlock"))
+def _bar(current: int, highest: int) -> str:
     share = current / highest if highest else 0.0
     full = int(share * 30)
     return f"[{'#' * full}{'.' * (30 - full)}] {current} of {highest}, {share:.1%}"
 
 
+def _progress(syncing: Any, sync: Any) -> str:
+    """Say how far it is, with a bar: by what sync says of itself, or else by ``eth_syncing``'s answer."""
+    if sync is not None and sync["phase"] in ("headers", "blocks") and sync["current"] < sync["highest"]:
+        return _bar(sync["current"], sync["highest"])
+    if not isinstance(syncing, dict):
+        return "no, following the head"
+    return _bar(*(int(syncing[name], 16) for name in ("currentBlock", "highestBlock")))
+
+
+def _waiting(wait: dict[str, Any]) -> str:
+    """Say one thing that is awaited, in a line."""
+    who = "nobody" if wait["peer"] is None else str(wait["peer"]).removeprefix("0x")[:8]
+    words = f"{wait['what']} from {wait['height']} ({wait['count']}), of {who}, for {wait['age']:.1f} s"
+    return words if wait["left"] is None else f"{words}; in {wait['left']:.1f} s: {wait['otherwise']}"
+
+
 def _pairs(facts: dict[str, Any]) -> list[tuple[str, object]]:
-    return [(name, _progress(value) if name == "syncing" else value) for name, value in facts.items()]
+    sync = facts.get("sync")
+    pairs = [(name, value) for name, value in facts.items() if name not in ("syncing", "sync")]
+    pairs.append(("syncing", _progress(facts["syncing"], sync)))
+    if sync is not None:
+        pairs += [("phase", sync["phase"]), ("sync", sync["text"])]
+        if sync["eta"] is not None:
+            pairs.append(("eta", f"{sync['eta']:.0f} s at {sync['rate']:.1f} blocks/s"))
+    return pairs
 
 
 def _watch(client: NodeClient) -> None:
@@ -58,7 +86,9 @@ def _watch(client: NodeClient) -> None:
         now = time.monotonic()
         pairs = _pairs(facts)
         height = int(facts["height"])
-        if last is not None and isinstance(facts["syncing"], dict) and height > last[1]:
+        sync = facts["sync"]
+        pairs += [("awaited", _waiting(wait)) for wait in sync["waits"][:WAITS_SHOWN]] if sync is not None else []
+        if sync is None and last is not None and isinstance(facts["syncing"], dict) and height > last[1]:
             rate = (height - last[1]) / (now - last[0])
             left = int(facts["syncing"]["highestBlock"], 16) - height
             pairs.append(("eta", f"{left / rate:.0f} s at {rate:.1f} blocks/s"))

@@ -121,6 +121,43 @@ class ClientTests(SynchronousTestCase):
         self.assertIn("[###############...............] 50 of 100, 50.0%", outcome.out)
         self.assertIn("blocks/s", outcome.out)
 
+    def test_what_sync_says_of_itself(self) -> None:
+        waits = [
+            {
+                "what": "blocks",
+                "peer": "0x" + "cd" * 32,
+                "height": 26,
+                "hash": "0x",
+                "count": 16,
+                "age": 0.5,
+                "left": 1.5,
+            }
+            | {"otherwise": "another peer is asked"},
+            {"what": "chain", "peer": None, "height": 20, "hash": "0x", "count": 6, "age": 0.1, "left": None}
+            | {"otherwise": "the next are given to it"},
+        ]
+        sync = {"phase": "blocks", "starting": 0, "current": 25, "highest": 100, "target": None, "text": "it is asked"}
+        self.opener.answers["admin_explainSync"] = {**sync, "rate": 5.0, "eta": 15.0, "waits": waits}
+        folder = self.publish()
+        self.assertEqual(json.loads(run("status", "--data-dir", folder, "--json").out)["sync"]["waits"], waits)
+        self.patch(status_module.time, "sleep", mock.Mock(side_effect=KeyboardInterrupt))
+        for option in ((), ("--watch",)):
+            out = run("status", "--data-dir", folder, *option).out
+            lines = [" ".join(line.split()) for line in out.splitlines()]
+            self.assertIn("syncing [#######.......................] 25 of 100, 25.0%", lines)
+            self.assertIn("sync it is asked", lines)
+            self.assertIn("eta 15 s at 5.0 blocks/s", lines)
+        self.assertIn("awaited blocks from 26 (16), of cdcdcdcd, for 0.5 s; in 1.5 s: another peer is asked", lines)
+        self.assertIn("awaited chain from 20 (6), of nobody, for 0.1 s", lines)
+        self.opener.answers["admin_explainSync"] = {
+            **sync,
+            "phase": "following",
+            "rate": None,
+            "eta": None,
+            "waits": [],
+        }
+        self.assertIn("following the head", run("status", "--data-dir", folder).out)
+
     def step(self, error) -> None:
         height = self.opener.answers["chain_head"]["height"]
         self.opener.answers["chain_head"] = {"height": height + 5, "hash": "0x"}
