@@ -221,6 +221,7 @@ def parts_of(folder: Path, data: Path) -> tuple[dict[str, float], float]:
         (transaction.Transaction, "decode", "decoding transactions"),
         (transaction, "_signing_hash", "hashing what was signed"),
         (blocks, "split", "splitting blocks"),
+        (senders, "split", "splitting blocks"),
         (core, "decode_block", "splitting blocks"),
         (blocks, "transactions_root", "transactions roots"),
         (execution, "receipts_root", "receipts roots"),

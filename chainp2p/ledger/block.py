@@ -3,7 +3,7 @@
 A legacy transaction is an item (a list) of the body by itself, a typed one is wrapped as a byte string.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from attrs import frozen
@@ -18,6 +18,7 @@ __all__ = [
     "MAX_BLOCK_BYTES",
     "Block",
     "BlockError",
+    "Split",
     "assemble",
     "block_hash",
     "decode_block",
@@ -29,6 +30,7 @@ __all__ = [
 MAX_BLOCK_BYTES = 2 * 1024 * 1024
 
 _NO_OMMERS = b"\xc0"
+_NONE: Mapping[bytes, Transaction] = {}
 
 Split: TypeAlias = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
 
@@ -118,10 +120,11 @@ def transactions_root(raws: Sequence[bytes]) -> bytes:
     return ordered_root(raws)
 
 
-def decode_block(raw: bytes, checked: bool = False) -> Block:
+def decode_block(raw: bytes, checked: bool = False, decoded: Mapping[bytes, Transaction] = _NONE) -> Block:
     """Decode a block and check that the body matches its header; raises :exc:`BlockError`.
 
     :param checked: it was, before it was stored: the root is not computed again.
+    :param decoded: transactions that are decoded already, by their bytes.
     """
     raw_header, raws = _body(raw)
     try:
@@ -131,7 +134,7 @@ def decode_block(raw: bytes, checked: bool = False) -> Block:
     if not checked and transactions_root(raws) != header.transactions_root:
         raise BlockError("the transactions do not match the header's root")
     try:
-        transactions = tuple(map(Transaction.decode, raws))
+        transactions = tuple([decoded.get(one) or Transaction.decode(one) for one in raws])
     except TransactionError as error:
         raise BlockError(f"transaction: {error}", committed=True) from None
     return Block(raw, header, transactions)

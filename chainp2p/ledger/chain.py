@@ -257,11 +257,11 @@ class Ledger:
         before, queued = self._submitted, Deferred[None]()
         self._submitted = queued
         try:
-            senders = await self._recovery.blocks(
+            prepared = await self._recovery.blocks(
                 raws, self.pool, lambda headers: self._lane.run(core.acceptable, headers, self._now())
             )
             await before  # blocks reach the lane in the order they came, whosever senders took longer
-            job = self._lane.run(core.submit, raws, self._now(), senders)
+            job = self._lane.run(core.submit, raws, self._now(), prepared)
         finally:
             queued.callback(None)
         verdicts, news = await job

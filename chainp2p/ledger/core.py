@@ -8,7 +8,7 @@ undone and the new one connected. If a block fails, it and its descendants are b
 tried. ``finalized`` moves with its block.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from attrs import define, field
@@ -38,8 +38,9 @@ from chainp2p.ledger.news import FailedBlock, News
 from chainp2p.ledger.poa import Entry, Slots
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.sealing import SealRecord
-from chainp2p.ledger.senders import Senders
+from chainp2p.ledger.senders import Prepared, Senders
 from chainp2p.ledger.state import State
+from chainp2p.ledger.transaction import Transaction
 from chainp2p.primitives.rlp import decode_list, decode_uint, encode, encode_uint
 
 __all__ = ["LedgerCore"]
@@ -155,15 +156,15 @@ class LedgerCore:
             return False
         return True
 
-    def submit(self, raws: Sequence[bytes], now: float, senders: Senders) -> tuple[list[Verdict], News]:
+    def submit(self, raws: Sequence[bytes], now: float, prepared: Prepared) -> tuple[list[Verdict], News]:
         """Check and store blocks, then follow the best branch.
 
-        :param senders: of their transactions, as far as they are recovered already.
+        :param prepared: their transactions, as far as they are decoded and their senders recovered already.
         """
         blocks: dict[bytes, Block] = {}
         with self._transaction():
-            outcomes = [self._take(raw, now, blocks) for raw in raws]
-            moved = self._follow(blocks, senders)
+            outcomes = [self._take(raw, now, blocks, prepared.decoded) for raw in raws]
+            moved = self._follow(blocks, prepared.senders)
             self._keep_evidence()
         self._join_fresh()
         entered = {} if moved is None else {info.hash: moved.change for info in moved.change.entered}
@@ -185,15 +186,17 @@ class LedgerCore:
     ) -> tuple[Verdict, News]:
         """Connect a block of our own making, whose outcome is known."""
         self.chain.prepare(hash, result, state)
-        verdicts, news = self.submit([raw], now, {})
+        verdicts, news = self.submit([raw], now, Prepared())
         return verdicts[0], news
 
-    def _take(self, raw: bytes, now: float, blocks: dict[bytes, Block]) -> "Verdict | Node[Entry]":
+    def _take(
+        self, raw: bytes, now: float, blocks: dict[bytes, Block], decoded: Mapping[bytes, Transaction]
+    ) -> "Verdict | Node[Entry]":
         """Store one block; a node where the verdict depends on what follows."""
         block: Block | None = None
         broken = ""
         try:
-            block = decode_block(raw)
+            block = decode_block(raw, decoded=decoded)
             header = block.header
         except BlockError as error:
             if not error.committed:

@@ -1,5 +1,7 @@
 """Recovering senders in threads: libsecp256k1 releases the GIL, so chunks of 32 gain and single ones lose.
 
+What a chunk decodes for that is kept for the lane that connects the blocks, so that nothing is decoded twice.
+
 Single transactions gather while a chunk is away. Blocks with few unknown senders are left to the lane that connects
 them: a job and its way back cost more than the recovery.
 """
@@ -7,13 +9,14 @@ them: a job and its way back cost more than the recovery.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from attrs import field, frozen
 from twisted.internet.defer import Deferred, gatherResults
 
 from chainp2p.chain.interfaces import Executor
-from chainp2p.ledger import block as blocks
+from chainp2p.ledger.block import Split, split
 from chainp2p.ledger.transaction import Transaction, TransactionError, recover_senders
 
-__all__ = ["SenderRecovery", "Senders"]
+__all__ = ["Prepared", "SenderRecovery", "Senders"]
 
 #: Recoveries per job: 1 to 2 ms of a thread.
 CHUNK = 32
@@ -29,20 +32,31 @@ class KnownSenders(Protocol):
     """The pool: what it holds was recovered when it came in."""
 
     def entry(self, hash: bytes) -> Any:
-        """Something with a ``sender``, or None."""
+        """Something with a ``sender`` and a ``transaction``, or None."""
         ...
 
 
-def _recover_raws(pairs: Sequence[tuple[bytes, bytes]]) -> Senders:
-    """Senders by id of raw transactions; those that do not decode are left out."""
+@frozen
+class Prepared:
+    """What is known of the transactions of some blocks before they are connected.
+
+    :param senders: by id.
+    :param decoded: by their bytes.
+    """
+
+    senders: Senders = field(factory=dict)
+    decoded: dict[bytes, Transaction] = field(factory=dict)
+
+
+def _recover_raws(pairs: Sequence[tuple[bytes, bytes]]) -> "list[tuple[Transaction, bytes | TransactionError]]":
+    """Raw transactions with their senders; those that do not decode are left out."""
     transactions = []
     for _, raw in pairs:
         try:
             transactions.append(Transaction.decode(raw))
         except TransactionError:
             continue
-    found = recover_senders(transactions)
-    return {one.hash: sender for one, sender in zip(transactions, found, strict=True)}
+    return list(zip(transactions, recover_senders(transactions), strict=True))
 
 
 class SenderRecovery:
@@ -78,48 +92,52 @@ class SenderRecovery:
         for _, done in chunk:
             done.errback(failure)
 
-    def look(self, raws: Iterable[bytes], pool: KnownSenders) -> tuple[Senders, list[bytes]]:
-        """What the pool knows of the senders in *raws*, and the blocks that are worth a job."""
-        known: Senders = {}
+    def look(self, raws: Iterable[bytes], pool: KnownSenders) -> tuple[Prepared, list[Split]]:
+        """What the pool knows of the transactions in *raws*, and the blocks, split, that are worth a job."""
+        known = Prepared()
         unknown = []
         for raw in raws:
             if len(raw) < _SMALL_BLOCK_BYTES:
                 continue
             try:
-                pairs = blocks.split(raw)[1]
+                parts = split(raw)
             except ValueError:
                 continue
             missing = 0
-            for hash, _ in pairs:
+            for hash, one in parts[1]:
                 entry = pool.entry(hash)
                 if entry is None:
                     missing += 1
                 else:
-                    known[hash] = entry.sender
+                    known.senders[hash] = entry.sender
+                    known.decoded[one] = entry.transaction
             if missing >= WORTH_A_JOB:
-                unknown.append(raw)
+                unknown.append(parts)
         return known, unknown
 
     async def blocks(
         self, raws: Sequence[bytes], pool: KnownSenders, acceptable: "Callable[[list[bytes]], Deferred[list[bool]]]"
-    ) -> Senders:
-        """The senders in these blocks, as far as it is worth it.
+    ) -> Prepared:
+        """The transactions in these blocks and their senders, as far as it is worth it.
 
         :param acceptable: answers which raw headers are good, so that nobody makes us work for nothing.
         """
         known, unknown = self.look(raws, pool)
         if unknown:
-            wanted = await acceptable([blocks.split(raw)[0] for raw in unknown])
-            known.update(await self.recover([raw for raw, good in zip(unknown, wanted, strict=True) if good]))
+            wanted = await acceptable([header for header, _ in unknown])
+            await self.recover([parts for parts, good in zip(unknown, wanted, strict=True) if good], known)
         return known
 
-    def recover(self, raws: Sequence[bytes]) -> "Deferred[Senders]":
-        """Recover all senders of these blocks in chunks, on all threads."""
-        pairs = [pair for raw in raws for pair in blocks.split(raw)[1]]
+    def recover(self, splits: Sequence[Split], known: Prepared) -> "Deferred[None]":
+        """Recover all senders of these blocks in chunks, on all threads, and add them to *known*."""
+        pairs = [pair for _, transactions in splits for pair in transactions]
         chunks = [pairs[at : at + CHUNK] for at in range(0, len(pairs), CHUNK)]
         jobs = gatherResults([self._executor.run(_recover_raws, chunk) for chunk in chunks], consumeErrors=True)
 
-        def join(found: list[Senders]) -> Senders:
-            return {hash: sender for part in found for hash, sender in part.items()}
+        def join(found: "list[list[tuple[Transaction, bytes | TransactionError]]]") -> None:
+            for part in found:
+                for transaction, sender in part:
+                    known.senders[transaction.hash] = sender
+                    known.decoded[transaction.raw] = transaction
 
         return jobs.addCallback(join)

@@ -92,7 +92,7 @@ class Transaction:
     @property
     def signing_hash(self) -> bytes:
         """What the signature signs (EIP-155, EIP-2930, EIP-1559)."""
-        return _signing_hash(self.raw, self.type, self.chain_id)
+        return _signing_hash(self.raw, self.type, self.chain_id, self.parity, self.r, self.s)
 
     @property
     def signature(self) -> bytes:
@@ -198,14 +198,26 @@ def _access_list(item: rlp.Item) -> AccessList:
     return tuple(entries)
 
 
-def _signing_hash(raw: bytes, kind: int, chain_id: int | None) -> bytes:
-    """Hash the unsigned form by joining the raw fields as they are: strictness makes them the canonical ones."""
+def _signing_hash(raw: bytes, kind: int, chain_id: int | None, parity: int, r: int, s: int) -> bytes:
+    """Hash the unsigned form: the raw fields as they are, for strictness makes them the canonical ones.
+
+    The signature's fields are last, and their values tell how long they are.
+    """
+    start = 0 if kind == LEGACY else 1
+    first = raw[start]
+    body = start + (1 if first < 0xF8 else first - 0xF6)
     if kind == LEGACY:
-        body = b"".join(rlp.split_list(raw)[:6])
+        v = 27 + parity if chain_id is None else 35 + 2 * chain_id + parity
+        unsigned = raw[body : len(raw) - _item_bytes(v) - _item_bytes(r) - _item_bytes(s)]
         if chain_id is not None:
-            body += rlp.encode(rlp.encode_uint(chain_id)) + b"\x80\x80"
-        return keccak256(rlp.wrap_list(body))
-    return keccak256(raw[:1] + rlp.wrap_list(b"".join(rlp.split_list(raw[1:])[: _UNSIGNED[kind]])))
+            unsigned += rlp.encode(rlp.encode_uint(chain_id)) + b"\x80\x80"
+        return keccak256(rlp.wrap_list(unsigned))
+    return keccak256(raw[:1] + rlp.wrap_list(raw[body : len(raw) - 1 - _item_bytes(r) - _item_bytes(s)]))
+
+
+def _item_bytes(value: int) -> int:
+    """How long an integer of at most 32 bytes is as an item."""
+    return 1 if value < 0x80 else 1 + (value.bit_length() + 7) // 8
 
 
 def recover_senders(transactions: Sequence[Transaction]) -> "list[bytes | TransactionError]":

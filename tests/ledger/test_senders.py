@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.block import assemble, split
-from chainp2p.ledger.senders import CHUNK, SenderRecovery
+from chainp2p.ledger.senders import CHUNK, Prepared, SenderRecovery
 from chainp2p.ledger.transaction import Transaction
 from tests.ledger.forge import Forge
 from tests.ledger.network import ADDRESSES, AtOnce, genesis_of, transfer
@@ -45,7 +45,7 @@ class FullPool:
         self._known = set(hashes[::2])
 
     def entry(self, hash: bytes) -> Any:
-        return SimpleNamespace(sender=ADDRESSES[5]) if hash in self._known else None
+        return SimpleNamespace(sender=ADDRESSES[5], transaction=hash) if hash in self._known else None
 
 
 class SenderTests(SynchronousTestCase):
@@ -78,11 +78,14 @@ class SenderTests(SynchronousTestCase):
         block = forge.grow(forge.root, 1, transactions=raws)
         odd = assemble(block.header.raw, [*raws[:20], b"\x02\xc0"])
         known, unknown = recovery.look([block.raw, odd, forge.root.raw, b"\xc3" + bytes(5000)], NoPool())
-        self.assertEqual((known, unknown), ({}, [block.raw, odd]))
+        self.assertEqual((known, unknown), (Prepared(), [split(block.raw), split(odd)]))
         hashes = [hash for hash, _ in split(block.raw)[1]]
         known, unknown = recovery.look([block.raw], FullPool(hashes))
-        self.assertEqual((known, unknown), (dict.fromkeys(hashes[::2], ADDRESSES[5]), [block.raw]))
+        self.assertEqual((known.senders, unknown), (dict.fromkeys(hashes[::2], ADDRESSES[5]), [split(block.raw)]))
+        self.assertEqual(known.decoded, dict(zip(raws[::2], hashes[::2], strict=True)))
         known, unknown = recovery.look([block.raw], FullPool(hashes + hashes[1:]))
-        self.assertEqual((len(known), unknown), (40, []))
-        senders = self.successResultOf(recovery.recover([block.raw, odd]))
-        self.assertEqual(senders, {hash: ADDRESSES[5] for hash, _ in split(block.raw)[1]})
+        self.assertEqual((len(known.senders), unknown), (40, []))
+        found = Prepared()
+        self.successResultOf(recovery.recover([split(block.raw), split(odd)], found))
+        self.assertEqual(found.senders, {hash: ADDRESSES[5] for hash, _ in split(block.raw)[1]})
+        self.assertEqual(found.decoded, {raw: Transaction.decode(raw) for raw in raws})
