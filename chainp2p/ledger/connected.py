@@ -18,7 +18,7 @@ from chainp2p.ledger.header import Header
 from chainp2p.ledger.poa import Entry
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.senders import Senders
-from chainp2p.ledger.state import State
+from chainp2p.ledger.state import Change, Recent, State
 from chainp2p.ledger.transaction import Transaction, TransactionError
 
 __all__ = ["BlockFailed", "ConnectedChain", "Moved"]
@@ -53,12 +53,28 @@ class BlockFailed(Exception):
 
 @frozen
 class _Step:
-    """A block connected in memory."""
+    """A block connected in memory; *state* is None where nobody asked for its root."""
 
     node: Node[Entry]
     header: Header
     result: BlockResult
-    state: State
+    state: State | None
+
+
+class _Batch:
+    """The accounts while blocks are connected: a state, and what was changed since; it is made anew only when its root
+    is asked for."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.recent: Recent = {}
+        self.changed: dict[bytes, Change] = {}
+
+    def settle(self) -> State:
+        """The state with all changes."""
+        self.state = self.state.updated(self.changed.values())
+        self.changed = {}
+        return self.state
 
 
 class ConnectedChain:
@@ -130,7 +146,7 @@ class ConnectedChain:
             steps = self._run(entered, state, blocks, senders, -1)
         for step in steps:
             written.update((change.key, change.new) for change in step.result.changes)
-            state = step.state
+            state = state if step.state is None else step.state
         returned = tuple(pair for node in reversed(left) for pair in self._transactions(node))
         parent = left[-1].parent if left else None
         target = entered[-1] if entered else parent
@@ -157,33 +173,34 @@ class ConnectedChain:
         trusted_slot: int,
     ) -> list[_Step]:
         steps: list[_Step] = []
+        batch = _Batch(state)
         for node in entered:
             check_root = node.data.slot > trusted_slot or node is entered[-1]
-            step = self._connect(node, state, blocks.get(node.info.hash), senders, check_root)
-            steps.append(step)
-            state = step.state
+            steps.append(self._connect(node, batch, blocks.get(node.info.hash), senders, check_root))
         return steps
 
     def _connect(
-        self, node: Node[Entry], state: State, block: Block | None, senders: Senders, check_root: bool
+        self, node: Node[Entry], batch: "_Batch", block: Block | None, senders: Senders, check_root: bool
     ) -> _Step:
         hash = node.info.hash
         if block is None:
             block = self.block(hash)
         header = block.header
         if self._prepared is not None and self._prepared[0] == hash and node.parent is self.head:
+            batch.state = self._prepared[2]
             return _Step(node, header, *self._prepared[1:])
         if block.transactions:
             try:
                 signed = [_sender(transaction, senders) for transaction in block.transactions]
                 context = BlockContext.of(header, self._chain_id)
-                result = run_block(self._execution, block.transactions, signed, state, context)
+                result = run_block(self._execution, block.transactions, signed, batch.state, context, batch.recent)
             except TransactionError as error:
                 raise BlockFailed(node, error.text) from None
-            state = state.updated(result.changes)
+            batch.changed.update((change.key, change) for change in result.changes)
         else:
             result = _NOTHING
-        reason = mismatch(header, result, state.root if check_root else None)
+        state = batch.settle() if check_root else None
+        reason = mismatch(header, result, None if state is None else state.root)
         if reason is not None:
             raise BlockFailed(node, reason)
         return _Step(node, header, result, state)
@@ -215,7 +232,8 @@ class ConnectedChain:
             rows.add_undo(info.height, info.hash, step.result.changes)
             if step.result.receipts:
                 rows.add_receipts(info.hash, step.result.receipts)
-            self._states[info.hash] = step.state
+            if step.state is not None:
+                self._states[info.hash] = step.state
         rows.write_accounts(written.items())
         store.set_meta("head", target.info.hash)
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from chainp2p.ledger.header import Header
 from chainp2p.ledger.receipt import Receipt, receipts_root
-from chainp2p.ledger.state import Account, Accounts, Change, Overlay, State
+from chainp2p.ledger.state import Account, Accounts, Change, Overlay, Recent, State
 from chainp2p.ledger.transaction import AccessList, Transaction, TransactionError
 from chainp2p.ledger.validation import check_transaction, intrinsic_gas
 
@@ -196,9 +196,13 @@ def run_block(
     senders: Sequence[bytes],
     state: State,
     context: BlockContext,
+    recent: Recent | None = None,
 ) -> BlockResult:
-    """Run a block's transactions; raises :exc:`TransactionError` naming the first that may not be there."""
-    overlay = Overlay(state)
+    """Run a block's transactions; raises :exc:`TransactionError` naming the first that may not be there.
+
+    :param recent: see :class:`Overlay`.
+    """
+    overlay = Overlay(state, recent)
     receipts: list[Receipt] = []
     gas_used = 0
     for index, (transaction, sender) in enumerate(zip(transactions, senders, strict=True)):

@@ -7,7 +7,7 @@ to the undo rows of the block. ``State.load(rows)`` is how a start gets it back.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
@@ -15,7 +15,7 @@ from chainp2p.ledger.trie import EMPTY_ROOT, HashedTrie
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 
-__all__ = ["EMPTY_ACCOUNT", "EMPTY_CODE_HASH", "Account", "Accounts", "Change", "Overlay", "State"]
+__all__ = ["EMPTY_ACCOUNT", "EMPTY_CODE_HASH", "Account", "Accounts", "Change", "Overlay", "Recent", "State"]
 
 #: keccak256 of no code at all.
 EMPTY_CODE_HASH = bytes.fromhex("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")
@@ -44,7 +44,8 @@ class Account:
             self.storage_root,
             self.code_hash,
         )
-        return rlp.wrap_list(body)
+        # 68 to 108 bytes: always the long form with one byte of length
+        return b"\xf8%c%b" % (len(body), body)
 
     @classmethod
     def decode(cls, raw: bytes) -> "Account":
@@ -128,30 +129,36 @@ class State:
         return self if trie is self._trie else State(trie)
 
 
+#: By address: hashed key, encoded account (None: not in the state), and the account itself.
+Recent: TypeAlias = dict[bytes, tuple[bytes, bytes | None, Account]]
+
+
 class Overlay:
-    """Accounts written on top of a state, not yet part of any: what a block does while it runs."""
+    """Accounts written on top of a state, not yet part of any: what a block does while it runs.
 
-    __slots__ = ("_base", "_found", "_written")
+    :param recent: accounts as blocks since *base* left them; :meth:`changes` adds its own. Blocks that are connected
+        one after the other share it, so that the state need not be made anew for each, nor accounts be read again.
+    """
 
-    def __init__(self, base: State) -> None:
+    __slots__ = ("_base", "_found", "_shared", "_written")
+
+    def __init__(self, base: State, recent: Recent | None = None) -> None:
         self._base = base
-        self._found: dict[bytes, tuple[bytes, bytes | None]] = {}  # by address: hashed key, account before
+        self._shared = recent is not None
+        self._found: Recent = {} if recent is None else recent
         self._written: dict[bytes, Account] = {}
 
-    def _before(self, address: bytes) -> tuple[bytes, bytes | None]:
+    def _before(self, address: bytes) -> tuple[bytes, bytes | None, Account]:
         found = self._found.get(address)
         if found is None:
             key = keccak256(address)
-            found = self._found[address] = key, self._base.raw(key)
+            raw = self._base.raw(key)
+            found = self._found[address] = key, raw, EMPTY_ACCOUNT if raw is None else Account.decode(raw)
         return found
 
     def account(self, address: bytes) -> Account:
         """Return the account as written last, else the state's."""
-        written = self._written.get(address)
-        if written is not None:
-            return written
-        raw = self._before(address)[1]
-        return EMPTY_ACCOUNT if raw is None else Account.decode(raw)
+        return self._written.get(address) or self._before(address)[2]
 
     def write(self, address: bytes, account: Account) -> None:
         """Replace the account of *address*."""
@@ -168,10 +175,12 @@ class Overlay:
         """Return what differs from the state below, in key order."""
         found = []
         for address, account in self._written.items():
-            key, old = self._before(address)
+            key, old, _ = self._before(address)
             new = None if account.empty else account.encode()
             if new != old:
                 found.append(Change(key, old, new))
+                if self._shared:
+                    self._found[address] = key, new, account
         found.sort(key=_key)
         return tuple(found)
 

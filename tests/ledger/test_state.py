@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, Overlay, State
+from chainp2p.ledger.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, Overlay, Recent, State
 from chainp2p.ledger.trie import EMPTY_ROOT
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
@@ -63,6 +63,27 @@ class States(SynchronousTestCase):
         for before, changes in reversed(history):
             state = state.reverted(changes)
             self.assertEqual(state.root, before.root)
+
+    @settings(deadline=None, derandomize=True, max_examples=60)
+    @given(WRITES, st.lists(WRITES, max_size=5))
+    def test_blocks_in_a_row_need_no_state_between_them(
+        self, first: dict[bytes, Account], blocks: list[dict[bytes, Account]]
+    ) -> None:
+        base = state = State.of(first)
+        recent: Recent = {}
+        changed = {}
+        for writes in blocks:
+            apart, together = Overlay(state), Overlay(base, recent)
+            for overlay in (apart, together):
+                for address, account in writes.items():
+                    overlay.write(address, account)
+            for address in ADDRESSES:
+                self.assertEqual(together.account(address), apart.account(address))
+            changes = together.changes()
+            self.assertEqual(changes, apart.changes())
+            state = state.updated(changes)
+            changed.update((change.key, change) for change in changes)
+        self.assertEqual(base.updated(changed.values()).root, state.root)
 
     def test_nothing_changed(self) -> None:
         state = State.of({ADDRESSES[0]: Account(balance=5)})
