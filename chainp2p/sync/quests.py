@@ -108,6 +108,11 @@ class Quests(Generic[K]):
         elif sieve is not None:
             sieve.looking += seconds
 
+    def took(self, key: K) -> float:
+        """How long looking at its headers has taken. Seconds."""
+        sieve = self.get(key).sieve
+        return 0.0 if sieve is None else sieve.looking + sieve.repeating
+
     def ended(self, key: K) -> None:
         """Nothing more is expected of its headers."""
         self.get(key).sieve = None

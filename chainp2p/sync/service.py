@@ -37,6 +37,9 @@ PARTED_REST = 5.0
 PROBE_INTERVAL, PROBES_REMEMBERED = 600.0, 256
 #: While others wait, a peer is asked for headers for so long and so many times in a row; at first, once. Seconds.
 SLICE, SLICE_ANSWERS = 2.0, 16
+#: A peer whose headers came to nothing, after more than a slice, is not asked again for so many times as long for each
+#: peer that is here, so that such headers take a tenth of our time at most; at most so long. Seconds.
+IDLE_SHARE, IDLE_REST_MAX = 9.0, 600.0
 #: A chain of unknown worth is followed so far beyond the height that its peer claims: it may have grown meanwhile.
 CEILING_SLACK = 2 * HEADERS_MAX
 
@@ -285,6 +288,9 @@ class SyncService:
         match outcome:
             case Chased(tip=tip, stored=stored):
                 self._given_up = ""
+                took = self._quests.took(link)
+                if not stored and took > SLICE:
+                    self._claims.rest(link, now + min(IDLE_REST_MAX, IDLE_SHARE * took * len(self._claims)))
                 stated = claim.rank is not None or tip.hash != claim.hash
                 if self._quests.judge(link, tip, stored, now + ASKED_LAST) and stated:
                     self._claims.fell_short(link, now)

@@ -305,6 +305,18 @@ class InStep(LowRank):
         self.clock.run_for(20.0)
         self.assertLess(self.sent, 10_000)
 
+    def test_what_came_to_nothing_is_not_looked_at_all_the_time(self) -> None:
+        new, old = self.host("new"), self.honest("old", 300)
+        connect(new, old)
+        self.converge(10.0)
+        self.net.latency = 0.4
+        link, _ = connect(new, self.attacker(old.chain, 0, 8_000))
+        for number in range(300):
+            self.clock.run_for(1.0)
+            new.sync.heard(link, number.to_bytes(32, "big"), 10**6)
+        self.assertGreaterEqual(self.sent, 8_000)
+        self.assertLess(self.sent, 8 * 8_000)
+
     def test_a_sieve_from_below_the_finalized_block_is_thrown_away(self) -> None:
         new, old = self.host("new", finality=10), self.honest("old", 300)
         connect(new, old)
