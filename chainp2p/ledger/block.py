@@ -81,11 +81,12 @@ def _body(raw: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 
 
 def _unwrap(item: bytes) -> bytes:
-    """Return the raw transaction of one item of a body."""
-    if item[0] >= 0xC0:
+    """Return the raw transaction of one item of a body, whose prefix was checked when it was cut out."""
+    first = item[0]
+    if first >= 0xC0:
         return item
-    raw = rlp.decode(item)
-    if not isinstance(raw, bytes) or not raw or raw[0] >= 0x80:
+    raw = item if first < 0x80 else item[1:] if first < 0xB8 else item[first - 0xB6 :]
+    if not raw or raw[0] >= 0x80:
         raise BlockError("an item of the body is no transaction")
     return raw
 

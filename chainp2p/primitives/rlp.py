@@ -29,10 +29,6 @@ class RlpError(ValueError):
     """The bytes are not canonical RLP, or not of the expected shape."""
 
 
-#: Prefixes of short strings by their length.
-_SHORT = tuple(bytes((0x80 + length,)) for length in range(56))
-
-
 def _prefix(length: int, offset: int) -> bytes:
     if length < 56:
         return bytes((offset + length,))
@@ -40,25 +36,29 @@ def _prefix(length: int, offset: int) -> bytes:
     return bytes((offset + 55 + size,)) + length.to_bytes(size, "big")
 
 
+#: Prefixes of strings and lists of up to 255 bytes by their length: of most that there are.
+_STRING = tuple(_prefix(length, 0x80) for length in range(256))
+_LIST = tuple(_prefix(length, 0xC0) for length in range(256))
+
+
 def encode(item: Item) -> bytes:
     """Return the encoding of *item*."""
     if not isinstance(item, (bytes, bytearray, memoryview)):
-        # strings of 2 to 55 bytes, the most of all, without a call
+        # strings of 2 to 255 bytes, the most of all, without a call
         parts = [
-            _SHORT[len(part)] + part if type(part) is bytes and 1 < len(part) < 56 else encode(part) for part in item
+            _STRING[len(part)] + part if type(part) is bytes and 1 < len(part) < 256 else encode(part) for part in item
         ]
         return wrap_list(b"".join(parts))
     length = len(item)
-    if length >= 56:
-        return _prefix(length, 0x80) + item
     if length == 1 and item[0] < 0x80:
         return bytes(item)
-    return _SHORT[length] + item
+    return (_STRING[length] if length < 256 else _prefix(length, 0x80)) + item
 
 
 def wrap_list(body: bytes) -> bytes:
     """Return the list whose items, already encoded and joined, are *body*."""
-    return _prefix(len(body), 0xC0) + body
+    length = len(body)
+    return (_LIST[length] if length < 256 else _prefix(length, 0xC0)) + body
 
 
 def encode_uint(value: int) -> bytes:
