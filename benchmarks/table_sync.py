@@ -2,9 +2,9 @@
 
     python benchmarks/table_sync.py --seeds 10 --jobs 2
 
-The ideal time is that in which the honest links together carry all headers and bodies, with nothing for dialling, for
-asking, nor for finding out who is what. Exit code 1 if a download takes more than 1.3 times that, if an honest peer is
-banned or its link ends, or if the liar is not found.
+The ideal time is that in which all links together, those of peers that stall until they do, carry all headers and
+bodies, with nothing for dialling, for asking, nor for finding out who is what. Exit code 1 if a download takes more
+than 1.3 times that, if an honest peer is banned or its link ends, or if the liar is not found.
 """
 
 import argparse

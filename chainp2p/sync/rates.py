@@ -15,7 +15,7 @@ __all__ = ["FIRST_BLOCKS", "FIRST_BYTES", "PeerRate", "target_seconds"]
 TARGET_MIN, TARGET_MAX = 2.0, 20.0
 #: Less is enough to keep its line busy, and leaves it free for what is urgent: so many times its shortest answer, but
 #: not less than this. Seconds.
-ANSWERS, BUSY_MIN = 4.0, 0.5
+ANSWERS, BUSY_MIN = 2.0, 0.5
 #: The target is a little below what answers took, so that queues which we made ourselves become shorter.
 PUSH_DOWN = 0.9
 #: Each answer counts for so much in what is remembered of those before it.

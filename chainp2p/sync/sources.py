@@ -27,7 +27,9 @@ LEAVE_AFTER, LEFT_FOR = 3, 600.0
 #: Nothing that is open may be taken for overdue later than this, however much was asked for. Seconds.
 DUE_MAX = 64.0
 #: An answer is overdue after this many times what it should take.
-OVERDUE = 2.0
+OVERDUE = 1.5
+#: Who answers later than this many times as late as the quickest is asked only for what is not needed before.
+LATER = 2.0
 
 #: Bytes that a block is taken to have before one has come; and at least: a request is never for nothing.
 UNKNOWN_SIZE, SIZE_MIN = 64 * 1024.0, 64.0
@@ -112,7 +114,7 @@ class Servers(Generic[K]):
        who will have answered first, with all that it has to answer before.
     4. A peer has no more open than it delivers in the target time, in :data:`PARTS` requests, and gets nothing more
        while an answer is overdue. Where little is wanted each is asked for its share, so that the fast do not wait for
-       what the slow were asked for.
+       what the slow were asked for; and the slow are asked only for what is far enough ahead.
 
     :param typical: bytes of a block of late.
     """
@@ -169,6 +171,18 @@ class Servers(Generic[K]):
         room = server.rate.allowance(self.target()) - (server.open_blocks + 1) * self.typical
         return len(server.asks) < busy and room >= 0
 
+    def in_time(self, some: Sequence[Source[K]], able: Sequence[Source[K]], before: int, now: float) -> list[Source[K]]:
+        """Return those of *some* who will have sent one more block when the *before* it have come from all who are
+        *able*, and those who will not be much later than the quickest: others would keep everybody waiting.
+        """
+        prompt = [one.key for one in able if all(now < self.due(ask) for ask in self[one.key].asks)]
+        seconds = {key: taken for key in prompt if (taken := self.expected(key, 1)) is not None}
+        if not seconds:
+            return list(some)
+        rate = sum(self[key].rate.per_second or 0.0 for key in seconds)
+        limit = max(before * self.typical / rate / OVERDUE, LATER * min(seconds.values()))
+        return [one for one in some if seconds.get(one.key, 0.0) <= limit]
+
     def quickest(self, sources: Sequence[Source[K]], urgent: bool) -> Source[K] | None:
         """Return the one to ask next."""
 
@@ -203,7 +217,7 @@ class Servers(Generic[K]):
         return server.rate.seconds((server.open_blocks + blocks) * self.typical)
 
     def due(self, ask: Ask[K]) -> float:
-        """When an answer is overdue: after twice what it should take, or would take the middle one of the others."""
+        """When an answer is overdue, by what it should take, or would take the middle one of the others."""
         expected = ask.expected
         if expected is None:
             size = len(ask.run) * self.typical

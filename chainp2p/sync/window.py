@@ -26,11 +26,11 @@ class Window(Generic[K]):
     """The blocks from the validated tip on; its *edge* is the first that has not arrived.
 
     1. The lowest block that nobody is asked for is asked for next. The last :data:`NEAR_TIP` are asked of two.
-    2. Whoever keeps the edge for longer than its patience, and longer than twice what it should take, *while others
+    2. Whoever keeps the edge for longer than its patience, and until it is overdue, *while others
        could serve it*, stalls: all that it was asked for is asked of others. What it sends is taken still. It is left
        for a while after :data:`LEAVE_AFTER` in a row. Nothing else is ever a stall: there is no least rate.
-    3. Before that, another one is asked for the edge as well once it is overdue; and who has nothing to do, for what
-       else is overdue, or for the edge if it would come sooner from there.
+    3. Before that, another one is asked as well for what is overdue; and for the edge if it would come much sooner from
+       there, by somebody who has nothing to do, or by anybody when the window is half full of what waits for it.
     4. Nobody is asked twice for one block at the same time.
     5. No more is asked for, kept, or handed to the chain and not yet judged, than :data:`WINDOW` blocks and
        :data:`BYTES_MAX` bytes; but the block after the validated tip may always be asked for, and of what is too much
@@ -143,7 +143,7 @@ class Window(Generic[K]):
     def choose(self, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
         """Return the next request to send, and count it as open; None: there is none to send now."""
         end = min(len(self._plan), self._start + WINDOW)
-        if (asked := self._urgent(end, now, sources)) is not None:
+        if (asked := self._again_elsewhere(end, now, sources)) is not None:
             return asked
         at = self._unasked = self._first(max(self._edge, self._unasked), end, held=0)
         if at < end:
@@ -151,7 +151,7 @@ class Window(Generic[K]):
         else:
             near = self._first(max(self._edge, end - NEAR_TIP), end, held=1)
             asked = self._ask(near, end, 1, now, sources) if near < end else None
-        return asked or self._help(end, now, sources)
+        return asked or self._sooner(end, now, [one for one in sources if not self.servers[one.key].asks], sources)
 
     def _first(self, at: int, end: int, held: int) -> int:
         """The place from *at* on of the first block that is wanted and asked of so many; *end* if there is none."""
@@ -172,9 +172,8 @@ class Window(Generic[K]):
         servers, first = self.servers, self._plan[at]
         able = servers.able(first, sources, now)
         asked = {ask.peer for ask in self._asks.get(first.hash, ())}
-        source = servers.quickest(
-            [one for one in able if one.key not in asked and servers.free(one, now)], urgent=at == self._edge
-        )
+        some = [one for one in able if one.key not in asked and servers.free(one, now)]
+        source = servers.quickest(servers.in_time(some, able, at - self._start, now), urgent=at == self._edge)
         if source is None:
             return None
         wanted = end - self._start if not held else end - at
@@ -205,14 +204,6 @@ class Window(Generic[K]):
             self._asks.setdefault(info.hash, []).append(ask)
         return ask
 
-    def _urgent(self, end: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
-        """Ask somebody else for the edge as well, if it is overdue."""
-        edge = self.edge
-        if edge is None or self._edge >= end or self._rest(edge, now) < inf:
-            return None
-        free = [one for one in sources if self.servers.free(one, now, urgent=True)]
-        return self._second(self._edge, end, free, now, sources)
-
     def _rest(self, info: HeaderInfo, now: float) -> float:
         """In how many seconds it should come from those who are asked for it; infinity: it is overdue from all."""
         holders = self.holders(info)
@@ -221,25 +212,29 @@ class Window(Generic[K]):
         rests = [self.servers.rest(ask, now) for ask in holders]
         return min(rests, default=inf)
 
-    def _help(self, end: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
-        """Ask somebody who has nothing to do for the first block that is overdue, or for the edge if that would come
-        much sooner from there.
-        """
-        servers, edge = self.servers, self.edge
-        idle = [one for one in sources if not servers[one.key].asks]
-        if not idle or edge is None or self._edge >= end:
-            return None
-        rest = self._rest(edge, now)
-        sooner = [one for one in idle if (taken := servers.expected(one.key, 1)) is not None and 2 * taken < rest]
-        if sooner and (asked := self._second(self._edge, end, sooner, now, sources)) is not None:
-            return asked
+    def _again_elsewhere(self, end: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
+        """Ask another one for the lowest block that is overdue, or for the edge when much waits for it."""
+        servers = self.servers
         late = [ask for ask in self.asks() if not ask.loose and servers.due(ask) <= now]
         places = [self._place[info.hash] for ask in late for info in ask.run if info.hash in self._place]
         for at in sorted(place for place in places if self._edge <= place < end):
             info = self._plan[at]
             if not self._has(info) and self._rest(info, now) == inf:
-                return self._second(at, end, idle, now, sources)
+                some = [one for one in sources if servers.free(one, now, urgent=at == self._edge)]
+                return self._second(at, end, some, now, sources)
+        if 2 * len(self._bodies) > end - self._start:
+            some = [one for one in sources if servers.free(one, now, urgent=True)]
+            return self._sooner(end, now, some, sources)
         return None
+
+    def _sooner(self, end: int, now: float, some: Sequence[Source[K]], sources: Sequence[Source[K]]) -> Ask[K] | None:
+        """Ask one of *some* for the edge, too, if it would come much sooner from there."""
+        edge = self.edge
+        if edge is None or self._edge >= end or not some:
+            return None
+        rest = self._rest(edge, now)
+        able = [one for one in some if 2 * (self.servers.expected(one.key, 1) or inf) < rest]
+        return self._second(self._edge, end, able, now, sources)
 
     def _second(
         self, at: int, end: int, some: Sequence[Source[K]], now: float, sources: Sequence[Source[K]]

@@ -25,7 +25,7 @@ SLOW_SHARE = 0.3
 #: One-way delay (seconds) and bytes a second of a link, and of a slow one.
 GOOD = Weather(low=0.02, high=0.03, bandwidth=1_000_000.0)
 SLOW = Weather(low=0.15, high=0.30, bandwidth=100_000.0)
-#: Who stalls does so after this share of its part of the ideal time, drawn from 0 to here; half of them at once.
+#: Who stalls does so at once, or after a share of the time that the honest alone would take, drawn from 0 to here.
 STALLS_BEFORE = 0.8
 #: A download that takes so many times the ideal time has failed.
 LIMIT = 20.0
@@ -36,8 +36,9 @@ class Download:
     """How it went.
 
     :param seconds: virtual time from the start of the new node to the last block.
-    :param ideal: bytes of all headers and bodies over the sum of what the honest links carry: nobody can be faster,
-        and it leaves nothing for dialling, for asking, nor for finding out who is what.
+    :param ideal: the time in which all links, each at its full rate from the start, carry the bytes of all headers and
+        bodies; those of peers that stall only until they do, that of the liar nothing. Nobody can be faster, and it
+        leaves nothing for dialling, for asking, nor for finding out who is what.
     :param ended: honest peers whose link has ended.
     :param banned: honest peers that are banned.
     :param caught: liars whose link has ended.
@@ -76,20 +77,22 @@ def download(seed: int, source: ToyChain) -> Download:
     bad = chance.sample(range(PEERS), STALLING + LYING)
     stalling, lying = set(bad[:STALLING]), set(bad[STALLING:])
     honest = [number for number in range(PEERS) if number not in bad]
-    ideal = amount / sum((SLOW if number in slow else GOOD).bandwidth or 0.0 for number in honest)
+    rates = [(SLOW if number in slow else GOOD).bandwidth or 0.0 for number in range(PEERS)]
+    # by how long the honest alone would take, so that they stall while it goes on
+    alone = amount / sum(rates[number] for number in honest)
+    stalls_at = {n: 0.0 if chance.random() < 0.5 else chance.uniform(0, STALLS_BEFORE * alone) for n in stalling}
+    ideal = _ideal(amount, [rates[n] for n in honest], [(rates[n], stalls_at[n]) for n in stalling])
     simulation = Simulation(seed, make_chain=toy_chain())
     served = [0]
 
     def serving(number: int) -> Callable[[Any], ToyChain]:
-        stalls_at = 0.0 if chance.random() < 0.5 else chance.uniform(0, STALLS_BEFORE * ideal)
-
         def make(_: Any) -> ToyChain:
             chain = copy.copy(source)
             chain.events = EventBus()
             blocks_from = source.blocks_from
 
             def serve(hash: bytes, count: int, max_bytes: int) -> "Deferred[list[bytes] | None]":
-                if number in stalling and simulation.clock.seconds() - began >= stalls_at:
+                if number in stalling and simulation.clock.seconds() - began >= stalls_at[number]:
                     return Deferred()
                 answer = blocks_from(hash, count, max_bytes)
                 if number in lying:
@@ -128,6 +131,17 @@ def download(seed: int, source: ToyChain) -> Download:
         )
     finally:
         simulation.close()
+
+
+def _ideal(amount: float, rates: list[float], until: list[tuple[float, float]]) -> float:
+    """When *amount* has come at these rates, and at those others that end then."""
+    passed = 0.0
+    for moment in sorted({end for _, end in until} | {float("inf")}):
+        rate = sum(rates) + sum(one for one, end in until if end >= moment)
+        if amount <= rate * (moment - passed):
+            return passed + amount / rate
+        amount, passed = amount - rate * (moment - passed), moment
+    raise AssertionError("the last moment is never")
 
 
 def _linked(new: Machine, peer: Machine) -> bool:
