@@ -132,22 +132,20 @@ def download(folder: Path, served: Path, data: Path, height: int) -> dict[str, f
         with daemon(genesis, data, "--static", peer) as client:
             waits: list[float] = []
             begun = now = time.perf_counter()
-            first, had = 0.0, 0
+            first = 0.0
             while True:
                 head = ask(client["rpc"], "chain_head")["height"]
                 waits.append(time.perf_counter() - now)
-                if head and not had:
-                    first, had = time.perf_counter() - begun, head
+                if head and not first:
+                    first = time.perf_counter() - begun
                 if head >= height:
                     break
                 time.sleep(0.02)
                 now = time.perf_counter()
             seconds = time.perf_counter() - begun
             waits.sort()
-            # finding the peer and its headers is no matter of rate, unless there is little else
-            rate = height / seconds if had > height / 2 else (height - had) / (seconds - first)
             return {
-                "rate": rate,
+                "rate": height / seconds,
                 "to first": first,
                 "cpu": cpu_seconds(client["pid"]),
                 "megabytes": peak_megabytes(client["pid"]),
