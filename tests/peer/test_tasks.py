@@ -7,7 +7,8 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import PeerGone, Reason
-from chainp2p.peer.tasks import Tasks
+from chainp2p.peer.tasks import Bell, Tasks
+from chainp2p.testing.clock import HeapClock
 
 
 class Background(SynchronousTestCase):
@@ -41,3 +42,32 @@ class Background(SynchronousTestCase):
         self.tasks.spawn(self.wait(Deferred()))
         self.assertEqual(len(self.tasks), 1)
         self.tasks.stop()
+
+
+class BellTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = HeapClock()
+        self.bell = Bell(self.clock)
+
+    def sleep(self, seconds: float) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self.bell.sleep(seconds))
+
+    def test_a_sleep_ends_at_its_time_or_when_the_bell_rings(self) -> None:
+        long = self.sleep(5.0)
+        self.clock.run_for(4.9)
+        self.assertNoResult(long)
+        self.clock.run_for(0.2)
+        self.successResultOf(long)
+        rung = self.sleep(5.0)
+        self.bell.ring()
+        self.successResultOf(rung)
+        self.assertEqual(list(self.clock.planned(None)), [])
+
+    def test_a_ring_while_nobody_sleeps_ends_the_next_sleep_and_no_other(self) -> None:
+        self.bell.ring()
+        self.bell.ring()
+        self.successResultOf(self.sleep(5.0))
+        self.assertNoResult(last := self.sleep(5.0))
+        last.cancel()
+        self.failureResultOf(last)
+        self.assertEqual(list(self.clock.planned(None)), [])
