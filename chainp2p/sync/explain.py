@@ -40,7 +40,7 @@ def block_waits(view: BlockView, now: float) -> list[Waiting]:
     waits: list[Waiting] = []
     if now < view.hold_until and edge is not None:
         left = view.hold_until - now
-        return [Waiting("chain", None, edge.height, edge.hash, 1, 0.0, left, f"{view.hold}; it is tried again")]
+        return [Waiting("time", None, edge.height, edge.hash, 1, 0.0, left, f"{view.hold}; it is tried again")]
     if edge is not None:
         holders = window.holders(edge)
         first = holders or [ask for ask in window.asks() if edge in ask.run]
@@ -90,6 +90,8 @@ def sentence(waits: Sequence[Waiting]) -> str:
     first = waits[0]
     block = f"{first.height} {short(first.hash)}"
     match first.what:
+        case "time":
+            return f"{first.otherwise} in {first.left:.1f} s"
         case "blocks":
             words = f"{short(first.peer)} is asked for {first.count} blocks, block {block} is awaited"
         case "chain":

@@ -25,7 +25,8 @@ class Phase(StrEnum):
 class Waiting:
     """One thing that is awaited.
 
-    :param what: ``headers``, ``blocks``, ``chain`` (to check blocks that are here) or ``peers`` (that have a block).
+    :param what: ``headers``, ``blocks``, ``chain`` (to check blocks that are here), ``peers`` (that have a block) or
+        ``time`` (the block is from the future, or something of ours failed).
     :param peer: who is asked; None: nobody is.
     :param height: of the first block that is awaited (of headers: the one that they should follow).
     :param hash: its hash.

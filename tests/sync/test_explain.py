@@ -83,7 +83,7 @@ class Words(SynchronousTestCase):
 
     def test_a_block_from_the_future(self) -> None:
         (wait,) = self.waits(11.0, "block 7 is from the future", 14.0)
-        self.assertEqual((wait.what, wait.left), ("chain", 3.0))
-        self.assertIn("from the future", wait.otherwise)
+        self.assertEqual((wait.what, wait.left), ("time", 3.0))
+        self.assertEqual(sentence([wait]), "block 7 is from the future; it is tried again in 3.0 s")
         self.window.plan([], 6, 11.0)
         self.assertEqual(self.waits(11.0, "x", 14.0), [])
