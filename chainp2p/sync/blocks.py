@@ -86,6 +86,7 @@ class BlockFetch:
         self._more = False
         self._looking = False
         self._detour = False
+        self._searching = False
         self._elsewhere_after = 0.0
 
     @property
@@ -123,8 +124,9 @@ class BlockFetch:
         while (ask := window.choose(now, self.sources())) is not None:
             self._send(ask)
         self._submit()
-        if window.nobody(now, self.sources()) and not window.submitted and now >= self._elsewhere_after:
-            await self._elsewhere()
+        if now >= self._elsewhere_after and not self._searching and self._nobody():
+            self._searching = True
+            self._spawn(self._elsewhere())
         now = self._reactor.seconds()
         return min(TICK, window.wakes(now, self.sources()) - now)
 
@@ -160,24 +162,33 @@ class BlockFetch:
             self._looking = False
             self._ring()
 
+    def _nobody(self) -> bool:
+        """Whether the next block is with nobody who could be asked, and nothing of it is under way."""
+        return not self.window.submitted and self.window.nobody(self._reactor.seconds(), self.sources())
+
     async def _elsewhere(self) -> None:
         """Nobody has the blocks of the best header: look for others that are better than ours."""
-        self._elsewhere_after = self._reactor.seconds() + TICK
-        if self._detour:
-            self._detour, self._planned = False, None
-            return
-        best = self._chain.best_header.hash
-        for link in self._claims.for_fallback(self._chain.head, self._reactor.seconds()):
-            peer = self._claims.get(link)
-            if peer is None or peer.tip is None:
-                continue
-            plan = (await other_branch(self._chain, self._asking, link, peer.tip))[:PLAN]
-            if plan:
-                self._detour, self._planned = True, (b"", best)
-                self.window.plan(plan, plan[-1].height, self._reactor.seconds())
-                self._elsewhere_after = 0.0
-                self._ring()
+        try:
+            self._elsewhere_after = self._reactor.seconds() + TICK
+            if self._detour:
+                self._detour, self._planned = False, None
                 return
+            best, edge = self._chain.best_header.hash, self.window.edge
+            for link in self._claims.for_fallback(self._chain.head, self._reactor.seconds()):
+                peer = self._claims.get(link)
+                if peer is None or peer.tip is None:
+                    continue
+                plan = (await other_branch(self._chain, self._asking, link, peer.tip))[:PLAN]
+                if self.window.edge != edge:  # somebody who has it came meanwhile
+                    return
+                if plan:
+                    self._detour, self._planned = True, (b"", best)
+                    self.window.plan(plan, plan[-1].height, self._reactor.seconds())
+                    self._elsewhere_after = 0.0
+                    return
+        finally:
+            self._searching = False
+            self._ring()
 
     # asking
 
