@@ -44,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
-    parser.add_argument("--blocks", type=int, default=4_000)
+    parser.add_argument("--blocks", type=int, default=8_000)
     parser.add_argument("--size", type=int, default=25_000, help="bytes of a block")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     options = parser.parse_args()
