@@ -19,6 +19,7 @@ SHELLS = (
     # sockets of both families with one port: used where the reactor has real ones only
     "net/sockets.py",
     "node/home.py",
+    "node/offline.py",
     "node/platform.py",
     "node/router.py",
     "node/slow.py",
@@ -51,6 +52,7 @@ ALLOWED = {
     "os": {
         "O_*",
         "PathLike",
+        "close",
         "environ",
         "fdopen",
         "fchmod",
