@@ -1,6 +1,6 @@
 """A whole chain in sixty lines: transactions add to named counters, blocks are found by a little work.
 
-    PYTHONPATH=examples/counter twistd -n chainp2p --chain counter
+To run a node of it: PYTHONPATH=examples/counter twistd -n chainp2p --chain counter
 """
 
 from hashlib import sha256
