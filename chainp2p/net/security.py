@@ -31,8 +31,8 @@ __all__ = ["ALPN", "Security", "TlsSecurity"]
 ALPN = b"chainp2p/1"
 #: A complete ClientHello must be here so soon (seconds): a socket that says nothing costs an attacker nothing.
 HELLO_TIMEOUT = 3.0
-#: Bytes of a connection that are read before others have their turn: one TLS record. With Twisted's 64 KiB whoever sends
-#: much keeps all others waiting for two milliseconds.
+#: Bytes of a connection that are read before others have their turn: one TLS record. With Twisted's 64 KiB whoever
+#: sends much keeps all others waiting for two milliseconds.
 READ = 16_384
 #: The alert that OpenSSL sends where a certificate has no error and is refused nevertheless.
 UNWELCOME = "alert internal error"
