@@ -13,8 +13,8 @@ from tests.net.test_network import GENESIS, World
 FULL, ROOM = 40, 8
 #: Entries of a bucket: with so few, tables of this network know as little of it as real ones do of thousands of nodes.
 BUCKET = 3
-#: All but so many of those with room are found within LIMIT seconds, whatever the seed (1 to 6): some are in no table that
-#: is reached. With seed 6 all are after 87. Nobody looking, 1 to 7 of 8 are found in 300.
+#: All but so many of those with room are found within LIMIT seconds, with each seed from 1 to 6: some are in no table
+#: that is reached. With seed 6 all are after 87. Nobody looking, 1 to 7 of 8 are found in 300.
 SEED, HIDDEN, LIMIT = 6, 2, 400
 
 
