@@ -8,23 +8,21 @@ from attrs import frozen
 
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
-    Connected,
     Fault,
     FinalityConflict,
     HeadChanged,
     HeaderInfo,
     HeadersRejected,
     Invalid,
-    NotYet,
-    ParentMissing,
     Stored,
     Verdict,
 )
-from chainp2p.chain.rules import BlockRefused, HeaderRefused, Place, ReadBlock, ReadHeader, Summary
+from chainp2p.chain.rules import BlockRefused, HeaderRefused, Place, ReadBlock, Summary
 from chainp2p.chain.statemap import StateLayer, StateRows
 from chainp2p.chain.store import ChainStore
-from chainp2p.chain.storedheaders import DESCENDS, KEPT_BELOW_FINALIZED, StoredHeaders, stored
+from chainp2p.chain.storedheaders import KEPT_BELOW_FINALIZED, StoredHeaders, stored
 from chainp2p.chain.tree import HeaderTree, Node, better
+from chainp2p.chain.verdicts import judged, refused
 from chainp2p.errors import Ours, StartupError
 
 __all__ = ["Changes", "StoredCore"]
@@ -151,19 +149,7 @@ class StoredCore:
         with self._transaction():
             outcomes = [self._take(raw, now) for raw in raws]
             change = self._follow()
-        entered = set() if change is None else {info.hash for info in change.entered}
-        verdicts: list[Verdict] = []
-        for outcome in outcomes:
-            if not isinstance(outcome, Node):
-                verdicts.append(outcome)
-            elif outcome.bad:
-                reason = self._reasons.get(outcome.info.hash, DESCENDS)
-                verdicts.append(Invalid(outcome.info.hash, reason, Fault.SIGNER))
-            elif change is not None and outcome.info.hash in entered:
-                verdicts.append(Connected(outcome.info, change))
-            else:
-                verdicts.append(Stored(outcome.info))
-        return verdicts, self._changes(change)
+        return judged(outcomes, change, self._reasons), self._changes(change)
 
     def _take(self, raw: bytes, now: float) -> "Verdict | Node[Place]":
         try:
@@ -174,7 +160,7 @@ class StoredCore:
         try:
             info = self.headers.add(block.raw_header, now)
         except HeadersRejected as error:
-            return _refused(header, error)
+            return refused(header.hash, header.parent, error)
         node = self.tree.get(info.hash)
         if node is not None and node.body:
             return AlreadyKnown(info)
@@ -290,11 +276,3 @@ class StoredCore:
         self._failed.clear()
         self.headers.told()
         return changes
-
-
-def _refused(header: ReadHeader, error: HeadersRejected) -> Verdict:
-    if error.parent_missing:
-        return ParentMissing(header.hash, header.parent)
-    if error.when is not None:
-        return NotYet(header.hash, error.when)
-    return Invalid(header.hash, error.reason, Fault.SIGNER if error.condemned else Fault.SENDER)

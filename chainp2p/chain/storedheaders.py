@@ -10,14 +10,13 @@ from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejec
 from chainp2p.chain.rules import HeaderRefused, Place, ReadHeader, Summary
 from chainp2p.chain.store import ChainStore
 from chainp2p.chain.tree import HeaderTree, Node
+from chainp2p.chain.verdicts import DESCENDS
 from chainp2p.errors import Ours, StartupError
 
-__all__ = ["DESCENDS", "KEPT_BELOW_FINALIZED", "StoredHeaders", "header_info", "stored"]
+__all__ = ["KEPT_BELOW_FINALIZED", "StoredHeaders", "header_info", "stored"]
 
 #: Headers are kept in memory down to so far below the finalized block: late side blocks find their parents there.
 KEPT_BELOW_FINALIZED = 128
-#: Why a header is refused that nothing else is wrong with.
-DESCENDS = "it descends from a block that failed"
 
 
 class StoredHeaders:

@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected
 from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
+from chainp2p.chain.verdicts import DESCENDS
 from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence, SealWatch
 from chainp2p.ledger.finality import decode_tally, encode_tally, span_count
 from chainp2p.ledger.genesis import Genesis
@@ -195,7 +196,7 @@ class Branches:
         below = above.get(header.parent)
         parent: Candidate | Node[Entry] | None = self.tree.get(header.parent) if below is None else below
         if isinstance(parent, Node) and parent.bad:
-            raise HeadersRejected(index, "it descends from a block that failed", condemned=True)
+            raise HeadersRejected(index, DESCENDS, condemned=True)
         if parent is None:
             known = self._store.header(header.hash)
             if known is not None:
@@ -220,7 +221,7 @@ class Branches:
         rows: list[HeaderRow] = []
         for row in self._store.ancestors(hash):
             if row.bad:
-                raise HeadersRejected(index, "it descends from a block that failed", condemned=True)
+                raise HeadersRejected(index, DESCENDS, condemned=True)
             rows.append(row)
             if row.info.height % TALLY_INTERVAL == 0:
                 break

@@ -15,18 +15,16 @@ from attrs import define, field
 
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
-    Connected,
     Fault,
     HeaderInfo,
     HeadersRejected,
     Invalid,
-    NotYet,
-    ParentMissing,
     Stored,
     Verdict,
 )
 from chainp2p.chain.store import ChainStore
 from chainp2p.chain.tree import Node, better
+from chainp2p.chain.verdicts import judged, refused
 from chainp2p.errors import StartupError
 from chainp2p.ledger.block import Block, BlockError, assemble, block_hash, decode_block, split
 from chainp2p.ledger.branches import Branches
@@ -44,8 +42,6 @@ from chainp2p.ledger.transaction import Transaction
 from chainp2p.primitives.rlp import decode_list, decode_uint, encode, encode_uint
 
 __all__ = ["LedgerCore"]
-
-_DESCENDS = "it descends from a block that failed"
 
 
 @define(eq=False)
@@ -167,19 +163,8 @@ class LedgerCore:
             moved = self._follow(blocks, prepared.senders)
             self._keep_evidence()
         self._join_fresh()
-        entered = {} if moved is None else {info.hash: moved.change for info in moved.change.entered}
-        verdicts: list[Verdict] = []
-        for outcome in outcomes:
-            if not isinstance(outcome, Node):
-                verdicts.append(outcome)
-                continue
-            info = outcome.info
-            change = entered.get(info.hash)
-            if outcome.bad:
-                verdicts.append(Invalid(info.hash, self._reasons.get(info.hash, _DESCENDS), Fault.SIGNER))
-            else:
-                verdicts.append(Stored(info) if change is None else Connected(info, change))
-        return verdicts, self._news(moved)
+        change = None if moved is None else moved.change
+        return judged(outcomes, change, self._reasons), self._news(moved)
 
     def submit_own(
         self, raw: bytes, hash: bytes, result: BlockResult, state: State, now: float
@@ -207,7 +192,7 @@ class LedgerCore:
         try:
             found = branches.candidate(header, now)
         except HeadersRejected as error:
-            return _refused(header, error)
+            return refused(header.hash, header.parent, error)
         info = found if isinstance(found, HeaderInfo) else branches.store(found).info
         node = branches.tree.get(info.hash)
         if node is not None and node.body:
@@ -376,14 +361,6 @@ class LedgerCore:
 
 def _pack_changes(genesis: Genesis) -> bytes:
     return encode([[encode_uint(change.height), *change.signers] for change in genesis.poa.changes])
-
-
-def _refused(header: Header, error: HeadersRejected) -> Verdict:
-    if error.parent_missing:
-        return ParentMissing(header.hash, header.parent)
-    if error.when is not None:
-        return NotYet(header.hash, error.when)
-    return Invalid(header.hash, error.reason, Fault.SIGNER if error.condemned else Fault.SENDER)
 
 
 def _hash_of(raw: bytes) -> bytes:
