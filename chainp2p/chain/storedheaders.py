@@ -76,13 +76,15 @@ class StoredHeaders:
     def check(self, raws: Sequence[bytes], now: float) -> list[HeaderInfo]:
         """Check consecutive headers and store none; raises HeadersRejected."""
         above: dict[bytes, Place] = {}
+        live: dict[bytes, bool] = {}
         found = []
         for index, raw in enumerate(raws):
-            info, place, live = self._check(index, raw, above, now)
+            info, place = self._check(index, raw, above, now)
             found.append(info)
             if place is not None:
                 above[info.hash] = place
-                self._look_for_conflict(place, live, above)
+                live[info.hash] = live[info.parent] if info.parent in live else self._lives(info.parent)
+                self._look_for_conflict(place, live[info.hash], above)
         return found
 
     def check_run(
@@ -92,7 +94,7 @@ class StoredHeaders:
         back = {place.header.hash: place for place in after}
         found = []
         for index, raw in enumerate(raws):
-            info, place, _ = self._check(index, raw, back, now)
+            info, place = self._check(index, raw, back, now)
             found.append(info)
             if place is None:
                 back.clear()
@@ -104,19 +106,17 @@ class StoredHeaders:
 
     def add(self, raw: bytes, now: float, index: int = 0) -> HeaderInfo:
         """Check and store one header; raises HeadersRejected."""
-        info, place, live = self._check(index, raw, {}, now)
+        info, place = self._check(index, raw, {}, now)
         if place is not None:
             self._store.add_header(info, _pack(place.summary), raw)
             if self.tree.get(info.parent) is not None:
                 self.tree.add(info, place)
             self.added.append(info)
-            self._look_for_conflict(place, live, {})
+            self._look_for_conflict(place, self._lives(info.parent), {})
         return info
 
-    def _check(
-        self, index: int, raw: bytes, above: dict[bytes, Place], now: float
-    ) -> tuple[HeaderInfo, Place | None, bool]:
-        """Check one header: what it is, its place if it is new, and whether it descends from the finalized block."""
+    def _check(self, index: int, raw: bytes, above: dict[bytes, Place], now: float) -> tuple[HeaderInfo, Place | None]:
+        """Check one header: what it is, and its place if it is new."""
         try:
             header = self._rules.read_header(raw)
         except ValueError as error:
@@ -126,7 +126,7 @@ class StoredHeaders:
             raise HeadersRejected(index, DESCENDS, condemned=True)
         known = self._store.info(header.hash) if node is None else node.info
         if known is not None:
-            return known, None, False
+            return known, None
         place = above.get(header.parent) or (parent.data if parent is not None else self._deep(header.parent))
         if place is None:
             raise HeadersRejected(index, "its parent is not known", parent_missing=True)
@@ -138,7 +138,7 @@ class StoredHeaders:
             raise HeadersRejected(index, refused.reason, when=refused.when) from None
         if len(summary.rank) != 32:
             raise Ours(f"the rules answer a rank of {len(summary.rank)} bytes, not 32")
-        return header_info(header, summary), Place(header, summary), self._lives(place, above)
+        return header_info(header, summary), Place(header, summary)
 
     def _deep(self, hash: bytes) -> Place | None:
         row = self._store.header(hash)
@@ -156,10 +156,9 @@ class StoredHeaders:
             if place is None and height and above:
                 raise Ours(f"the rules look back further than their lookback of {self._rules.lookback} headers")
 
-    def _lives(self, place: Place, above: dict[bytes, Place]) -> bool:
-        while place.header.hash in above and place.header.parent in above:
-            place = above[place.header.parent]
-        node = self.tree.get(place.header.hash) or self.tree.get(place.header.parent)
+    def _lives(self, hash: bytes) -> bool:
+        """Whether a block is, or descends from, the finalized one."""
+        node = self.tree.get(hash)
         return node is not None and node.live
 
     def _look_for_conflict(self, place: Place, live: bool, above: dict[bytes, Place]) -> None:
