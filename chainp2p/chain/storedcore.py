@@ -68,6 +68,8 @@ class StoredCore:
         self.headers = StoredHeaders(rules, store)
         self._reasons: dict[bytes, str] = {}
         self._failed: list[tuple[HeaderInfo, str]] = []
+        #: Blocks that this call has read, which it needs more than once.
+        self._blocks: dict[bytes, ReadBlock] = {}
 
     head: Node[Place]
 
@@ -111,6 +113,7 @@ class StoredCore:
         self.headers.load()
         self.head = self.headers.node(stored(self.store.meta("head")))
         self._failed.clear()
+        self._blocks.clear()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -168,6 +171,7 @@ class StoredCore:
             return Stored(info)  # nothing below the finalized block is ever connected: bodies are not kept
         self.store.add_body(info.hash, raw)
         self.tree.add_body(node)
+        self._blocks[info.hash] = block
         return node
 
     # -- fork choice
@@ -229,10 +233,13 @@ class StoredCore:
 
     def block(self, hash: bytes) -> ReadBlock:
         """A block whose body is stored."""
+        if hash in self._blocks:
+            return self._blocks[hash]
         raw = self.store.body(hash)
         if raw is None:
             raise Ours(f"the body of block {hash.hex()} is gone")
         block: ReadBlock = self._rules.read_block(raw)
+        self._blocks[hash] = block
         return block
 
     def locate(self, hash: bytes) -> HeaderInfo | None:
@@ -274,5 +281,6 @@ class StoredCore:
             self.headers.new_conflict,
         )
         self._failed.clear()
+        self._blocks.clear()
         self.headers.told()
         return changes
