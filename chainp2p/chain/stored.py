@@ -279,9 +279,10 @@ class StoredChain:
         (reason,) = await self._lane.run(self._check, self._opened(), [raw])
         if reason:
             return AdmissionResult(Admission.IGNORED, hash, reason)
+        if hash in self._pool:  # it came again meanwhile
+            return AdmissionResult(Admission.KNOWN, hash)
         if not self._keep(hash, raw):
-            outcome = Admission.KNOWN if hash in self._pool else Admission.IGNORED
-            return AdmissionResult(outcome, hash, "" if hash in self._pool else "the pool is full")
+            return AdmissionResult(Admission.IGNORED, hash, "the pool is full")
         self.events.publish(TransactionAdded(hash, len(raw), local))
         return AdmissionResult(Admission.ADMITTED, hash)
 
