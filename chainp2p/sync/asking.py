@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 from chainp2p.chain.interfaces import HeaderInfo, IHeaderRuns
 from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
 from chainp2p.peer.link import Link
+from chainp2p.sync.chase import hashes_of
 from chainp2p.sync.claims import Claims
 from chainp2p.sync.sieve import Sieve
 from chainp2p.sync.state import Activity, Phase, short
-from chainp2p.wire.messages import GetHeaders
+from chainp2p.wire.messages import GetHeaders, NotFound
 
 if TYPE_CHECKING:
     from random import Random
@@ -45,14 +46,16 @@ class Asking:
         if (self.activity.phase, self.activity.what) != (phase, what):
             self.activity = Activity(phase, what, self._reactor.seconds())
 
-    def request(self, link: Link, message: GetHeaders, what: str) -> Awaitable[Any]:
-        """Send a question now; the answer can be awaited. Raises PeerGone if the peer left."""
+    def headers(self, link: Link, after: bytes, count: int, what: str) -> "Awaitable[Sequence[bytes] | None]":
+        """Ask now for at most *count* raw headers after a hash; the answer can be awaited, None: the peer does not have
+        that on its best chain. Raises PeerGone if the peer left.
+        """
         if self._claims.get(link) is None:
             raise PeerGone(Reason.CONNECTION_LOST, "left while others were asked")
         patience, now = self._claims.patience(link), self._reactor.seconds()
         words = f"{short(link.peer_id)} is asked for {what}"
         otherwise = "the next peer is asked, or this one again"
-        mine = Activity(Phase.HEADERS, words, now, now + patience, otherwise, link.peer_id, message.from_)
+        mine = Activity(Phase.HEADERS, words, now, now + patience, otherwise, link.peer_id, after)
         self.activity = mine
 
         def ended(outcome: Any) -> Any:
@@ -60,11 +63,11 @@ class Asking:
                 self.doing(Phase.HEADERS, f"the chain checks {what} of {short(link.peer_id)}")
             return outcome
 
-        def answered(reply: Any) -> Any:
+        def answered(reply: Any) -> Sequence[bytes] | None:
             self._claims.answered(link, self._reactor.seconds() - now)
-            return reply
+            return None if isinstance(reply, NotFound) else reply.headers
 
-        return link.request(message, patience).addBoth(ended).addCallback(answered)
+        return link.request(GetHeaders(after, count), patience).addBoth(ended).addCallback(answered)
 
     def sieve(self, start: HeaderInfo, bar: bytes) -> Sieve:
         """What headers after *start* are put through, which have to reach the rank *bar*."""
@@ -73,10 +76,7 @@ class Asking:
 
     def hashes(self, raws: Sequence[bytes]) -> list[bytes]:
         """Return the hashes of raw headers or blocks that a peer sent; PeerFault if they are malformed."""
-        try:
-            return [self._chain.block_hash(raw) for raw in raws]
-        except ValueError as error:
-            raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
+        return hashes_of(self._chain, raws)
 
     def failed(self, link: Link, error: Exception) -> None:
         """A question ended with *error*: decide what that means for the peer."""

@@ -1,6 +1,6 @@
 """The branch that a peer serves bodies of, when nobody has those of the best header."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
@@ -10,7 +10,6 @@ from chainp2p.sync.asking import UNANSWERED, Asking
 from chainp2p.sync.chase import follows, sift
 from chainp2p.sync.serving import HEADERS_MAX
 from chainp2p.sync.sieve import OtherHeaders, Sieve, Stage
-from chainp2p.wire.messages import GetHeaders, NotFound
 
 __all__ = ["other_branch"]
 
@@ -27,12 +26,8 @@ async def other_branch(chain: Any, asking: Asking, link: Link, tip: HeaderInfo) 
     :param tip: how far that branch was seen to go; what does not rank as high is not stored.
     """
 
-    async def ask(after: bytes) -> tuple[bytes, ...] | None:
-        reply = await asking.request(
-            link, GetHeaders(after, HEADERS_MAX), f"headers of another branch {after.hex()[:8]}"
-        )
-        headers: tuple[bytes, ...] | None = None if isinstance(reply, NotFound) else reply.headers
-        return headers
+    def ask(after: bytes) -> Awaitable[Sequence[bytes] | None]:
+        return asking.headers(link, after, HEADERS_MAX, f"headers of another branch {after.hex()[:8]}")
 
     search = AncestorSearch(chain.head.height, chain.finalized.height)
     after, raws = b"", None

@@ -12,7 +12,20 @@ from chainp2p.sync.serving import HEADERS_MAX
 from chainp2p.sync.sieve import OtherHeaders, Sieve, Stage
 from chainp2p.sync.state import wins
 
-__all__ = ["Ask", "Chased", "Outcome", "Parted", "Paused", "Terms", "Turned", "chase", "follows", "probe", "sift"]
+__all__ = [
+    "Ask",
+    "Chased",
+    "Outcome",
+    "Parted",
+    "Paused",
+    "Terms",
+    "Turned",
+    "chase",
+    "follows",
+    "hashes_of",
+    "probe",
+    "sift",
+]
 
 #: Headers looked at of a branch that parts below the finalized block, only to prove a conflict (chain design, "Sync").
 PROBE_HEADERS = 4_096
@@ -117,6 +130,14 @@ def follows(after: bytes, good: bool) -> None:
         raise PeerFault(Reason.MISBEHAVED, f"headers that do not follow {after.hex()[:8]}")
 
 
+def hashes_of(chain: Any, raws: Sequence[bytes]) -> list[bytes]:
+    """Return the hashes of raw headers or blocks that a peer sent; PeerFault if they are malformed."""
+    try:
+        return [chain.block_hash(raw) for raw in raws]
+    except ValueError as error:
+        raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
+
+
 def _wins(chain: Any, tip: HeaderInfo) -> bool:
     return wins(tip.rank, tip.hash, chain.best_header)
 
@@ -151,11 +172,7 @@ async def sift(chain: Any, sieve: Sieve, raws: Sequence[bytes], over: HeaderInfo
     if sieve.stage is Stage.OPEN:
         return await _store(chain, sieve, raws)
     if sieve.stage is Stage.AGAIN:
-        try:
-            hashes = [chain.block_hash(raw) for raw in raws]
-        except ValueError as error:
-            raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
-        return await _store(chain, sieve, sieve.again(raws, hashes))
+        return await _store(chain, sieve, sieve.again(raws, hashes_of(chain, raws)))
     rejected: HeadersRejected | None = None
     try:
         infos, after = await chain.check_run(raws, sieve.after)

@@ -162,7 +162,7 @@ class Claims(Generic[K]):
         peer.parted = False
         self.settle(key, claim)
         if claim.rank is not None and tip.rank < claim.rank:
-            peer.asked_last_until = now + ASKED_LAST
+            self.fell_short(key, now)
 
     def fell_short(self, key: K, now: float) -> None:
         """Its chain ranks below what it stated when it came."""

@@ -1,4 +1,4 @@
-"""Sync: one loop that always does the next useful thing, and can always say what it waits for."""
+"""Sync: two loops that always do the next useful thing, and can always say what they wait for."""
 
 import random as random_module
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from chainp2p.sync.quests import Quests
 from chainp2p.sync.serving import HEADERS_MAX, serve_blocks, serve_headers
 from chainp2p.sync.sieve import Sieve, Stage
 from chainp2p.sync.state import Phase, SyncChanged, SyncState, short
-from chainp2p.wire.messages import GetBlocks, GetHeaders, NotFound
+from chainp2p.wire.messages import GetBlocks, GetHeaders
 
 __all__ = ["SyncService"]
 
@@ -259,11 +259,9 @@ class SyncService:
         async def ask(after: bytes, count: int) -> Sequence[bytes] | None:
             sieve = self._quests.get(link).sieve
             what = f"headers after {short(after)}{sieve.words() if sieve is not None else ''}"
-            reply = await self._asking.request(link, GetHeaders(after, count), what)
-            if isinstance(reply, NotFound):
-                return None
-            self._asking.hashes(reply.headers[-1:])
-            headers: tuple[bytes, ...] = reply.headers
+            headers = await self._asking.headers(link, after, count, what)
+            if headers is not None:
+                self._asking.hashes(headers[-1:])
             return headers
 
         before: bytes = self._chain.best_header.hash
