@@ -43,7 +43,7 @@ from chainp2p.peer.key import NodeKey
 if TYPE_CHECKING:
     import random as random_module
 
-__all__ = ["Answered", "Asked", "Conversations", "Datagram", "Established", "Event", "Unanswered"]
+__all__ = ["Conversations"]
 
 #: Seconds that each try has for an answer (wire design).
 REQUEST_TIMEOUT = 0.7

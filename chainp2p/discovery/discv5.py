@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainp2p.discovery.answers import RecordReader, names_private, nodes_of
-from chainp2p.discovery.conversations import Answered, Asked, Conversations, Datagram, Established, Event, Unanswered
+from chainp2p.discovery.conversations import Conversations
+from chainp2p.discovery.events import Answered, Asked, Datagram, Established, Event, Unanswered
 from chainp2p.discovery.handles import Checking, Looking, RunningLookup, Sowing, Talking, Updating
 from chainp2p.discovery.limits import Limits
 from chainp2p.discovery.lookup import Lookup, distances_towards

@@ -4,7 +4,7 @@ from typing import Any
 
 from attrs import frozen
 
-from chainp2p.discovery.conversations import Datagram
+from chainp2p.discovery.events import Datagram
 from chainp2p.discovery.sessions import Peer
 from chainp2p.peer.enr import Enr
 

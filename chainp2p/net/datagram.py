@@ -8,8 +8,8 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import DatagramProtocol
 
-from chainp2p.discovery.conversations import Datagram
 from chainp2p.discovery.discv5 import Discv5
+from chainp2p.discovery.events import Datagram
 from chainp2p.discovery.outputs import Found, Live, Output, OwnSeen, TalkAsked, Talked, Voted
 from chainp2p.errors import StartupError
 from chainp2p.net.alarm import Alarm

@@ -10,7 +10,8 @@ from attrs import frozen
 from twisted.internet.protocol import DatagramProtocol
 
 from chainp2p.discovery.answers import nodes_of
-from chainp2p.discovery.conversations import Asked, Conversations, Datagram, Event
+from chainp2p.discovery.conversations import Conversations
+from chainp2p.discovery.events import Asked, Datagram, Event
 from chainp2p.discovery.keys import SessionKeys
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, TalkResponse
 from chainp2p.discovery.table import BUCKET_SIZE

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.discovery.challenges import CHALLENGES_MAX, PROOFS_MAX
-from chainp2p.discovery.conversations import Answered, Asked, Conversations, Datagram, Established, Unanswered
+from chainp2p.discovery.conversations import Conversations
+from chainp2p.discovery.events import Answered, Asked, Datagram, Established, Unanswered
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, TalkRequest, TalkResponse
 from chainp2p.peer.enr import make_enr
 from chainp2p.peer.key import NodeKey

@@ -17,13 +17,9 @@ from chainp2p.discovery.conversations import (
     OFFERS_MAX,
     QUEUED_MAX,
     TRIES,
-    Answered,
-    Asked,
-    Datagram,
-    Established,
-    Unanswered,
 )
 from chainp2p.discovery.discv5 import LOOKUPS_MAX, Discv5
+from chainp2p.discovery.events import Answered, Asked, Datagram, Established, Unanswered
 from chainp2p.discovery.limits import ADDRESS_BURST, ADDRESS_RATE, Limits
 from chainp2p.discovery.lookup import ALPHA
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, TalkRequest, TalkResponse, encode_message

@@ -4,8 +4,8 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.discovery.conversations import Established
 from chainp2p.discovery.discv5 import Discv5
+from chainp2p.discovery.events import Established
 from chainp2p.discovery.opening import FAR, HOLD, SEEDS_ASKED, Opening
 from chainp2p.peer.enr import make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
