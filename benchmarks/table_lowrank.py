@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from random import Random
 
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.header import make_header
-from chainp2p.ledger.poa import rank_of, seal_header
+from chainp2p.ledger.header import Header, make_header
+from chainp2p.ledger.poa import Entry, rank_of, seal_header
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.serving import HEADERS_MAX
 from chainp2p.testing.cheap import CheapHeaders
@@ -98,31 +99,33 @@ class Served:
         return NotFound(()) if at is None else Blocks(tuple(self.blocks[at : at + min(message.count, 128)]))
 
 
+def sealed(forge: Forge, slots: Sequence[int], key: Callable[[int], bytes]) -> Iterator[tuple[Header, Entry]]:
+    """Empty headers in a row from genesis on, one in each of these *slots*, sealed by the *key* of its height."""
+    parent, entry = forge.root.header, forge.root.entry
+    for number, slot in enumerate(slots, 1):
+        parent = seal_header(
+            make_header(
+                parent=parent.hash,
+                number=number,
+                gas_limit=entry.gas_limit,
+                timestamp=forge.slots.timestamp(slot),
+                nonce=slot,
+                base_fee=forge.slots.base_fee_after(entry),
+                state_root=forge.root.header.state_root,
+            ),
+            key(number),
+        )
+        entry = forge.slots.entry(parent, entry, number, forge.slots.in_turn(number, slot))
+        yield parent, entry
+
+
 class Sealed:
     """Headers of one leaked key on genesis, made once and sent by all."""
 
     def __init__(self, forge: Forge, count: int) -> None:
         self._genesis = forge.root.hash
-        self._raws, self._hashes, parent = [], [], forge.root.header
-        entry, slots = forge.root.entry, forge.slots
-        for number in range(1, count + 1):
-            slot = 4 * number
-            header = seal_header(
-                make_header(
-                    parent=parent.hash,
-                    number=number,
-                    gas_limit=entry.gas_limit,
-                    timestamp=slots.timestamp(slot),
-                    nonce=slot,
-                    base_fee=slots.base_fee_after(entry),
-                    state_root=forge.root.header.state_root,
-                ),
-                KEYS[0],
-            )
-            entry = slots.entry(header, entry, number, slots.in_turn(number, slot))
-            self._raws.append(header.raw)
-            self._hashes.append(header.hash)
-            parent = header
+        headers = [header for header, _ in sealed(forge, range(4, 4 * count + 1, 4), lambda _: KEYS[0])]
+        self._raws, self._hashes = [header.raw for header in headers], [header.hash for header in headers]
 
     def start(self) -> tuple[bytes, object]:
         return self._genesis, 0
@@ -271,29 +274,17 @@ def honest(twice: bool) -> dict[str, Any]:
         genesis = genesis_of(4)
         forge = Forge(genesis)
         served = Served(genesis.hash)
-        header, entry, slots = forge.root.header, forge.root.entry, forge.slots
-        for number in range(1, HEADERS + 1):
-            header = seal_header(
-                make_header(
-                    parent=header.hash,
-                    number=number,
-                    gas_limit=entry.gas_limit,
-                    timestamp=slots.timestamp(number),
-                    nonce=number,
-                    base_fee=slots.base_fee_after(entry),
-                    state_root=forge.root.header.state_root,
-                ),
-                KEYS[number % 4],
-            )
-            entry = slots.entry(header, entry, number, slots.in_turn(number, number))
+        headers = list(sealed(forge, range(1, HEADERS + 1), lambda number: KEYS[number % 4]))
+        for header, _ in headers:
             served.add(header.hash, header.raw, b"")
-            chain = Ledger(
-                genesis,
-                executor=AtOnce(),  # type: ignore[arg-type]
-                now=lambda: TIME + 10**7,
-                random=Random(1),
-                open_database=Folder(Path(name)),
-            )
+        header, entry = headers[-1]
+        chain = Ledger(
+            genesis,
+            executor=AtOnce(),  # type: ignore[arg-type]
+            now=lambda: TIME + 10**7,
+            random=Random(1),
+            open_database=Folder(Path(name)),
+        )
         chain.start()
         status = make_status(header.hash, HEADERS, rank_of(entry, HEADERS) if twice else bytes(32))
         peer = Puppet(net, "good", status, {GetHeaders: served.give_headers, GetBlocks: not_found})
