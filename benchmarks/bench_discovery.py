@@ -25,11 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from child import input_ended
 from discovery_load import BATCH, NEIGHBOURS, Neighbours, Peer, answered, handshakes, junk, swallowed
 from measure import Measured, show
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol
-from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 
 from chainp2p.discovery.discv5 import Discv5
@@ -68,14 +66,7 @@ async def serve(reactor: Any) -> None:
     enr = make_enr(SERVER, 2, node_pairs(GENESIS, 1, "127.0.0.1", udp=shell.addresses[0][1]))
     shell.start([])
     print(json.dumps({"result": [enr.text]}), flush=True)
-    ended: Deferred[None] = Deferred()
-
-    class Input(Protocol):
-        def connectionLost(self, reason: object = None) -> None:
-            ended.callback(None)
-
-    StandardIO(Input())
-    await ended
+    await input_ended()
 
 
 @frozen

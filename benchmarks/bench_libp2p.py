@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bench_requests import Host, requests
+from child import input_ended
 from measure import Measured, show
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.internet.protocol import Protocol
-from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 
 from chainp2p.net.factory import PeerFactory
@@ -46,14 +44,7 @@ async def serve(reactor: Any) -> None:
     host = Host(reactor, SERVER)
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(host.security.server(PeerFactory(host)))
     print(port.getHost().port, flush=True)
-    ended: Deferred[None] = Deferred()
-
-    class Input(Protocol):
-        def connectionLost(self, reason: object = None) -> None:
-            ended.callback(None)
-
-    StandardIO(Input())
-    await ended
+    await input_ended()
 
 
 async def ask(reactor: Any, port: str, pid: str, plan: str) -> None:
