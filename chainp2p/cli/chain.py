@@ -4,11 +4,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
+from attrs import frozen
 
 from chainp2p.cli.client import NodeClient, RpcFailure, find_node, node_options
 from chainp2p.cli.output import Bar, json_option, print_json
@@ -25,17 +26,45 @@ __all__ = ["chain"]
 POLL_INTERVAL = 0.2
 
 
-def _settings(config: Path | None, genesis: Path | None, schedule: Path | None, name: str | None) -> Settings:
-    given: Values = {}
-    for key, path in (("genesis", genesis), ("schedule", schedule)):
-        if path is not None:
-            given["node", key] = path.absolute()
-    if name is not None:
-        given["node", "chain"] = name
-    return build_settings(*([read_toml(config)] if config is not None else []), given)
+@frozen
+class _Node:
+    """Which node: where it runs or lies, and what it is started with if it does not run."""
+
+    data_dir: Path | None
+    admin_url: str | None
+    config: Path | None
+    genesis: Path | None
+    schedule: Path | None
+    chain: str | None
+
+    def settings(self) -> Settings:
+        """SettingsError says what is wrong with them."""
+        given: Values = {}
+        for key, path in (("genesis", self.genesis), ("schedule", self.schedule)):
+            if path is not None:
+                given["node", key] = path.absolute()
+        if self.chain is not None:
+            given["node", "chain"] = self.chain
+        return build_settings(*([read_toml(self.config)] if self.config is not None else []), given)
 
 
-def _options(function: Any) -> Any:
+def _options(function: Callable[..., None]) -> Any:
+    """Add the options that name a node; *function* is given them as one :class:`_Node`."""
+
+    @wraps(function)
+    def gathered(
+        *args: Any,
+        data_dir: Path | None,
+        admin_url: str | None,
+        config: Path | None,
+        genesis: Path | None,
+        schedule: Path | None,
+        chain_name: str | None,
+        **others: Any,
+    ) -> None:
+        function(*args, node=_Node(data_dir, admin_url, config, genesis, schedule, chain_name), **others)
+
+    command: Any = gathered
     for option in (
         click.option("--config", type=PATH, metavar="FILE", help="Settings file of a node that does not run."),
         click.option("--genesis", type=PATH, metavar="FILE", help="Its genesis file (default: the dev network's)."),
@@ -43,8 +72,8 @@ def _options(function: Any) -> Any:
         click.option("--chain", "chain_name", metavar="NAME", help="Its chain plug-in."),
         json_option,
     ):
-        function = option(function)
-    return node_options(function)
+        command = option(command)
+    return node_options(command)
 
 
 def _finish(facts: dict[str, Any], file: Path, as_json: bool) -> None:
@@ -80,30 +109,23 @@ def _through(client: NodeClient, kind: str, name: str, heights: tuple[int, ...])
     return _watch(client, client.call(f"admin_{kind}Chain", name, *heights))
 
 
-def _run(
-    kind: str,
-    file: Path,
-    heights: tuple[int, ...],
-    data_dir: Path | None,
-    admin_url: str | None,
-    settings: Callable[[], Settings],
-) -> dict[str, Any]:
+def _run(kind: str, file: Path, heights: tuple[int, ...], node: _Node) -> dict[str, Any]:
     """By the node if it runs, else on its directory."""
-    if admin_url is not None:
+    if node.admin_url is not None:
         if file.name != str(file):
             raise click.UsageError(
                 f"{file}: with --admin-url the file is one in the node's {EXPORT_FOLDER}/: say its name"
             )
-        return _through(find_node(data_dir, admin_url), kind, file.name, heights)
-    known = settings() if data_dir is None else None
-    folder = data_dir if known is None else data_folder(known, check_chain(known).genesis_hash)
+        return _through(find_node(node.data_dir, node.admin_url), kind, file.name, heights)
+    known = node.settings() if node.data_dir is None else None
+    folder = node.data_dir if known is None else data_folder(known, check_chain(known).genesis_hash)
     assert folder is not None
     if lock_holder(folder):
         return _by_node(find_node(folder, None), folder / EXPORT_FOLDER, kind, file, heights)
     from chainp2p.node.offline import carry_out
 
     with Bar() as bar:
-        return carry_out(known or settings(), folder, kind, file, heights, bar.show)
+        return carry_out(known or node.settings(), folder, kind, file, heights, bar.show)
 
 
 def _by_node(client: NodeClient, folder: Path, kind: str, file: Path, heights: tuple[int, ...]) -> dict[str, Any]:
@@ -150,19 +172,7 @@ def chain() -> None:
 @click.option("--last", type=click.IntRange(1), help="Height of the last block (default: the head's).")
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @_options
-def export_command(
-    file: Path,
-    first: int,
-    last: int | None,
-    force: bool,
-    data_dir: Path | None,
-    admin_url: str | None,
-    config: Path | None,
-    genesis: Path | None,
-    schedule: Path | None,
-    chain_name: str | None,
-    as_json: bool,
-) -> None:
+def export_command(file: Path, first: int, last: int | None, force: bool, node: _Node, as_json: bool) -> None:
     """Write the blocks of the best chain to FILE.
 
     If the node runs, it does so itself; else its data directory is opened, as the node would be started. FILE appears
@@ -174,32 +184,15 @@ def export_command(
       chainp2p chain export backup.blocks --data-dir /var/lib/chainp2p --genesis genesis.json
       chainp2p chain export part.blocks --first 1000 --last 1999 --json
     """
-    if admin_url is None and file.exists() and not force:
+    if node.admin_url is None and file.exists() and not force:
         raise click.UsageError(f"{file} is there already (--force replaces it)")
-    facts = _run(
-        "export",
-        file,
-        (first, last or 0),
-        data_dir,
-        admin_url,
-        partial(_settings, config, genesis, schedule, chain_name),
-    )
-    _finish(facts, file, as_json)
+    _finish(_run("export", file, (first, last or 0), node), file, as_json)
 
 
 @chain.command("import")
 @click.argument("file", type=PATH)
 @_options
-def import_command(
-    file: Path,
-    data_dir: Path | None,
-    admin_url: str | None,
-    config: Path | None,
-    genesis: Path | None,
-    schedule: Path | None,
-    chain_name: str | None,
-    as_json: bool,
-) -> None:
+def import_command(file: Path, node: _Node, as_json: bool) -> None:
     """Take the blocks of FILE; each is checked as if a peer had sent it.
 
     An import that was broken off goes on where it was when it is started again.
@@ -209,12 +202,4 @@ def import_command(
       chainp2p chain import backup.blocks
       chainp2p chain import backup.blocks --data-dir /var/lib/chainp2p --genesis genesis.json
     """
-    facts = _run(
-        "import",
-        file,
-        (),
-        data_dir,
-        admin_url,
-        partial(_settings, config, genesis, schedule, chain_name),
-    )
-    _finish(facts, file, as_json)
+    _finish(_run("import", file, (), node), file, as_json)
