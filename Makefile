@@ -35,9 +35,11 @@ $(STAMP): pyproject.toml setup.py
 devnet: venv
 	@exec $(BIN)/chainp2p devnet $(ARGS)
 
+# Simulations repeat what the units cover, so they run at full speed, without coverage.
 test: venv
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests --ignore=tests/integration -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/coverage run -m pytest tests --ignore=tests/integration --ignore=tests/simulation -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest tests/simulation -n $(JOBS) --dist worksteal $(ARGS)
 	$(BIN)/coverage run -m pytest tests/integration $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under=90
