@@ -17,6 +17,7 @@ __all__ = [
     "RequestTimedOut",
     "SettingsError",
     "StartupError",
+    "StorageError",
 ]
 
 
@@ -119,6 +120,13 @@ class SettingsError(ValueError):
 
 class StartupError(RuntimeError):
     """The node cannot start: busy port, locked data directory, database of another network (exit code 1)."""
+
+
+class StorageError(RuntimeError):
+    """The disk does not take what has to be stored, or does not give it back: full, read-only, failing, or the file in
+    another program's hands. The text names the file and what to do. What was being written is as if it had not begun
+    and can be tried again.
+    """
 
 
 class Ours(RuntimeError):

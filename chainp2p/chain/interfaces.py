@@ -4,7 +4,7 @@ Ids are 32-byte hashes; raw headers, blocks and transactions are opaque bytes. E
 cost time answers a ``Deferred``; what is an attribute is in memory. All calls are made on the reactor thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -16,6 +16,10 @@ from zope.interface import Attribute, Interface
 from chainp2p.namespaces import Namespace
 
 T = TypeVar("T")
+
+#: Headers are found by hash at least so far below the head, those of left branches too: whoever follows the chain is
+#: told how to get from there to the head.
+HEADERS_KEPT = 10_000
 
 
 class Executor(Protocol):
@@ -176,10 +180,15 @@ class IChain(Interface):
         """The raw block, if its body is stored."""
 
     def locate(hash: bytes) -> "Deferred[HeaderInfo | None]":
-        """What is known of a hash."""
+        """What is known of a hash; of blocks that were left too, for :data:`HEADERS_KEPT` blocks at least."""
 
     def hash_at(height: int) -> "Deferred[bytes | None]":
         """Hash at *height* of the best connected chain."""
+
+    def hashes_at(hash: bytes, heights: "Iterable[int]") -> "Deferred[dict[int, bytes] | None]":
+        """Height -> hash of the best connected chain at *heights*, those it has; None: *hash* is not on it.
+
+        One look: all of them are ancestors of one head, and *hash* is or is below it."""
 
     def headers_after(hash: bytes, count: int) -> "Deferred[list[bytes] | None]":
         """At most *count* raw headers that follow *hash* on the best connected chain; None: not on it."""

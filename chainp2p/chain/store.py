@@ -6,22 +6,27 @@ chain at some height, with nothing to repair.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from os.path import isabs
 
 from attrs import frozen
 
+from chainp2p.chain.database import file_of, guarded, prepare, transaction
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.errors import StartupError
+from chainp2p.errors import StartupError, StorageError
 
-__all__ = ["SCHEMA", "ChainStore", "HeaderRow", "is_private"]
+__all__ = ["SCHEMA", "ChainStore", "HeaderRow"]
 
-#: Version of the tables; a database with a higher one is refused, a lower one is migrated when there is one.
-SCHEMA = 1
+#: SQL that leads from each schema to the next; none has been needed yet.
+STEPS: tuple[str, ...] = ()
+#: Version of the tables; a database with a higher one is refused, a lower one is brought here by STEPS.
+SCHEMA = 1 + len(STEPS)
 
 #: Pages of the write-ahead log before SQLite copies them back (4 KiB each): one copy takes up to 50 ms.
 _CHECKPOINT_PAGES = 4000
+
+#: Values in one question: SQLite before 3.32 takes 999.
+_VALUES = 900
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -47,60 +52,71 @@ class HeaderRow:
     body: bool
 
 
-def is_private(connection: sqlite3.Connection) -> bool:
-    """Whether no second connection would see this database: it is in memory (SQLite names files by absolute paths)."""
-    return not isabs(connection.execute("PRAGMA database_list").fetchone()[2])
-
-
 class ChainStore:
     """See the module.
 
     :param tables: SQL that creates the chain's own tables where they do not exist.
+    :param steps: what :data:`STEPS` is, for tests.
+    :ivar failure: why the last transaction could not be stored; empty since one was.
     """
 
-    def __init__(self, connection: sqlite3.Connection, tables: str = "") -> None:
+    def __init__(self, connection: sqlite3.Connection, tables: str = "", steps: Sequence[str] = STEPS) -> None:
         self.connection = connection
         connection.isolation_level = None
         self.execute: Callable[..., sqlite3.Cursor] = connection.execute
+        self.failure = ""
         self._tables = tables
+        self._steps = steps
+        self._file = file_of(connection)
+        self._stale = False
 
-    def open(self, genesis_hash: bytes) -> bool:
-        """Make or check the tables; tell whether the database is new. StartupError if it is not this chain's."""
-        execute = self.execute
-        version = execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA:
-            raise StartupError(f"the chain database has schema {version}, this version knows {SCHEMA}: upgrade")
-        execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        execute("BEGIN IMMEDIATE")
-        try:
-            for statement in (_TABLES + self._tables).split(";"):
-                if statement.strip():
-                    execute(statement)
+    def open(self, genesis_hash: bytes, create: Callable[[], None] = lambda: None) -> bool:
+        """Make or check the tables; tell whether the database is new. StartupError if it is not this chain's.
+
+        :param create: writes what a new database holds, in the same commit: half a chain would be opened as a whole.
+        """
+        with self.transaction():
+            prepare(self.connection, _TABLES + self._tables, self._steps)
             stored = self.meta("genesis")
             if stored is None:
                 self.set_meta("genesis", genesis_hash)
+                create()
             elif stored != genesis_hash:
                 raise StartupError(
-                    f"the chain database belongs to another network: its genesis is 0x{stored.hex()}, "
-                    f"ours is 0x{genesis_hash.hex()}"
+                    f"{self._file} belongs to another network: its genesis is 0x{stored.hex()}, ours is "
+                    f"0x{genesis_hash.hex()}; name the genesis file that it was made with, or another data directory"
                 )
-            execute(f"PRAGMA user_version={SCHEMA}")
-        except BaseException:
-            execute("ROLLBACK")
-            raise
-        execute("COMMIT")
+        self.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         return stored is None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All writes inside are one commit, or none of them happens."""
-        self.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.execute("ROLLBACK")
-            raise
-        self.execute("COMMIT")
+    def transaction(self, again: Callable[[], None] | None = None) -> Iterator[None]:
+        """All writes inside are one commit, or none of them happens.
+
+        :param again: reads anew what memory holds of the database: it may be ahead when nothing was written. Where that
+            fails too, the next transaction begins with it.
+        :raises StorageError: the disk did not take them.
+        """
+        with guarded(self._file):
+            if again is not None and self._stale:
+                self._anew(again)
+            before = self.connection.total_changes
+            try:
+                with guarded(self._file), transaction(self.connection):
+                    yield
+            except BaseException as error:
+                if isinstance(error, StorageError):
+                    self.failure = str(error)
+                if again is not None:
+                    self._stale = True
+                    self._anew(again)
+                raise
+            if self.connection.total_changes != before:
+                self.failure = ""
+
+    def _anew(self, again: Callable[[], None]) -> None:
+        again()
+        self._stale = False
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -193,6 +209,19 @@ class ChainStore:
         """The best chain's hash at *height*."""
         row = self.execute("SELECT hash FROM best WHERE height=?", (height,)).fetchone()
         return None if row is None else row[0]
+
+    def hashes_at(self, hash: bytes, heights: Iterable[int]) -> dict[int, bytes] | None:
+        """See ``IChain.hashes_at``."""
+        wanted = tuple(heights)
+        with self.snapshot():
+            if self.height_on_best(hash) is None:
+                return None
+            found: dict[int, bytes] = {}
+            for start in range(0, len(wanted), _VALUES):
+                some = wanted[start : start + _VALUES]
+                places = ",".join("?" * len(some))
+                found.update(self.execute(f"SELECT height, hash FROM best WHERE height IN ({places})", some))
+            return found
 
     def height_on_best(self, hash: bytes) -> int | None:
         """The height of *hash*, if it is on the best chain."""

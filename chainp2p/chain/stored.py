@@ -5,7 +5,7 @@ then events published, on the reactor thread.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -144,6 +144,9 @@ class StoredChain:
 
     def hash_at(self, height: int) -> "Deferred[bytes | None]":
         return self._read(lambda core: core.store.hash_at(height))
+
+    def hashes_at(self, hash: bytes, heights: Iterable[int]) -> "Deferred[dict[int, bytes] | None]":
+        return self._read(lambda core: core.store.hashes_at(hash, heights))
 
     def headers_after(self, hash: bytes, count: int) -> "Deferred[list[bytes] | None]":
         return self._read(lambda core: core.store.headers_after(hash, count))

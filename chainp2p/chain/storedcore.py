@@ -1,7 +1,6 @@
 """A chain of rules on a database, without Deferreds: works on the lane that owns the connection."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
@@ -86,11 +85,9 @@ class StoredCore:
             summary = self._rules.check_header(block.header, None, iter(()), 0.0)
         except (ValueError, HeaderRefused) as error:
             raise StartupError(f"the rules refuse their own genesis block: {error}") from None
-        if self.store.open(block.header.hash):
-            with self.store.transaction():
-                self._create(block, summary)
+        self.store.open(block.header.hash, lambda: self._create(block, summary))
         self._read()
-        with self._transaction():
+        with self.store.transaction(self._read):
             change = self._follow()
         return self._changes(change)
 
@@ -115,15 +112,6 @@ class StoredCore:
         self._failed.clear()
         self._blocks.clear()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            with self.store.transaction():
-                yield
-        except BaseException:
-            self._read()
-            raise
-
     # -- headers
 
     def check_headers(self, raws: Sequence[bytes], now: float) -> tuple[list[HeaderInfo] | HeadersRejected, Changes]:
@@ -138,7 +126,7 @@ class StoredCore:
     def add_headers(self, raws: Sequence[bytes], now: float) -> tuple[list[HeaderInfo] | HeadersRejected, Changes]:
         """Check and store consecutive headers; those before a bad one are stored."""
         outcome: list[HeaderInfo] | HeadersRejected
-        with self._transaction():
+        with self.store.transaction(self._read):
             try:
                 outcome = [self.headers.add(raw, now, index) for index, raw in enumerate(raws)]
             except HeadersRejected as error:
@@ -149,7 +137,7 @@ class StoredCore:
 
     def submit(self, raws: Sequence[bytes], now: float) -> tuple[list[Verdict], Changes]:
         """Check and store blocks, then follow the best branch."""
-        with self._transaction():
+        with self.store.transaction(self._read):
             outcomes = [self._take(raw, now) for raw in raws]
             change = self._follow()
         return judged(outcomes, change, self._reasons), self._changes(change)

@@ -96,15 +96,17 @@ class ConnectedChain:
         self._prepared: tuple[bytes, BlockResult, State] | None = None
 
     def load(self, tree: HeaderTree[Entry]) -> None:
-        """Find the head in the database; StartupError."""
+        """Find the head in the database, again where what was done since was not stored; StartupError."""
         hash = self._store.meta("head")
         head = None if hash is None else tree.get(hash)
         if head is None:
             raise StartupError("the chain database names a head that it does not hold")
         raw = self._store.raw_header(head.info.hash)
         assert raw is not None
-        self.head, self.state = head, State.load(self._rows.accounts())
+        state = self._states.get(head.info.hash)  # a state is a value: one that is known need not be read
+        self.head, self.state = head, State.load(self._rows.accounts()) if state is None else state
         self._states = {head.info.hash: self.state}
+        self._prepared = None
         if self.state.root != Header.decode(raw).state_root:
             raise StartupError("the accounts in the chain database do not match its head: restore a copy or sync anew")
 

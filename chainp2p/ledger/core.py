@@ -5,7 +5,7 @@ that kill -9 at any point leaves a chain at some height; a call that raises leav
 
 Rules (design: "Fork choice"): when all bodies up to a header that ranks above the head are stored, the old branch is
 undone and the new one connected. If a block fails, it and its descendants are bad and the best branch that remains is
-tried. ``finalized`` moves with its block.
+tried. ``finalized`` moves with its block, and stands still while a conflict of finality is unsettled.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,13 +64,14 @@ class LedgerCore:
     _failed: list[FailedBlock] = field(factory=list, init=False)
     _reasons: dict[bytes, str] = field(factory=dict, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self.chain = ConnectedChain(self.genesis.chain_id, self.execution, self.store, self.rows)
+
     # -- start
 
     def load(self) -> News:
         """Open the chain where it was; StartupError."""
-        if self.store.open(self.genesis.hash):
-            with self.store.transaction():
-                self._create()
+        self.store.open(self.genesis.hash, self._create)
         self._check_schedule()
         self._read()
         if self.record is not None:
@@ -105,19 +106,16 @@ class LedgerCore:
         """Take all that is kept in memory from the database."""
         self.branches = Branches(self.genesis, self.slots, self.store)
         self.branches.load(self.rows.evidence())
-        self.chain = ConnectedChain(self.genesis.chain_id, self.execution, self.store, self.rows)
         self.chain.load(self.branches.tree)
         self._failed.clear()
         self._fold()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        try:
-            with self.store.transaction():
-                yield
-        except BaseException:
-            self._read()
-            raise
+        """What happens inside is stored, or has not happened; only what is stored may be folded in the record."""
+        with self.store.transaction(self._read):
+            yield
+        self._fold()
 
     # -- headers and blocks
 
@@ -138,7 +136,7 @@ class LedgerCore:
             except HeadersRejected as error:
                 outcome = error
             self._keep_evidence()
-        self._join_fresh()
+            self._join_fresh()
         return outcome, self._news(None)
 
     def acceptable(self, raws: Sequence[bytes], now: float) -> list[bool]:
@@ -162,7 +160,7 @@ class LedgerCore:
             outcomes = [self._take(raw, now, blocks, prepared.decoded) for raw in raws]
             moved = self._follow(blocks, prepared.senders)
             self._keep_evidence()
-        self._join_fresh()
+            self._join_fresh()
         change = None if moved is None else moved.change
         return judged(outcomes, change, self._reasons), self._news(moved)
 
@@ -235,13 +233,13 @@ class LedgerCore:
             return moved
 
     def _finalize(self) -> None:
+        """Let finality follow the head; not while it is disputed, for then the votes prove nothing."""
         tree = self.branches.tree
         final = self.chain.head.data.tally.finalized
-        if final.slot > tree.finalized.data.slot:
+        if final.slot > tree.finalized.data.slot and self.branches.conflict is None:
             node = tree.get(final.hash)
             assert node is not None  # it lies between the finalized block and the head
             self.branches.finalize(node)
-            self._fold()
         self.chain.prune(tree.finalized.info.height)
 
     def set_finalized(self, hash: bytes) -> tuple[str, News]:
@@ -275,7 +273,7 @@ class LedgerCore:
                 f"its branch parts from ours at block {common.info.height}, too deep to be undone",
                 None,
             )
-        self.branches.choose(node if node.ready else common)
+        self.branches.choose(node if node.ready else common, given_up=left[-1])
         self.branches.condemn(left[-1])
         if self.record is not None:
             self.record.fold_all()

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from chainp2p.chain.store import ChainStore, is_private
+from chainp2p.chain.database import is_private
+from chainp2p.chain.store import ChainStore
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.equivocation import Evidence
 from chainp2p.ledger.execution import Execution

@@ -4,8 +4,9 @@ import sqlite3
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.chain.database import is_private
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.chain.store import SCHEMA, ChainStore, is_private
+from chainp2p.chain.store import SCHEMA, ChainStore
 from chainp2p.errors import StartupError
 
 
