@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.ledger import transaction
 from chainp2p.ledger.genesis import DEV_ADDRESSES, DEV_KEYS
 from chainp2p.ledger.transaction import (
     MAX_TRANSACTION_BYTES,
@@ -269,6 +270,45 @@ class Strictness(SynchronousTestCase):
         ]
         self.assertFalse(all(same))
         self.assertNotEqual(other.hash, original.hash)
+
+
+class UsualForm(SynchronousTestCase):
+    """What one match decodes is what the decoder for everything makes of it, and it takes nothing else."""
+
+    def check(self, raw: bytes) -> bool:
+        fast = transaction._transfer(raw, None)
+        if fast is not None:
+            self.assertEqual(fast, transaction._decode(raw, None))
+        return fast is not None
+
+    @settings(deadline=None, derandomize=True, max_examples=100)
+    @given(FIELDS, st.integers(0, 2**96 - 1), st.booleans())
+    def test_fields(self, fields: dict, tip: int, plain: bool) -> None:
+        if plain:
+            fields["data"] = b""
+        raw = sign_transaction(DEV_KEYS[1], max_priority_fee=tip, **fields)
+        decoded = transaction._decode(raw, None)
+        usual = max(fields["value"], fields["max_fee"]) < 2**96 and not fields["data"]
+        self.assertEqual(self.check(raw), usual and min(decoded.r, decoded.s) >= 2**248)
+
+    def test_every_byte_changed(self) -> None:
+        raw = raw_transfer(chain_id=300, value=10**18, max_priority_fee=0)
+        self.assertTrue(self.check(raw))
+        for position in range(len(raw)):
+            for value in (0, 1, 0x7F, 0x80, 0x81, 0xA0, 0xC0, 0xFF):
+                changed = raw[:position] + bytes((value,)) + raw[position + 1 :]
+                try:
+                    transaction._decode(changed, None)
+                except TransactionError:
+                    self.assertIsNone(transaction._transfer(changed, None))
+                else:
+                    self.check(changed)
+        self.assertIsNone(transaction._transfer(raw + b"\0", None))
+
+    def test_its_hash_may_be_known(self) -> None:
+        for kind in range(3):
+            raw = raw_transfer(type=kind)
+            self.assertEqual(Transaction.decode(raw, keccak256(raw)), Transaction.decode(raw))
 
 
 class Derived(SynchronousTestCase):
