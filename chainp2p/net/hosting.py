@@ -25,7 +25,7 @@ from chainp2p.peer.causes import Cause, CauseKind, Evidence
 from chainp2p.peer.ends import EndLedger, LinkEnd
 from chainp2p.peer.enr import Enr, EnrError
 from chainp2p.peer.handshake import VERSION, check_settings
-from chainp2p.peer.link import Handler, LinkUser, collect_handlers
+from chainp2p.peer.link import Handler, LinkUser, collect_features, collect_handlers
 from chainp2p.peer.outbound import Dial, Purpose
 from chainp2p.peer.quota import Quota, quotas_of
 from chainp2p.peer.votes import is_loopback
@@ -91,6 +91,7 @@ class Hosting:
         self.security = security
         self.own_id = own_id
         self.handlers: Mapping[type[Any], Handler] = collect_handlers(users)
+        self._features = collect_features(users)
         self.bulk = bulk_requests(codec)
         self.quotas: Mapping[type[Message], Quota] = quotas_of(codec)
         self.budget: ReceiveBudget[PeerProtocol] = ReceiveBudget(self._short_of_memory)
@@ -123,7 +124,7 @@ class Hosting:
         head = self._chain.head
         return Status(
             agent=self._agent,
-            features=0,
+            features=self._features,
             flags=0,
             port=self._record.port,
             head=head.hash,

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from attrs import frozen
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from chainp2p.wire.messages import Message, Status
 
-__all__ = ["Credit", "Handler", "Link", "LinkUser", "PeerJoined", "PeerLeft", "collect_handlers"]
+__all__ = ["Credit", "Handler", "Link", "LinkUser", "PeerJoined", "PeerLeft", "collect_features", "collect_handlers"]
 
 
 class Credit(Enum):
@@ -102,6 +104,11 @@ def collect_handlers(users: "Sequence[LinkUser]") -> "dict[type[Any], Handler]":
                 raise Ours(f"{message.__name__} has two handlers")
             handlers[message] = handler
     return handlers
+
+
+def collect_features(users: "Sequence[LinkUser]") -> int:
+    """Return what goes into ``Status.features``: the bits of all *users* that have some, by their ``features``."""
+    return reduce(or_, (getattr(user, "features", 0) for user in users), 0)
 
 
 @frozen

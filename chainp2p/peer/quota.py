@@ -10,16 +10,21 @@ from chainp2p.wire.codec import Codec
 from chainp2p.wire.messages import (
     AnnounceBlocks,
     AnnounceTransactions,
+    CompactBlock,
     GetBlocks,
+    GetBlockTransactions,
+    GetCompactBlock,
     GetHeaders,
     GetMempool,
     GetPeers,
+    GetStateChunk,
     GetTransactions,
     Message,
     NewBlock,
     NewTransaction,
     PeerRecord,
     Ping,
+    PushBlocks,
 )
 from chainp2p.wire.schema import Kind
 
@@ -82,6 +87,15 @@ _CORE: dict[type[Message], Quota] = {
     AnnounceTransactions: Quota(8_000.0, 60_000.0, lambda message, _: 20.0 + len(message.transactions)),
     # One for each new head, 20 a second at most, and all of 90 s at once after a stall.
     AnnounceBlocks: Quota(256.0, 12_288.0, lambda message, _: 4.0 + len(message.blocks)),
+    # As whole blocks, which they stand for; the largest has 112 KiB.
+    CompactBlock: Quota(1_024.0, 8_192.0, _by_size),
+    # One for each block that is pushed or announced, 20 a second at most; an answer has up to 112 KiB, or 2 MiB.
+    GetCompactBlock: Quota(60.0, 600.0, _one),
+    GetBlockTransactions: Quota(60.0, 600.0, _one),
+    # Two for each block at most: one peer begins to push, another ends.
+    PushBlocks: Quota(40.0, 400.0, _one),
+    # 4 open, one served at a time; an answer has up to 1 MiB, and takes a server some 50 ms to make.
+    GetStateChunk: Quota(60.0, 240.0, _one),
     # On change, at most once a minute.
     PeerRecord: Quota(0.5, 8.0, _one),
 }

@@ -25,13 +25,19 @@ __all__ = [
     "Ack",
     "AnnounceBlocks",
     "AnnounceTransactions",
+    "BlockTransactions",
     "Blocks",
     "CORE",
+    "CompactBlock",
     "Disconnect",
+    "FoundCompactBlock",
+    "GetBlockTransactions",
     "GetBlocks",
+    "GetCompactBlock",
     "GetHeaders",
     "GetMempool",
     "GetPeers",
+    "GetStateChunk",
     "GetTransactions",
     "Headers",
     "Hello",
@@ -44,7 +50,9 @@ __all__ = [
     "PeerRecord",
     "Ping",
     "Pong",
+    "PushBlocks",
     "Refused",
+    "StateChunk",
     "Status",
     "Transactions",
 ]
@@ -55,6 +63,16 @@ ENR = Blob(300)  #: EIP-778: at most 300 bytes
 BLOCK = Blob(BLOCK_LIMIT)
 HEADER = Blob(1024)
 TRANSACTION = Blob(128 * 1024)
+#: A part of the state, 1 MiB, and the way to it from the root. Bytes.
+STATE_CHUNK = 1024 * 1024 + 64 * 1024
+#: A block of more transactions than this is never sent in compact form.
+COMPACT_TRANSACTIONS = 16_000
+#: Bytes of one short id.
+SHORT_ID = 6
+#: Transactions in a compact block by themselves: so many, and so many bytes of them.
+PREFILLED, PREFILLED_BYTES = 256, 10 * 1024
+#: What a compact block can take at most: header, short ids, and prefilled transactions with positions and lengths.
+COMPACT_MAXIMUM = 112 * 1024
 
 CORE = Registry()
 
@@ -159,6 +177,8 @@ class Peers(Message):
 
 #: ``Status.flags`` bit 0: no transactions, please.
 NO_TRANSACTIONS = 1
+#: ``Status.features`` bit 0: tags 32 to 37 are understood, and blocks may come in compact form.
+COMPACT_BLOCKS = 1
 
 
 @CORE.message(12, N, Channel.CONTROL)
@@ -263,3 +283,81 @@ class PeerRecord(Message):
     """Own ENR, on change."""
 
     enr: bytes = on_wire(ENR)
+
+
+@frozen
+class _Compact(Message):
+    header: bytes = on_wire(HEADER)
+    short_ids: bytes = on_wire(Blob(SHORT_ID * COMPACT_TRANSACTIONS))
+    prefilled: tuple[tuple[int, bytes], ...] = on_wire(
+        ListOf(TupleOf((U32, Blob(PREFILLED_BYTES))), PREFILLED),
+    )
+
+
+@CORE.message(32, N, Channel.BLOCK_PUSH, maximum=COMPACT_MAXIMUM)
+@frozen
+class CompactBlock(_Compact):
+    """A new block, unasked: its header, some transactions with their positions (ascending), and for all others, in
+    order, a short id of 6 bytes: keyed BLAKE2b of the transaction's id, with the block's hash as key.
+    """
+
+
+@CORE.message(33, REQ, Channel.REQUESTS, replies=("BlockTransactions", "NotFound", "Refused"))
+@frozen
+class GetBlockTransactions(Message):
+    """Ask for transactions of a block by their positions: bit n % 8 of octet n // 8 of ``indexes`` stands for n."""
+
+    hash: bytes = on_wire(HASH)
+    indexes: bytes = on_wire(Blob(COMPACT_TRANSACTIONS // 8))
+
+
+@CORE.message(34, REP, Channel.REPLIES)
+@frozen
+class BlockTransactions(Message):
+    """Raw transactions of a block in asked order, cut before 2 MiB."""
+
+    hash: bytes = on_wire(HASH)
+    transactions: tuple[bytes, ...] = on_wire(ListOf(TRANSACTION, COMPACT_TRANSACTIONS))
+
+
+@CORE.message(35, N, Channel.CONTROL)
+@frozen
+class PushBlocks(Message):
+    """1: push new blocks to me in compact form; 0: do not (any more), announce them. Nobody is pushed to unasked."""
+
+    wanted: int = on_wire(U8)
+
+
+@CORE.message(36, REQ, Channel.REQUESTS, replies=("FoundCompactBlock", "NotFound", "Refused"))
+@frozen
+class GetCompactBlock(Message):
+    """Ask for an announced block in compact form."""
+
+    hash: bytes = on_wire(HASH)
+
+
+@CORE.message(37, REP, Channel.REPLIES, maximum=COMPACT_MAXIMUM)
+@frozen
+class FoundCompactBlock(_Compact):
+    """The answer: what ``CompactBlock`` holds."""
+
+
+@CORE.message(48, REQ, Channel.REQUESTS, replies=("StateChunk", "NotFound", "Refused"))
+@frozen
+class GetStateChunk(Message):
+    """Ask for the part of the state of ``root`` below ``prefix``: one nibble an octet, each below 16.
+
+    ``base``: a root whose state is here below that prefix, so that the changes would do; zeros: there is none.
+    """
+
+    root: bytes = on_wire(HASH)
+    base: bytes = on_wire(HASH)
+    prefix: bytes = on_wire(Blob(64))
+
+
+@CORE.message(49, REP, Channel.BULK)
+@frozen
+class StateChunk(Message):
+    """A part of the state, with its proof; what is in it is the chain's own affair."""
+
+    chunk: bytes = on_wire(Blob(STATE_CHUNK))

@@ -87,6 +87,28 @@ OWN = [
     (wire.Transactions((b"ab", b"")), "14000000" "0200000000000000" "02000000000000006162" "0000000000000000"),
     (wire.Refused(1, 500), "15000000" "01" "f4010000"),
     (wire.PeerRecord(b"r"), "16000000" "010000000000000072"),
+    (
+        wire.CompactBlock(b"h", b"123456" b"abcdef", ((2, b"tx"),)),
+        "20000000" "010000000000000068" "0c00000000000000313233343536616263646566"
+        "0100000000000000" "02000000" "02000000000000007478",
+    ),
+    (wire.GetBlockTransactions(H, b"\5"), "21000000" + H.hex() + "010000000000000005"),
+    (
+        wire.BlockTransactions(H, (b"ab", b"")),
+        "22000000" + H.hex() + "0200000000000000" "02000000000000006162" "0000000000000000",
+    ),
+    (wire.PushBlocks(1), "23000000" "01"),
+    (wire.GetCompactBlock(H), "24000000" + H.hex()),
+    (
+        wire.FoundCompactBlock(b"", b"", ((0, b""), (1, b"x"))),
+        "25000000" "0000000000000000" "0000000000000000" "0200000000000000"
+        "00000000" "0000000000000000" "01000000" "010000000000000078",
+    ),
+    (
+        wire.GetStateChunk(H, bytes(32), b"\1\x0f"),
+        "30000000" + H.hex() + "00" * 32 + "0200000000000000" "010f",
+    ),
+    (wire.StateChunk(b"ab"), "31000000" "0200000000000000" "6162"),
 ]  # fmt: skip
 
 
@@ -201,7 +223,7 @@ class RoundTrip(SynchronousTestCase):
                 wire.decode(wrong)
 
     @settings(deadline=None, derandomize=True, max_examples=600)
-    @given(st.integers(0, 24), st.binary(max_size=200))
+    @given(st.integers(0, 40), st.binary(max_size=200))
     def test_arbitrary_bytes_raise_only_wire_errors(self, tag: int, body: bytes) -> None:
         try:
             message = wire.decode(tag.to_bytes(4, "little") + body)
@@ -249,6 +271,8 @@ class Limits(SynchronousTestCase):
             wire.Ack(b"short"),
             wire.Ping(-1),
             wire.PeerRecord(bytes(301)),
+            wire.GetStateChunk(H, H, bytes(65)),
+            wire.StateChunk(bytes((1 << 20) + (1 << 16) + 1)),
             wire.Mempool((b"x",)),
             wire.Mempool((H,) * 50_001),
             wire.Headers((b"",) * 2_001),
@@ -276,6 +300,10 @@ class Limits(SynchronousTestCase):
             wire.AnnounceTransactions(((H, 2**32 - 1),) * 5_000),
             wire.AnnounceBlocks(((H, 2**64 - 1),) * 64),
             wire.Transactions((b"ab",) * 256),
+            wire.BlockTransactions(H, (b"",) * 16_000),
+            wire.BlockTransactions(H, tuple(bytes(n % 2) for n in range(16_000))),
+            wire.CompactBlock(b"", b"", ((2**32 - 1, b""),) * 256),
+            wire.CompactBlock(bytes(1024), bytes(96_000), tuple((n + 300, bytes(n % 40)) for n in range(256))),
         ]
         for message in worst:
             data = wire.encode(message)
@@ -289,7 +317,7 @@ class Limits(SynchronousTestCase):
             self.assertLessEqual(peak, 6 * len(data) + 64 * 1024, type(message).__name__)
 
     @settings(deadline=None, derandomize=True, max_examples=150)
-    @given(st.integers(0, 24), st.binary(max_size=64), st.integers(0, 3_000), st.binary(max_size=40))
+    @given(st.integers(0, 40), st.binary(max_size=64), st.integers(0, 3_000), st.binary(max_size=40))
     def test_arbitrary_bytes_stay_within_it_too(self, tag: int, start: bytes, times: int, again: bytes) -> None:
         data = tag.to_bytes(4, "little") + start + again * times
         tracemalloc.start()
