@@ -1,7 +1,7 @@
 """secp256k1 keys and signatures by libsecp256k1 (``coincurve``): always low-s, RFC 6979, the GIL released."""
 
 from coincurve import PrivateKey, PublicKey
-from coincurve._libsecp256k1 import ffi, lib
+from coincurve._libsecp256k1 import ffi, lib  # type: ignore[import-not-found]
 from coincurve.context import GLOBAL_CONTEXT
 from coincurve.ecdsa import cdata_to_der, deserialize_compact
 from coincurve.flags import EC_UNCOMPRESSED
