@@ -6,7 +6,7 @@ from chainp2p.ledger.trie import EMPTY_ROOT
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 
-__all__ = ["ProofError", "proven"]
+__all__ = ["ProofError", "node_path", "proven"]
 
 
 class ProofError(ValueError):
@@ -38,7 +38,7 @@ def proven(root: bytes, key: bytes, nodes: Sequence[bytes]) -> bytes | None:
             child = items[int(digits[depth], 16)] if depth < len(digits) else None
             depth += 1
         else:
-            path, leaf = _path(items, index)
+            path, leaf = node_path(items, index)
             if not digits.startswith(path, depth) or (leaf and depth + len(path) != len(digits)):
                 return _end(None, last, index)
             depth += len(path)
@@ -59,7 +59,7 @@ def _end(value: bytes | None, last: bool, index: int) -> bytes | None:
     return value
 
 
-def _path(items: Sequence[rlp.Item], index: int) -> tuple[str, bool]:
+def node_path(items: Sequence[rlp.Item], index: int) -> tuple[str, bool]:
     """The nibbles of a leaf or an extension (hex-prefix, yellow paper, appendix C), and whether it is a leaf."""
     if len(items) != 2 or not isinstance(items[0], bytes) or not items[0]:
         raise ProofError(f"node {index} has {len(items)} items, it is no node of a trie")

@@ -15,7 +15,17 @@ from os.path import commonprefix
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 
-__all__ = ["EMPTY_ROOT", "HashedTrie", "ordered_root"]
+__all__ = [
+    "EMPTY_ROOT",
+    "Branch",
+    "HashedTrie",
+    "Leaf",
+    "TrieNode",
+    "build_node",
+    "joined",
+    "ordered_root",
+    "update_node",
+]
 
 #: keccak256(RLP of the empty string): the root of nothing.
 EMPTY_ROOT = bytes.fromhex("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421")
@@ -81,7 +91,7 @@ def _reference(node: bytes) -> bytes:
 # -- the state -------------------------------------------------------------------------------------------------------
 
 
-class _Leaf:
+class Leaf:
     """One key and its value; *item* is its parent's reference to it, once somebody asked."""
 
     __slots__ = ("item", "key", "value")
@@ -106,7 +116,7 @@ class _Leaf:
         return _list(_path_item(self.key[depth:], leaf=True) + prefix + value)
 
 
-class _Branch:
+class Branch:
     """Sixteen children below *path*, the nibbles that all of them share (an extension node when not empty).
 
     *inner* is the reference to the branch node itself, *item* that of the parent to the whole, once somebody asked.
@@ -114,7 +124,7 @@ class _Branch:
 
     __slots__ = ("children", "inner", "item", "path")
 
-    def __init__(self, path: str, children: "list[_Node | None]", inner: bytes | None = None) -> None:
+    def __init__(self, path: str, children: "list[TrieNode | None]", inner: bytes | None = None) -> None:
         self.path = path
         self.children = children
         self.inner = inner
@@ -146,7 +156,7 @@ class _Branch:
         return _list(_path_item(self.path, leaf=False) + inner)
 
 
-_Node = _Leaf | _Branch
+TrieNode = Leaf | Branch
 _Changes = list[tuple[str, bytes | None]]
 
 
@@ -162,63 +172,63 @@ def _group(changes: _Changes, depth: int) -> Iterator[tuple[int, _Changes]]:
         start = stop
 
 
-def _build(pairs: "list[tuple[str, bytes]]", depth: int) -> _Node | None:
+def build_node(pairs: "list[tuple[str, bytes]]", depth: int) -> TrieNode | None:
     """Return the node of sorted *pairs*, which agree on their first *depth* nibbles."""
     if not pairs:
         return None
     first, value = pairs[0]
     if len(pairs) == 1:
-        return _Leaf(first, value)
+        return Leaf(first, value)
     shared = len(commonprefix((first, pairs[-1][0])))
-    children: list[_Node | None] = [None] * 16
+    children: list[TrieNode | None] = [None] * 16
     start, end = 0, len(pairs)
     while start < end:
         nibble = pairs[start][0][shared]
         stop = start + 1
         while stop < end and pairs[stop][0][shared] == nibble:
             stop += 1
-        children[int(nibble, 16)] = _build(pairs[start:stop], shared + 1)
+        children[int(nibble, 16)] = build_node(pairs[start:stop], shared + 1)
         start = stop
-    return _Branch(first[depth:shared], children)
+    return Branch(first[depth:shared], children)
 
 
-def _joined(path: str, children: list[_Node | None]) -> _Node | None:
+def joined(path: str, children: list[TrieNode | None]) -> TrieNode | None:
     """Return the node for changed *children* below *path*: a branch needs two of them."""
     present = [index for index, child in enumerate(children) if child is not None]
     if len(present) > 1:
-        return _Branch(path, children)
+        return Branch(path, children)
     if not present:
         return None
     index = present[0]
     child = children[index]
-    if isinstance(child, _Branch):
-        return _Branch(path + _DIGITS[index] + child.path, child.children, child.inner)
-    assert isinstance(child, _Leaf)
-    return _Leaf(child.key, child.value)
+    if isinstance(child, Branch):
+        return Branch(path + _DIGITS[index] + child.path, child.children, child.inner)
+    assert isinstance(child, Leaf)
+    return Leaf(child.key, child.value)
 
 
-def _update(node: _Node | None, changes: _Changes, depth: int) -> _Node | None:
+def update_node(node: TrieNode | None, changes: _Changes, depth: int) -> TrieNode | None:
     """Return *node* with the sorted *changes* made; ``None`` as a value removes its key."""
-    if isinstance(node, _Branch):
+    if isinstance(node, Branch):
         return _update_branch(node, changes, depth)
-    if isinstance(node, _Leaf):
+    if isinstance(node, Leaf):
         if len(changes) == 1 and changes[0][0] == node.key:
             value = changes[0][1]
-            return None if value is None else _Leaf(node.key, value)
+            return None if value is None else Leaf(node.key, value)
         if all(key != node.key for key, _ in changes):
             changes = sorted([*changes, (node.key, node.value)])
-    return _build([(key, value) for key, value in changes if value is not None], depth)
+    return build_node([(key, value) for key, value in changes if value is not None], depth)
 
 
-def _update_branch(node: _Branch, changes: _Changes, depth: int) -> _Node | None:
+def _update_branch(node: Branch, changes: _Changes, depth: int) -> TrieNode | None:
     path = node.path
     if path:
         end = depth + len(path)
         shared = len(commonprefix((path, changes[0][0][depth:end], changes[-1][0][depth:end])))
         if shared < len(path):
             # A changed key leaves the shared path: fork it there, the old branch becomes one child of the fork.
-            children: list[_Node | None] = [None] * 16
-            children[int(path[shared], 16)] = _Branch(path[shared + 1 :], node.children, node.inner)
+            children: list[TrieNode | None] = [None] * 16
+            children[int(path[shared], 16)] = Branch(path[shared + 1 :], node.children, node.inner)
             path = path[:shared]
         else:
             children = node.children.copy()
@@ -226,8 +236,8 @@ def _update_branch(node: _Branch, changes: _Changes, depth: int) -> _Node | None
         children = node.children.copy()
     fork = depth + len(path)
     for nibble, group in _group(changes, fork):
-        children[nibble] = _update(children[nibble], group, fork + 1)
-    return _joined(path, children)
+        children[nibble] = update_node(children[nibble], group, fork + 1)
+    return joined(path, children)
 
 
 class HashedTrie:
@@ -236,26 +246,26 @@ class HashedTrie:
     Values that long make every node at least 32 bytes long, so that no node is ever embedded in its parent.
     """
 
-    __slots__ = ("_node",)
+    __slots__ = ("node",)
 
-    def __init__(self, node: _Node | None = None) -> None:
-        self._node = node
+    def __init__(self, node: TrieNode | None = None) -> None:
+        self.node = node
 
     @property
     def root(self) -> bytes:
         """The root; the first who asks pays for hashing what changed."""
-        return EMPTY_ROOT if self._node is None else self._node.hashed(0)[1:]
+        return EMPTY_ROOT if self.node is None else self.node.hashed(0)[1:]
 
     @classmethod
     def build(cls, rows: Iterable[tuple[bytes, bytes]]) -> "HashedTrie":
         """Return the trie of (key, value) *rows* in any order (about 2 us a row, and 4 us for its first root)."""
-        return cls(_build(sorted((key.hex(), value) for key, value in rows), 0))
+        return cls(build_node(sorted((key.hex(), value) for key, value in rows), 0))
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of *key*, if any (about 1 us)."""
         digits = key.hex()
-        node, depth = self._node, 0
-        while isinstance(node, _Branch):
+        node, depth = self.node, 0
+        while isinstance(node, Branch):
             depth += len(node.path)
             # A wrong turn inside the path ends at a leaf with another key, which the last comparison sees.
             node = node.children[int(digits[depth], 16)]
@@ -268,8 +278,8 @@ class HashedTrie:
         :func:`chainp2p.ledger.proofs.proven` reads it.
         """
         digits = key.hex()
-        node, depth, found = self._node, 0, []
-        while isinstance(node, _Branch):
+        node, depth, found = self.node, 0, []
+        while isinstance(node, Branch):
             if node.path:
                 found.append(node.extension(depth))
                 if not digits.startswith(node.path, depth):
@@ -285,14 +295,14 @@ class HashedTrie:
     def updated(self, changes: Iterable[tuple[bytes, bytes | None]]) -> "HashedTrie":
         """Return the trie with *changes* made, each key at most once; ``None`` removes a key."""
         ordered = sorted([(key.hex(), value) for key, value in changes], key=lambda change: change[0])
-        return HashedTrie(_update(self._node, ordered, 0)) if ordered else self
+        return HashedTrie(update_node(self.node, ordered, 0)) if ordered else self
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in key order."""
-        stack: list[_Node | None] = [self._node]
+        stack: list[TrieNode | None] = [self.node]
         while stack:
             node = stack.pop()
-            if isinstance(node, _Branch):
+            if isinstance(node, Branch):
                 stack.extend(reversed(node.children))
             elif node is not None:
                 yield bytes.fromhex(node.key), node.value
