@@ -18,6 +18,7 @@ from chainp2p.chain.interfaces import (
     BlockProduced,
     Connected,
     Executor,
+    FinalityConflict,
     FinalizedChanged,
     HeaderAdded,
     HeaderInfo,
@@ -81,7 +82,7 @@ class StoredChain:
         self._open_database = open_database
         self.genesis_hash: bytes = self._rules.read_block(self._rules.genesis()).header.hash
         self.events = EventBus(lambda error: self.log.failure("a subscriber to the chain's events failed"))
-        self.conflict: Any = None
+        self.conflict: FinalityConflict | None = None
         self._core: StoredCore | None = None
         self._pool: dict[bytes, bytes] = {}
         self._pool_bytes = 0
@@ -216,6 +217,7 @@ class StoredChain:
 
     def _set(self, changes: Changes) -> None:
         self.head, self.best_header, self.finalized = changes.head, changes.best_header, changes.finalized
+        self.conflict = changes.conflict
 
     async def _apply(self, changes: Changes, produced: bytes | None = None) -> None:
         finalized = self.finalized
@@ -231,9 +233,8 @@ class StoredChain:
             publish(FinalizedChanged(changes.finalized))
         for info, reason in changes.failed:
             self.log.warn("block {height} {hash} fails: {why}", height=info.height, hash=info.hash.hex(), why=reason)
-        if changes.conflict is not None:
-            self.conflict = changes.conflict
-            publish(changes.conflict)
+        if changes.new_conflict is not None:
+            publish(changes.new_conflict)
         if changes.change is not None:
             await self._pool_follows(changes)
 

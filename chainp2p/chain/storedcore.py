@@ -36,6 +36,7 @@ class Changes:
 
     :param included: ids of the transactions of the blocks entered.
     :param returned: (id, raw) of those of the blocks left that are not included again.
+    :param conflict: a conflict of finality that stands; *new_conflict*: it is new.
     """
 
     head: HeaderInfo
@@ -47,6 +48,7 @@ class Changes:
     returned: tuple[tuple[bytes, bytes], ...] = ()
     failed: tuple[tuple[HeaderInfo, str], ...] = ()
     conflict: FinalityConflict | None = None
+    new_conflict: FinalityConflict | None = None
 
 
 class StoredCore:
@@ -115,12 +117,13 @@ class StoredCore:
     # -- headers
 
     def check_headers(self, raws: Sequence[bytes], now: float) -> tuple[list[HeaderInfo] | HeadersRejected, Changes]:
-        """Check consecutive headers and store none."""
+        """Check consecutive headers and store none (but a conflict of finality that they prove)."""
         outcome: list[HeaderInfo] | HeadersRejected
-        try:
-            outcome = self.headers.check(raws, now)
-        except HeadersRejected as error:
-            outcome = error
+        with self.store.transaction(self._read):
+            try:
+                outcome = self.headers.check(raws, now)
+            except HeadersRejected as error:
+                outcome = error
         return outcome, self._changes(None)
 
     def add_headers(self, raws: Sequence[bytes], now: float) -> tuple[list[HeaderInfo] | HeadersRejected, Changes]:
@@ -266,6 +269,7 @@ class StoredCore:
             tuple(included),
             tuple(pair for pair in returned.items() if pair[0] not in included),
             tuple(self._failed),
+            self.headers.conflict,
             self.headers.new_conflict,
         )
         self._failed.clear()

@@ -6,6 +6,7 @@ Works on the lane that owns the connection; the caller opens the transactions.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from chainp2p.chain.conflict import load_conflict, store_conflict
 from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected
 from chainp2p.chain.rules import HeaderRefused, Place, ReadHeader, Summary
 from chainp2p.chain.store import ChainStore
@@ -55,6 +56,7 @@ class StoredHeaders:
             if self.tree.get(row.info.hash) is None and self.tree.get(row.info.parent) is not None:
                 self.tree.add(row.info, self._place(row.raw, row.rest), row.body, row.bad)
         self.tree.finalize(self.node(final.hash))
+        self.conflict = load_conflict(store)
         self.told()
 
     def told(self) -> None:
@@ -74,7 +76,7 @@ class StoredHeaders:
     # -- checks
 
     def check(self, raws: Sequence[bytes], now: float) -> list[HeaderInfo]:
-        """Check consecutive headers and store none; raises HeadersRejected."""
+        """Check consecutive headers and store none (but a conflict that they prove); raises HeadersRejected."""
         above: dict[bytes, Place] = {}
         live: dict[bytes, bool] = {}
         found = []
@@ -171,6 +173,7 @@ class StoredHeaders:
         ours = self.tree.finalized.info
         if theirs is not None and theirs.height >= ours.height and theirs.hash != ours.hash:
             self.conflict = self.new_conflict = FinalityConflict(ours, theirs, ())
+            store_conflict(self._store, self.conflict)
 
 
 def header_info(header: ReadHeader, summary: Summary) -> HeaderInfo:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
+from chainp2p.chain.conflict import load_conflict, store_conflict
 from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected
 from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
@@ -97,7 +98,7 @@ class Branches:
         node = self.tree.get(hash)
         assert node is not None
         self.tree.finalize(node)
-        self.conflict = self._load_conflict()
+        self.conflict = load_conflict(store)
         dismissed = store.meta("dismissed") or b""
         self._dismissed = {dismissed[at : at + 32] for at in range(0, len(dismissed), 32)}
 
@@ -259,7 +260,7 @@ class Branches:
         self._dismissed.difference_update(info.hash for info, _ in _walk(node))
         self._store.set_meta("dismissed", b"".join(sorted(self._dismissed)))
         self.conflict = None
-        self._store.set_meta("conflict", None)
+        store_conflict(self._store, None)
 
     def condemn(self, node: Node[Entry]) -> None:
         """Mark a header and all that descend from it as bad."""
@@ -299,29 +300,12 @@ class Branches:
                 ours.add(entry.signer)
         assert theirs is not None
         self.conflict = self.new_conflict = FinalityConflict(final.info, theirs, tuple(sorted(voters & ours)))
-        self._store_conflict(self.conflict)
-
-    def _store_conflict(self, conflict: FinalityConflict) -> None:
-        uint = rlp.encode_uint
-        sides = [[one.hash, one.parent, uint(one.height), one.rank] for one in (conflict.ours, conflict.theirs)]
-        self._store.set_meta("conflict", rlp.encode([*sides, list(conflict.signers)]))
-
-    def _load_conflict(self) -> FinalityConflict | None:
-        data = self._store.meta("conflict")
-        if data is None:
-            return None
-        ours, theirs, signers = rlp.decode_list(data)
-        return FinalityConflict(_info(ours), _info(theirs), tuple(bytes(signer) for signer in signers))  # type: ignore
+        store_conflict(self._store, self.conflict)
 
 
 def _pack(entry: Entry, height: int) -> bytes:
     tally = encode_tally(entry.tally) if height % TALLY_INTERVAL == 0 else b""
     return rlp.encode([entry.signer, tally])
-
-
-def _info(item: rlp.Item) -> HeaderInfo:
-    hash, parent, height, rank = item
-    return HeaderInfo(bytes(hash), bytes(parent), rlp.decode_uint(height, 8), bytes(rank))  # type: ignore[arg-type]
 
 
 def _entry(place: "Candidate | Node[Entry]") -> Entry:

@@ -293,6 +293,22 @@ class FinalTest(Promises, StoredCase):
             self.assertIsInstance(self.submit(raw), Stored)
         self.assertEqual((self.chain.head.height, self.chain.finalized.height), (4, 2))
 
+    def test_a_restart_does_not_end_a_conflict(self) -> None:
+        theirs = self.make(7, seed=3)
+        for raw in self.make(4):
+            self.submit(raw)
+        self.wait(self.chain.check_headers([self.chain.split(raw)[0] for raw in theirs]))
+        found = self.chain.conflict
+        assert found is not None
+        for _ in range(2):
+            self.disk.crash()
+            self.chain = self.open()
+            told: list[FinalityConflict] = []
+            self.chain.events.subscribe(FinalityConflict, told.append)
+            self.assertEqual((self.chain.conflict, self.chain.can_produce()), (found, False))
+            self.submit(theirs[0])
+            self.assertEqual((self.chain.conflict, told), (found, []))
+
 
 class DatabaseTest(SynchronousTestCase):
     def test_newer_schema(self) -> None:
