@@ -29,14 +29,14 @@ _REMEDIES = {
 
 
 def file_of(connection: sqlite3.Connection) -> str:
-    """The path of the file, empty where there is none (SQLite names files by absolute paths)."""
+    """The path of the file, empty where there is none: SQLite names files by absolute paths."""
     name: str = connection.execute("PRAGMA database_list").fetchone()[2]
-    return name
+    return name if isabs(name) else ""
 
 
 def is_private(connection: sqlite3.Connection) -> bool:
     """Whether no second connection would see this database: it is in memory."""
-    return not isabs(file_of(connection))
+    return not file_of(connection)
 
 
 @contextmanager
@@ -66,25 +66,29 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def prepare(connection: sqlite3.Connection, tables: str, steps: Sequence[str] = ()) -> None:
+def prepare(connection: sqlite3.Connection, tables: str, steps: Sequence[str] = (), known_by: str = "") -> None:
     """Bring an opened database to the newest schema, inside a transaction of the caller's.
 
     :param tables: SQL that creates them where they do not exist.
     :param steps: SQL that leads from schema 1 to 2, from 2 to 3, and so on; the last one leads to the newest.
+    :param known_by: a table of files that were made before they had a number: those are of schema 1.
     :raises StartupError: it has a newer schema, or tables of somebody else's.
     """
     execute, newest = connection.execute, 1 + len(steps)
-    version = execute("PRAGMA user_version").fetchone()[0]
+    stored = version = execute("PRAGMA user_version").fetchone()[0]
     if version > newest:
         raise StartupError(
             f"{file_of(connection)} has schema {version}, this version of chainp2p knows {newest}: upgrade chainp2p"
         )
-    if version == 0 and execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-        raise StartupError(f"{file_of(connection)} was not made by chainp2p: move it away")
+    names = {row[0] for row in execute("SELECT name FROM sqlite_master")}
+    if version == 0 and names:
+        if known_by not in names:
+            raise StartupError(f"{file_of(connection)} was not made by chainp2p: move it away")
+        version = 1
     older = steps[version - 1 :] if version else ()
     for script in (*older, tables):
         for statement in script.split(";"):
             if statement.strip():
                 execute(statement)
-    if version != newest:
+    if stored != newest:
         execute(f"PRAGMA user_version={newest}")

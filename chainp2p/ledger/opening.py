@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 
 from attrs import frozen
 
@@ -57,20 +58,16 @@ def open_ledger(
     now: float,
 ) -> Opened:
     """Open the chain, and the record of a *signer* (private key); StartupError."""
-    connection = open_database(CHAIN_FILE)
-    record = None
-    try:
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(open_database(CHAIN_FILE)))
+        record = None
         if signer is not None:
-            address = address_of(public_key(signer))
-            record = SealRecord(open_database(SEAL_FILE), address, genesis.hash, slots.slot_at(now))
+            seals = stack.enter_context(closing(open_database(SEAL_FILE)))
+            record = SealRecord(seals, address_of(public_key(signer)), genesis.hash, slots.slot_at(now))
         store, rows = ChainStore(connection, TABLES), LedgerRows(connection)
         core = LedgerCore(genesis, slots, execution, store, rows, record, verify_all)
         news = core.load()
         pooled, evidence = rows.pooled(), rows.evidence()
-    except BaseException:
-        connection.close()
-        if record is not None:
-            record.close()
-        raise
-    maker = None if signer is None else BlockMaker(core, signer)
+        maker = None if signer is None else BlockMaker(core, signer)
+        stack.pop_all()
     return Opened(core, maker, is_private(connection), news, pooled, evidence)

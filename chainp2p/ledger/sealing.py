@@ -16,6 +16,7 @@ forgets the last commits, and a signer that forgets may contradict itself.
 import sqlite3
 from collections.abc import Callable, Iterable
 
+from chainp2p.chain.database import file_of, guarded, prepare, transaction
 from chainp2p.errors import StartupError
 
 __all__ = ["SealRecord"]
@@ -44,22 +45,29 @@ class SealRecord:
         self._connection = connection
         connection.isolation_level = None
         connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(_TABLES)
         self.signer = signer
-        row = connection.execute("SELECT genesis, floor, highest FROM signers WHERE signer=?", (signer,)).fetchone()
-        if row is None:
-            self.floor = self.highest = max(0, first_slot)
-            connection.execute("INSERT INTO signers VALUES(?,?,?,?)", (signer, genesis_hash, self.floor, self.highest))
-        elif row[0] != genesis_hash:
-            raise StartupError(
-                f"seal.sqlite holds seals of signer 0x{signer.hex()} for another network (genesis 0x{row[0].hex()})"
-            )
-        else:
-            self.floor, self.highest = row[1], row[2]
-        rows = connection.execute("SELECT hash, slot FROM seals WHERE signer=?", (signer,))
-        self._entries: dict[bytes, int] = dict(rows)
+        self._file = file_of(connection)
+        with guarded(self._file), transaction(connection):
+            self.floor, self.highest = self._open(genesis_hash, max(0, first_slot))
+            rows = connection.execute("SELECT hash, slot FROM seals WHERE signer=?", (signer,))
+            self._entries: dict[bytes, int] = dict(rows)
         self._gone: set[bytes] = set()
         self._last: tuple[int, bytes, int] | None = None
+
+    def _open(self, genesis_hash: bytes, first_slot: int) -> tuple[int, int]:
+        """The floor and the highest slot that are stored for this signer, now at the latest."""
+        execute = self._connection.execute
+        prepare(self._connection, _TABLES, known_by="signers")
+        row = execute("SELECT genesis, floor, highest FROM signers WHERE signer=?", (self.signer,)).fetchone()
+        if row is None:
+            execute("INSERT INTO signers VALUES(?,?,?,?)", (self.signer, genesis_hash, first_slot, first_slot))
+            return first_slot, first_slot
+        if row[0] != genesis_hash:
+            raise StartupError(
+                f"{self._file or 'seal.sqlite'} holds seals of signer 0x{self.signer.hex()} for another "
+                f"network (genesis 0x{row[0].hex()}): use another key, or another data directory"
+            )
+        return row[1], row[2]
 
     def __contains__(self, hash: bytes) -> bool:
         return hash in self._entries
@@ -118,17 +126,12 @@ class SealRecord:
     def _write(self, seals: list[tuple[int, bytes, int]]) -> None:
         execute = self._connection.execute
         highest = max([self.highest, *(slot for slot, _, _ in seals)])
-        execute("BEGIN IMMEDIATE")
-        try:
+        with guarded(self._file), transaction(self._connection):
             for slot, hash, base in seals:
                 execute("INSERT OR REPLACE INTO seals VALUES(?,?,?,?)", (self.signer, hash, slot, base))
             for hash in self._gone:
                 execute("DELETE FROM seals WHERE signer=? AND hash=?", (self.signer, hash))
             execute("UPDATE signers SET floor=?, highest=? WHERE signer=?", (self.floor, highest, self.signer))
-        except BaseException:
-            execute("ROLLBACK")
-            raise
-        execute("COMMIT")
         self._gone.clear()
         self.highest = highest
         for slot, hash, _ in seals:

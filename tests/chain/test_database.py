@@ -142,6 +142,13 @@ class VersionTests(DatabaseCase):
         self.assertIn(f"{self.path} was not made by chainp2p", str(error))
         self.assertEqual(len(self.open().execute("SELECT * FROM sqlite_master").fetchall()), 1)
 
+    def test_a_file_from_before_there_were_numbers_is_known_by_a_table(self) -> None:
+        old = self.open()
+        old.execute("CREATE TABLE words(word TEXT PRIMARY KEY)")
+        with transaction(old):
+            prepare(old, TABLES, ("ALTER TABLE words ADD COLUMN length INTEGER",), "words")
+        self.assertEqual((self.version(old), len(old.execute("PRAGMA table_info(words)").fetchall())), (2, 2))
+
     def test_is_private(self) -> None:
         self.assertFalse(is_private(self.open()))
         self.assertEqual(file_of(self.open()), str(self.path))
