@@ -33,7 +33,7 @@ from twisted.internet.defer import Deferred, execute
 from chainp2p.chain.archive import ArchiveReader
 from chainp2p.chain.store import ChainStore
 from chainp2p.ledger import block as blocks
-from chainp2p.ledger import connected, core, execution, rows, senders, state, transaction
+from chainp2p.ledger import connected, core, execution, overlay, rows, senders, state, transaction
 from chainp2p.ledger.branches import Branches
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.genesis import Genesis
@@ -224,7 +224,7 @@ def parts_of(folder: Path, data: Path) -> tuple[dict[str, float], float]:
         (blocks, "transactions_root", "transactions roots"),
         (execution, "receipts_root", "receipts roots"),
         (connected, "run_block", "executing transfers"),
-        (state.Overlay, "changes", "encoding accounts"),
+        (overlay.Overlay, "changes", "encoding accounts"),
         (state.State, "updated", "state trie"),
         (Branches, "add", "headers"),
         (Branches, "candidate", "headers"),

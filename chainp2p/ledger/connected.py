@@ -15,10 +15,11 @@ from chainp2p.errors import Ours, StartupError
 from chainp2p.ledger.block import Block, decode_block
 from chainp2p.ledger.execution import BlockContext, BlockResult, Execution, mismatch, run_block
 from chainp2p.ledger.header import Header
+from chainp2p.ledger.overlay import Recent
 from chainp2p.ledger.poa import Entry
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.senders import Senders
-from chainp2p.ledger.state import Change, Recent, State
+from chainp2p.ledger.state import Change, State
 from chainp2p.ledger.transaction import Transaction, TransactionError
 
 __all__ = ["BlockFailed", "ConnectedChain", "Moved"]
@@ -109,6 +110,11 @@ class ConnectedChain:
         self._prepared = None
         if self.state.root != Header.decode(raw).state_root:
             raise StartupError("the accounts in the chain database do not match its head: restore a copy or sync anew")
+
+    def begin_at(self, node: Node[Entry], state: State) -> None:
+        """Go on from *node*, with *state* after it, whatever was before."""
+        self.head, self.state = node, state
+        self._states = {node.info.hash: state}
 
     def prepare(self, hash: bytes, result: BlockResult, state: State) -> None:
         """What came out of making block *hash* on the head, so that it need not be run again."""

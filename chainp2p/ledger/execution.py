@@ -10,8 +10,9 @@ from typing import Protocol
 from attrs import frozen
 
 from chainp2p.ledger.header import Header
+from chainp2p.ledger.overlay import Overlay, Recent
 from chainp2p.ledger.receipt import Receipt, receipts_root
-from chainp2p.ledger.state import Account, Accounts, Change, Overlay, Recent, State
+from chainp2p.ledger.state import Accounts, Change, State
 from chainp2p.ledger.transaction import AccessList, Transaction, TransactionError
 from chainp2p.ledger.validation import check_transaction, intrinsic_gas
 
@@ -104,45 +105,34 @@ class ValueTransfers:
         self, transaction: Transaction, sender: bytes, state: Overlay, context: BlockContext, gas_before: int
     ) -> Receipt:
         gas = check_transaction(transaction, context.chain_id)
-        source = state.account(sender)
-        _check_nonce(transaction, sender, source)
-        if transaction.max_fee < context.base_fee:
+        source, base_fee, max_fee, value = state.live(sender), context.base_fee, transaction.max_fee, transaction.value
+        if transaction.nonce != source.nonce:
+            word = "low" if transaction.nonce < source.nonce else "high"
+            raise TransactionError(
+                f"nonce too {word}: address 0x{sender.hex()}, tx: {transaction.nonce} state: {source.nonce}"
+            )
+        if max_fee < base_fee:
             raise TransactionError(
                 f"max fee per gas less than block base fee: address 0x{sender.hex()}, "
-                f"maxFeePerGas: {transaction.max_fee}, baseFee: {context.base_fee}"
+                f"maxFeePerGas: {max_fee}, baseFee: {base_fee}"
             )
-        if source.balance < transaction.max_cost:
+        if source.balance < transaction.gas * max_fee + value:
             raise TransactionError(
                 f"insufficient funds for gas * price + value: address 0x{sender.hex()} "
                 f"have {source.balance} want {transaction.max_cost}"
             )
         if gas_before + transaction.gas > context.gas_limit:
             raise TransactionError("gas limit reached")
-        price = transaction.effective_gas_price(context.base_fee)
-        state.write(
-            sender,
-            Account(
-                source.nonce + 1,
-                source.balance - transaction.value - gas * price,
-                source.storage_root,
-                source.code_hash,
-            ),
-        )
+        tip = min(transaction.max_priority_fee, max_fee - base_fee)
+        source.nonce += 1
+        source.balance -= value + gas * (base_fee + tip)
         assert transaction.to is not None
-        if transaction.value:
-            state.add_balance(transaction.to, transaction.value)
-        if price > context.base_fee:
+        if value:
+            state.live(transaction.to).balance += value
+        if tip:
             # The base fee itself is burned (EIP-1559).
-            state.add_balance(context.miner, gas * (price - context.base_fee))
-        return Receipt(
-            status=1,
-            cumulative_gas=gas_before + gas,
-            gas_used=gas,
-            effective_gas_price=price,
-            sender=sender,
-            transaction_hash=transaction.hash,
-            type=transaction.type,
-        )
+            state.live(context.miner).balance += gas * tip
+        return Receipt(1, gas_before + gas, gas, base_fee + tip, sender, transaction.hash, transaction.type)
 
     def call(self, message: Message, state: Accounts, context: BlockContext) -> bytes:
         self.estimate(message, state, context)
@@ -167,14 +157,6 @@ class ValueTransfers:
 
     def storage(self, address: bytes, slot: int, state: Accounts) -> bytes:
         return bytes(32)
-
-
-def _check_nonce(transaction: Transaction, sender: bytes, source: Account) -> None:
-    if transaction.nonce != source.nonce:
-        word = "low" if transaction.nonce < source.nonce else "high"
-        raise TransactionError(
-            f"nonce too {word}: address 0x{sender.hex()}, tx: {transaction.nonce} state: {source.nonce}"
-        )
 
 
 @frozen

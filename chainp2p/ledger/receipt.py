@@ -1,8 +1,7 @@
 """Receipts in Ethereum's encoding (EIP-658, EIP-2718): status, cumulative gas, a zero bloom, no logs."""
 
 from collections.abc import Sequence
-
-from attrs import frozen
+from typing import NamedTuple
 
 from chainp2p.ledger.trie import ordered_root
 from chainp2p.primitives import rlp
@@ -12,9 +11,8 @@ __all__ = ["Receipt", "receipts_root"]
 _NO_LOGS_TAIL = rlp.encode(bytes(256)) + b"\xc0"
 
 
-@frozen
-class Receipt:
-    """What became of one transaction; gas units, and wei per gas for the price it paid."""
+class Receipt(NamedTuple):
+    """What became of one transaction; gas units, and wei per gas for the price it paid. A tuple: blocks make many."""
 
     status: int  #: 1: done
     cumulative_gas: int  #: of the block up to and with this transaction
@@ -26,8 +24,7 @@ class Receipt:
 
     def encode(self) -> bytes:
         """Return the consensus encoding, that the receipts root is made of."""
-        uint = rlp.encode_uint
-        body = rlp.wrap_list(rlp.encode(uint(self.status)) + rlp.encode(uint(self.cumulative_gas)) + _NO_LOGS_TAIL)
+        body = rlp.wrap_list(rlp.uint_item(self.status) + rlp.uint_item(self.cumulative_gas) + _NO_LOGS_TAIL)
         return bytes((self.type,)) + body if self.type else body
 
 

@@ -1,4 +1,4 @@
-"""Accounts: Ethereum's account encoding, the state as a value, and the overlay a block writes into.
+"""Accounts: Ethereum's account encoding, and the state as a value.
 
 A :class:`State` never changes: ``state.updated(changes)`` answers the next one and shares what did not change, so that
 the states of recent blocks may be kept side by side. What is written to disk is rows: ``Change`` holds, per account,
@@ -6,8 +6,9 @@ the hashed key and the encoded account before and after; the new values go to th
 to the undo rows of the block. ``State.load(rows)`` is how a start gets it back.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from attrs import frozen
 
@@ -15,10 +16,16 @@ from chainp2p.ledger.trie import EMPTY_ROOT, HashedTrie
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 
-__all__ = ["EMPTY_ACCOUNT", "EMPTY_CODE_HASH", "Account", "Accounts", "Change", "Overlay", "Recent", "State"]
+__all__ = ["EMPTY_ACCOUNT", "EMPTY_CODE_HASH", "Account", "Accounts", "Change", "State", "encode_account"]
 
 #: keccak256 of no code at all.
 EMPTY_CODE_HASH = bytes.fromhex("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")
+
+
+#: An account with a balance of usual size.
+_USUAL = re.compile(
+    rb"\xf8.%b%b\xa0(.{32})\xa0(.{32})" % (rlp.uint_pattern(8), rlp.uint_pattern(12)), re.DOTALL
+).fullmatch
 
 
 @frozen
@@ -37,31 +44,36 @@ class Account:
 
     def encode(self) -> bytes:
         """Return RLP([nonce, balance, storage root, code hash]); 70 to 110 bytes."""
-        uint, item = rlp.encode_uint, rlp.encode
-        body = b"%b%b\xa0%b\xa0%b" % (
-            item(uint(self.nonce)),
-            item(uint(self.balance)),
-            self.storage_root,
-            self.code_hash,
-        )
-        # 68 to 108 bytes: always the long form with one byte of length
-        return b"\xf8%c%b" % (len(body), body)
+        return encode_account(self.nonce, self.balance, self.storage_root, self.code_hash)
 
     @classmethod
     def decode(cls, raw: bytes) -> "Account":
         """Decode what :meth:`encode` made; raises :exc:`RlpError` on anything else."""
+        match = _USUAL(raw)
+        if match is not None and raw[1] == len(raw) - 2:
+            first, second, storage_root, code_hash = match.groups()
+            return cls(rlp.uint_of(first), rlp.uint_of(second), storage_root, code_hash)
         nonce, balance, storage_root, code_hash = rlp.decode_list(raw)
         if not isinstance(storage_root, bytes) or not isinstance(code_hash, bytes):
             raise rlp.RlpError("an account holds no lists")
         return cls(rlp.decode_uint(nonce, 8), rlp.decode_uint(balance), storage_root, code_hash)
 
 
+def encode_account(nonce: int, balance: int, storage_root: bytes, code_hash: bytes) -> bytes:
+    """See :meth:`Account.encode`."""
+    body = b"%b%b\xa0%b\xa0%b" % (rlp.uint_item(nonce), rlp.uint_item(balance), storage_root, code_hash)
+    # 68 to 108 bytes: always the long form with one byte of length
+    return b"\xf8%c%b" % (len(body), body)
+
+
 EMPTY_ACCOUNT = Account()
 
 
-@frozen
-class Change:
-    """One account before and after; ``None``: not in the state. *key* = keccak256(address)."""
+class Change(NamedTuple):
+    """One account before and after; ``None``: not in the state. *key* = keccak256(address).
+
+    A tuple, since blocks make many.
+    """
 
     key: bytes
     old: bytes | None
@@ -97,6 +109,11 @@ class State:
         )
 
     @property
+    def trie(self) -> HashedTrie:
+        """The accounts by their hashed keys."""
+        return self._trie
+
+    @property
     def root(self) -> bytes:
         """The state root."""
         return self._trie.root
@@ -127,63 +144,3 @@ class State:
         """Return the state before *changes*: the inverse of :meth:`updated`."""
         trie = self._trie.updated((change.key, change.old) for change in changes)
         return self if trie is self._trie else State(trie)
-
-
-#: By address: hashed key, encoded account (None: not in the state), and the account itself.
-Recent: TypeAlias = dict[bytes, tuple[bytes, bytes | None, Account]]
-
-
-class Overlay:
-    """Accounts written on top of a state, not yet part of any: what a block does while it runs.
-
-    :param recent: accounts as blocks since *base* left them; :meth:`changes` adds its own. Blocks that are connected
-        one after the other share it, so that the state need not be made anew for each, nor accounts be read again.
-    """
-
-    __slots__ = ("_base", "_found", "_shared", "_written")
-
-    def __init__(self, base: State, recent: Recent | None = None) -> None:
-        self._base = base
-        self._shared = recent is not None
-        self._found: Recent = {} if recent is None else recent
-        self._written: dict[bytes, Account] = {}
-
-    def _before(self, address: bytes) -> tuple[bytes, bytes | None, Account]:
-        found = self._found.get(address)
-        if found is None:
-            key = keccak256(address)
-            raw = self._base.raw(key)
-            found = self._found[address] = key, raw, EMPTY_ACCOUNT if raw is None else Account.decode(raw)
-        return found
-
-    def account(self, address: bytes) -> Account:
-        """Return the account as written last, else the state's."""
-        return self._written.get(address) or self._before(address)[2]
-
-    def write(self, address: bytes, account: Account) -> None:
-        """Replace the account of *address*."""
-        self._written[address] = account
-
-    def add_balance(self, address: bytes, amount: int) -> None:
-        """Add *amount* (wei, may be negative) to a balance."""
-        account = self.account(address)
-        self._written[address] = Account(
-            account.nonce, account.balance + amount, account.storage_root, account.code_hash
-        )
-
-    def changes(self) -> tuple[Change, ...]:
-        """Return what differs from the state below, in key order."""
-        found = []
-        for address, account in self._written.items():
-            key, old, _ = self._before(address)
-            new = None if account.empty else account.encode()
-            if new != old:
-                found.append(Change(key, old, new))
-                if self._shared:
-                    self._found[address] = key, new, account
-        found.sort(key=_key)
-        return tuple(found)
-
-
-def _key(change: Change) -> bytes:
-    return change.key

@@ -16,6 +16,9 @@ __all__ = [
     "encode",
     "encode_uint",
     "split_list",
+    "uint_item",
+    "uint_of",
+    "uint_pattern",
     "wrap_list",
 ]
 
@@ -66,6 +69,18 @@ def encode_uint(value: int) -> bytes:
     return value.to_bytes((value.bit_length() + 7) // 8, "big")
 
 
+#: Items of the integers below 128.
+_SMALL = (b"\x80", *(bytes((value,)) for value in range(1, 0x80)))
+
+
+def uint_item(value: int) -> bytes:
+    """Return the item of an integer of at most 55 bytes: ``encode(encode_uint(value))`` in one call."""
+    if value < 0x80:
+        return _SMALL[value]
+    size = (value.bit_length() + 7) >> 3
+    return _STRING[size] + value.to_bytes(size, "big")
+
+
 def decode_uint(data: Item, limit: int = 32) -> int:
     """Return the integer of an item of at most *limit* bytes; leading zeros raise :exc:`RlpError`."""
     if not isinstance(data, bytes):
@@ -75,6 +90,20 @@ def decode_uint(data: Item, limit: int = 32) -> int:
     if data[:1] == b"\0":
         raise RlpError("integer with a leading zero")
     return int.from_bytes(data, "big")
+
+
+def uint_pattern(size: int) -> bytes:
+    """Return a regular expression, one group, for the item of an integer of at most *size* bytes.
+
+    Where most of what comes has one form, a match of all its items is several times as fast as the decoder.
+    """
+    longer = b"".join(rb"|\x%02x[\x01-\xff].{%d}" % (0x80 + count, count - 1) for count in range(2, size + 1))
+    return rb"([\x01-\x80]|\x81[\x80-\xff]%b)" % longer
+
+
+def uint_of(item: bytes) -> int:
+    """Return the integer of an item that :func:`uint_pattern` matched."""
+    return int.from_bytes(item[1:], "big") if len(item) > 1 else item[0] & 0x7F
 
 
 def _header(data: bytes, at: int, end: int) -> tuple[bool, int, int]:

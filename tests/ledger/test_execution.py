@@ -15,8 +15,9 @@ from chainp2p.ledger.execution import (
 )
 from chainp2p.ledger.genesis import DEV_ADDRESSES
 from chainp2p.ledger.header import make_header
+from chainp2p.ledger.overlay import Overlay
 from chainp2p.ledger.receipt import receipts_root
-from chainp2p.ledger.state import EMPTY_ACCOUNT, Account, Overlay, State
+from chainp2p.ledger.state import EMPTY_ACCOUNT, Account, State
 from chainp2p.ledger.transaction import Transaction, TransactionError
 from tests.ledger.common import CHAIN_ID, GWEI, transfer
 

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, Overlay, Recent, State
+from chainp2p.ledger.overlay import Overlay, Recent
+from chainp2p.ledger.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, State
 from chainp2p.ledger.trie import EMPTY_ROOT
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
@@ -36,6 +37,14 @@ class Accounts(SynchronousTestCase):
         for items in ([b"", b"", [], bytes(32)], [b"", b"", bytes(32), []], [bytes(9), b"", b"", b""]):
             with self.assertRaises(rlp.RlpError):
                 Account.decode(rlp.encode(items))
+        raw = Account(1, 10**18).encode()
+        for position in range(len(raw)):
+            changed = raw[:position] + bytes((raw[position] ^ 0x81,)) + raw[position + 1 :]
+            try:
+                account = Account.decode(changed)
+            except rlp.RlpError:
+                continue
+            self.assertEqual(account.encode(), changed)
 
 
 class States(SynchronousTestCase):
@@ -88,8 +97,8 @@ class States(SynchronousTestCase):
     def test_nothing_changed(self) -> None:
         state = State.of({ADDRESSES[0]: Account(balance=5)})
         overlay = Overlay(state)
-        overlay.add_balance(ADDRESSES[0], 3)
-        overlay.add_balance(ADDRESSES[0], -3)
+        overlay.live(ADDRESSES[0]).balance += 3
+        overlay.live(ADDRESSES[0]).balance -= 3
         overlay.write(ADDRESSES[1], EMPTY_ACCOUNT)
         self.assertEqual(overlay.changes(), ())
         self.assertIs(state.updated(()), state)

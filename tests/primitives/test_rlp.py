@@ -1,5 +1,7 @@
 """RLP against the ``rlp`` package, and strictness."""
 
+import re
+
 import rlp as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,6 +47,26 @@ class Rlp(SynchronousTestCase):
     @settings(deadline=None, derandomize=True)
     def test_integers(self, value: int) -> None:
         self.assertEqual(rlp.decode_uint(rlp.encode_uint(value)), value)
+
+    @settings(deadline=None, derandomize=True)
+    @given(st.integers(0, 2**256 - 1) | st.integers(0, 300))
+    def test_items_of_integers(self, value: int) -> None:
+        item = rlp.uint_item(value)
+        self.assertEqual(item, oracle.encode(value))
+        self.assertEqual(rlp.uint_of(item), value)
+        for size in (1, 8, 32):
+            match = re.fullmatch(rlp.uint_pattern(size), item, re.DOTALL)
+            self.assertEqual(match is not None, value < 256**size)
+
+    @settings(deadline=None, derandomize=True, max_examples=300)
+    @given(st.binary(max_size=3) | st.binary(max_size=6).map(lambda tail: bytes((0x80 + len(tail),)) + tail))
+    def test_the_pattern_takes_what_the_decoder_takes(self, data: bytes) -> None:
+        try:
+            expected = rlp.decode_uint(rlp.decode(data))
+        except rlp.RlpError:
+            expected = None
+        match = re.fullmatch(rlp.uint_pattern(32), data, re.DOTALL)
+        self.assertEqual(None if match is None else rlp.uint_of(match[1]), expected)
 
     def test_refusals(self) -> None:
         for data in (
