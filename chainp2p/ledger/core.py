@@ -282,7 +282,7 @@ class LedgerCore:
     # -- own seals
 
     def _join_fresh(self) -> None:
-        if self.record is not None and self.branches.fresh:
+        if self.record is not None and self.branches.fresh and not self.slots.on_demand:
             self._join_seals(one.node for one in self.branches.fresh if one.node is not None)
 
     def _join_seals(self, nodes: Iterable[Node[Entry]]) -> None:

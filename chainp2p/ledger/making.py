@@ -1,11 +1,12 @@
 """Making a block: when it is this signer's turn, on which head, with which base (design: "poa", "Sealing safety")."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from attrs import frozen
 
 from chainp2p.chain.interfaces import Connected
-from chainp2p.errors import Ours
+from chainp2p.errors import Ours, StorageError
 from chainp2p.ledger.block import MAX_BLOCK_BYTES, assemble, transactions_root
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.execution import BlockContext, fill_block
@@ -70,6 +71,7 @@ class BlockMaker:
             return "nothing to include"
         state = core.chain.state.updated(result.changes)
         raws = [transaction.raw for transaction in transactions]
+        record.reserve(head.data.slot if slots.on_demand else slot)
         header = seal_header(
             make_header(
                 parent=head.info.hash,
@@ -87,9 +89,13 @@ class BlockMaker:
             ),
             self._key,
         )
-        record.store(slot, header.hash, base)
+        if not slots.on_demand:
+            record.store(slot, header.hash, base)
         raw = assemble(header.raw, raws)
         verdict, news = core.submit_own(raw, header.hash, result, state, now)
         if not isinstance(verdict, Connected):
             raise Ours(f"our own block {height} was not connected: {verdict}")
+        if slots.on_demand:
+            with suppress(StorageError):  # it is stored with the chain, and here before the next one is signed
+                record.reserve(slot)
         return Made(raw, news)

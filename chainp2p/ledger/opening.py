@@ -64,6 +64,8 @@ def open_ledger(
         if signer is not None:
             seals = stack.enter_context(closing(open_database(SEAL_FILE)))
             record = SealRecord(seals, address_of(public_key(signer)), genesis.hash, slots.slot_at(now))
+            if slots.on_demand:
+                connection.execute("PRAGMA synchronous=FULL")  # see SealRecord
         store, rows = ChainStore(connection, TABLES), LedgerRows(connection)
         core = LedgerCore(genesis, slots, execution, store, rows, record, verify_all)
         news = core.load()

@@ -9,6 +9,10 @@ record therefore holds every own seal above the finalized block, and one *floor*
 - where there was no record, whatever was sealed before the first start is covered by the slot of that start;
 - an own seal found on a known header joins the record: the key was used elsewhere, or the record is an old copy.
 
+A slot is spent before its block is signed, so that no end of the process leads to two blocks for it. Where blocks come
+on demand there are no gaps between slots, and one that was spent for nothing would be the last: there a slot is spent
+once its block is stored, which the database of the chain then does with ``synchronous=FULL`` too.
+
 It is a database of its own, written with ``synchronous=FULL`` before a block leaves the node: with NORMAL a power cut
 forgets the last commits, and a signer that forgets may contradict itself.
 """
@@ -87,6 +91,13 @@ class SealRecord:
         """Whether a block for *slot* on a head at *head_slot* contradicts nothing sealed before."""
         return head_slot < slot and self.highest < slot and base < slot
 
+    def reserve(self, slot: int) -> None:
+        """Spend all slots up to *slot* before anything is signed for it: nothing is sealed for them any more, whatever
+        becomes of this block. It is on the disk when this returns.
+        """
+        if slot > self.highest:
+            self._write([], slot)
+
     def store(self, slot: int, hash: bytes, base: int) -> None:
         """Note a seal; it is on the disk when this returns."""
         self._write([(slot, hash, base)])
@@ -123,9 +134,9 @@ class SealRecord:
         """Close the file."""
         self._connection.close()
 
-    def _write(self, seals: list[tuple[int, bytes, int]]) -> None:
+    def _write(self, seals: list[tuple[int, bytes, int]], highest: int = 0) -> None:
         execute = self._connection.execute
-        highest = max([self.highest, *(slot for slot, _, _ in seals)])
+        highest = max([highest, self.highest, *(slot for slot, _, _ in seals)])
         with guarded(self._file), transaction(self._connection):
             for slot, hash, base in seals:
                 execute("INSERT OR REPLACE INTO seals VALUES(?,?,?,?)", (self.signer, hash, slot, base))

@@ -11,7 +11,7 @@ from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.header import Header
 from chainp2p.ledger.sealing import SealRecord
 from tests.ledger.forge import Forge
-from tests.ledger.network import TIME, Disk, Folder, Harness, genesis_of
+from tests.ledger.network import TIME, Disk, Folder, Harness, genesis_of, transfer
 
 GENESIS = b"\7" * 32
 ME = b"\1" * 20
@@ -306,3 +306,73 @@ class Schedules(Harness):
                 final = self.get(ledgers[0].hash_at(ledger.finalized.height))
                 self.assertEqual(ledger.finalized.hash, final, f"seed {seed}")
             self.assertGreater(ledgers[0].finalized.height, 0, f"seed {seed}")
+
+
+class OnDemand(Harness):
+    """There are no gaps between the slots: whatever is lost, the next block has to have the next one."""
+
+    def crash_while_sealing(self, disk: Folder, fail_in: str) -> None:
+        """Let a process end, as by a kill, when it first writes to *fail_in* for its second block."""
+        ledger = self.make(self.genesis, 0, disk=disk)
+        self.get(ledger.start())
+        self.get(ledger.admit(transfer(5, 0), True))
+        self.clock.now += 1
+        self.assertIsNotNone(self.get(ledger.produce(self.clock.now)))
+        self.get(ledger.admit(transfer(5, 1), True))
+        self.clock.now += 1
+        core = ledger._core()
+        connection = core.store.connection if fail_in == "chain" else core.record._connection
+
+        def die(sql: str) -> None:
+            if sql.startswith("COMMIT"):
+                raise SystemExit
+
+        def dying(sql: str, *values: object) -> sqlite3.Cursor:
+            die(sql)
+            return connection.execute(sql, *values)
+
+        if fail_in == "chain":
+            core.store.connection = Dying(connection, dying)
+        else:
+            core.record._connection = Dying(connection, dying)
+        self.assertRaises(SystemExit, lambda: self.failureResultOf(ledger.produce(self.clock.now)).raiseException())
+        connection.rollback()
+        core.store.connection.close()
+        core.record.close()
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.genesis = genesis_of(1, 0)
+
+    def test_a_crash_at_any_point_does_not_end_the_chain(self) -> None:
+        for fail_in, height in (("chain", 1), ("seal", 2)):
+            disk = self.folder()
+            self.crash_while_sealing(disk, fail_in)
+            ledger = self.started(self.genesis, 0, disk=disk)
+            self.assertEqual(ledger.head.height, height)
+            self.get(ledger.admit(transfer(5, 2), True))
+            self.clock.now += 1
+            self.assertIsNotNone(self.get(ledger.produce(self.clock.now)), fail_in)
+            self.assertEqual(ledger.head.height, height + 1)
+
+    def test_what_was_sealed_is_written_through(self) -> None:
+        ledger = self.started(self.genesis, 0, disk=self.folder())
+        self.assertEqual(ledger._core().store.execute("PRAGMA synchronous").fetchone(), (2,))
+        other = self.started(genesis_of(1), 0, disk=self.folder())
+        self.assertEqual(other._core().store.execute("PRAGMA synchronous").fetchone(), (1,))
+
+    def folder(self) -> Folder:
+        path = pathlib.Path(self.mktemp()).absolute()
+        path.mkdir()
+        return Folder(path)
+
+
+class Dying:
+    """A connection whose statements go through *execute*."""
+
+    def __init__(self, connection: sqlite3.Connection, execute: object) -> None:
+        self._connection = connection
+        self.execute = execute
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
