@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, field, frozen
 
 from chainp2p.peer.enr import Enr
+from chainp2p.peer.rate import Rate
 
 __all__ = ["ANSWER_LIMIT", "Allowance", "Answers", "AskGate", "ExchangeRules", "of_network", "rules_for"]
 
@@ -16,46 +17,37 @@ EARLY_FACTOR = 0.8
 
 @frozen
 class ExchangeRules:
-    """The peer-exchange rows of the table in the wire design; times in seconds, rates in records a second.
+    """The peer-exchange rows of the table in the wire design; times in seconds, rates in records.
 
     :param full_for: how long an answer of 100 records is given again, so that asking often does not map the network.
     :param short_for: the same for a shorter answer; 0: every answer is fresh.
-    :param burst: records taken from a peer at once.
+    :param taken: records taken from a peer.
     """
 
     interval: float
     full_for: float
     short_for: float
-    burst: int
-    rate: float
+    taken: Rate
 
 
 def rules_for(interval: float, public: bool) -> ExchangeRules:
     """Return the rules of a public network, or of a small one."""
     if public:
-        return ExchangeRules(interval, full_for=86_400.0, short_for=60.0, burst=100, rate=0.1)
-    return ExchangeRules(interval, full_for=0.0, short_for=0.0, burst=1_000, rate=10.0)
+        return ExchangeRules(interval, full_for=86_400.0, short_for=60.0, taken=Rate(0.1, 100.0))
+    return ExchangeRules(interval, full_for=0.0, short_for=0.0, taken=Rate(10.0, 1_000.0))
 
 
 @define
 class Allowance:
-    """A token bucket: *burst* records at once, then *rate* a second. Cost: O(1)."""
+    """How many records of one peer are taken. Cost: O(1)."""
 
-    burst: int
-    rate: float
-    _left: float = field(init=False)
-    _since: float | None = field(init=False, default=None)
-
-    def __attrs_post_init__(self) -> None:
-        self._left = float(self.burst)
+    rate: Rate
+    _full_at: float = field(init=False, default=float("-inf"))
 
     def take(self, wanted: int, now: float) -> int:
         """Return how many of *wanted* records may be taken now."""
-        elapsed = 0.0 if self._since is None else max(0.0, now - self._since)
-        self._left = min(float(self.burst), self._left + elapsed * self.rate)
-        self._since = now
-        taken = min(wanted, int(self._left))
-        self._left -= taken
+        taken = min(wanted, int(self.rate.left(self._full_at, now)))
+        self._full_at = self.rate.spent(self._full_at, taken, now)
         return taken
 
 

@@ -84,7 +84,7 @@ class PeerExchange:
 
     def joined(self, link: Link) -> None:
         rules = self._rules
-        self._peers[link] = _Peer(AskGate(rules.interval), Allowance(rules.burst, rules.rate))
+        self._peers[link] = _Peer(AskGate(rules.interval), Allowance(rules.taken))
         if self._enabled and not link.block_only:
             self._ask(link)
 

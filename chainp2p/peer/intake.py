@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from chainp2p.peer.netgroup import netgroup, source_address, subnet
+from chainp2p.peer.rate import Rate
 from chainp2p.peer.votes import is_loopback
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ REDIAL_SHARE = 1 / 3
 #: The same for an address of the book (seconds): a peer that was restarted comes back at once.
 KNOWN_INTERVAL = 1.0
 #: Handshakes a second of one subnet, and at once: a NAT with a whole company behind it stays far below.
-SUBNET_RATE = 64.0
+SUBNET = Rate(64.0, 64.0)
 #: Addresses and subnets that are remembered, some 200 bytes each; the oldest is forgotten first, which costs the
 #: attacker 400 addresses a second to gain anything.
 REMEMBERED = 4_096
@@ -60,7 +61,7 @@ class Turned:
 class Intake:
     """Rations handshakes, so that a crowd of callers can spend neither memory nor CPU of a node, nor keep others out.
 
-    1. One in a third of *redial* an address, :data:`SUBNET_RATE` a second a subnet (an address is a /64 and a subnet a
+    1. One in a third of *redial* an address, :data:`SUBNET` a second a subnet (an address is a /64 and a subnet a
        /48 in IPv6). Nobody's wait grows by calling again. Loopback is exempt where the settings say so, and an address
        that the operator named always.
     2. :data:`IN_FLIGHT` at once. When they are taken, a newcomer replaces a random one of the netgroup that has most
@@ -80,7 +81,7 @@ class Intake:
         self._loopback_exempt = loopback_exempt
         self._in_flight: dict[Caller, None] = {}
         self._called: dict[str, float] = {}
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._full_at: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -120,13 +121,14 @@ class Intake:
         called = self._called.get(address)
         if called is not None and now < called + interval:
             return Turned("address_rate", f"{address} calls more than once in {interval:.3g} s")
-        tokens, since = self._buckets.pop(net, (SUBNET_RATE, now))
-        tokens = min(SUBNET_RATE, tokens + (now - since) * SUBNET_RATE)
-        self._buckets[net] = (tokens - 1.0 if tokens >= 1.0 else tokens), now
-        if len(self._buckets) > REMEMBERED:
-            del self._buckets[next(iter(self._buckets))]
-        if tokens < 1.0:
-            return Turned("subnet_rate", f"{net} calls more than {SUBNET_RATE:g} times a second")
+        before = self._full_at.pop(net, now)
+        full_at = SUBNET.spent(before, 1.0, now)
+        over = SUBNET.over(full_at, now)
+        self._full_at[net] = before if over else full_at
+        if len(self._full_at) > REMEMBERED:
+            del self._full_at[next(iter(self._full_at))]
+        if over:
+            return Turned("subnet_rate", f"{net} calls more than {SUBNET.rate:g} times a second")
         self._called.pop(address, None)
         self._called[address] = now
         if len(self._called) > REMEMBERED:

@@ -6,6 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from chainp2p.errors import PeerFault, Penalty, Reason
+from chainp2p.peer.rate import Rate
 from chainp2p.wire.codec import Codec
 from chainp2p.wire.messages import (
     AnnounceBlocks,
@@ -38,21 +39,15 @@ REPORT_EVERY = 60.0
 _BLOCKS, _HEADERS = 128, 2_000
 #: Bytes that count as one unit where a message is paid by its size.
 _PIECE = 4 * 1024
-#: Seconds that sums of floating point times may be off by; a clock that counts from 1970 has steps of 0.2 us.
-_ROUNDING = 1e-6
 
 
 @frozen
-class Quota:
-    """What one peer may send of one message.
+class Quota(Rate):
+    """What one peer may send of one message; no message costs more than the burst.
 
-    :param rate: units that come back in a second.
-    :param burst: units that may be spent at once; no message costs more.
     :param cost: units of (message, its bytes).
     """
 
-    rate: float
-    burst: float
     cost: Callable[[Any, int], float]
 
 
@@ -138,8 +133,7 @@ class LinkQuota:
     2. All that arrives is counted at a tenth: when that is above the quota, :data:`FACTOR` times too much has come, and
        the link ends.
 
-    A bucket is one number, the time at which it will be full again (a message may make that at most burst / rate
-    seconds from now); a message that a peer never sends takes no memory.
+    A message that a peer never sends takes no memory.
 
     :param quotas: of messages that are not in it, there may be any number.
     """
@@ -160,16 +154,17 @@ class LinkQuota:
         tab = self._tabs.get(kind)
         if tab is None:
             tab = self._tabs[kind] = _Tab(now)
-        seconds, window = quota.cost(message, size) / quota.rate, quota.burst / quota.rate + _ROUNDING
-        tab.arrived = max(tab.arrived, now) + seconds / FACTOR
-        if tab.arrived - now > window:
+        units = quota.cost(message, size)
+        tab.arrived = quota.spent(tab.arrived, units / FACTOR, now)
+        if quota.over(tab.arrived, now):
             name = kind.__name__ if kind is not Message else "unknown messages"
             detail = f"{name}: {FACTOR:g} times more than {quota.burst:g} at once and {quota.rate:g} a second"
             raise PeerFault(Reason.MISBEHAVED, detail, Penalty.USELESS, "message_quota")
-        full_at = max(tab.served, now) + seconds
-        if full_at - now > window:
+        full_at = quota.spent(tab.served, units, now)
+        wait = quota.over(full_at, now)
+        if wait:
             self.over += 1
-            return full_at - now - window
+            return wait
         tab.served = full_at
         return 0.0
 

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chainp2p.discovery.exchange import Allowance, Answers, AskGate, of_network, rules_for
 from chainp2p.peer.enr import make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
+from chainp2p.peer.rate import Rate
 
 PUBLIC, SMALL = rules_for(60.0, public=True), rules_for(5.0, public=False)
 
@@ -17,7 +18,7 @@ class Taking(SynchronousTestCase):
     @settings(deadline=None, derandomize=True)
     @given(st.lists(st.tuples(st.floats(0, 500), st.integers(0, 300)), max_size=30))
     def test_never_more_than_burst_and_rate(self, script: list[tuple[float, int]]) -> None:
-        allowance, now, taken = Allowance(100, 0.1), 0.0, 0
+        allowance, now, taken = Allowance(Rate(0.1, 100.0)), 0.0, 0
         for wait, wanted in script:
             now += wait
             got = allowance.take(wanted, now)
@@ -26,7 +27,7 @@ class Taking(SynchronousTestCase):
             self.assertLessEqual(taken, 100 + 0.1 * now + 1e-6)
 
     def test_it_refills(self) -> None:
-        allowance = Allowance(1_000, 10.0)
+        allowance = Allowance(Rate(10.0, 1_000.0))
         self.assertEqual([allowance.take(n, now) for n, now in ((900, 5.0), (900, 5.0), (900, 15.0))], [900, 100, 100])
 
 

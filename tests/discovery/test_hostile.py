@@ -20,7 +20,7 @@ from chainp2p.discovery.conversations import (
 )
 from chainp2p.discovery.discv5 import LOOKUPS_MAX, Discv5
 from chainp2p.discovery.events import Answered, Asked, Datagram, Established, Unanswered
-from chainp2p.discovery.limits import ADDRESS_BURST, ADDRESS_RATE, Limits
+from chainp2p.discovery.limits import PACKETS, Limits
 from chainp2p.discovery.lookup import ALPHA
 from chainp2p.discovery.messages import FindNode, Nodes, Ping, Pong, TalkRequest, TalkResponse, encode_message
 from chainp2p.discovery.outputs import Found
@@ -589,7 +589,7 @@ class NodeTest(SynchronousTestCase):
     def test_beyond_its_rate_an_address_gets_nothing(self):
         grammar = Grammar(Random(2), self.key.peer_id, [self.enr.raw])
         got = sum(len(self.give(grammar.ordinary(bytes(31) + b"\1"), ("60.1.1.1", 7), 1.0)) for _ in range(1_000))
-        self.assertEqual(got, int(ADDRESS_BURST))
+        self.assertEqual(got, int(PACKETS.burst))
         self.assertEqual(len(self.give(grammar.ordinary(bytes(31) + b"\1"), ("60.1.1.2", 7), 1.0)), 1)
 
     def test_work_for_an_address(self):
@@ -608,7 +608,7 @@ class NodeTest(SynchronousTestCase):
             self.give((shake if number % 8 else knock)(ids[one].peer_id), ("60.1.1.1", 7), now)
             taken += self.limits.refused == before
         # twice of what it may send is sent; each packet costs two looks at a signature at most, and each challenge six
-        self.assertLessEqual(taken, ADDRESS_BURST + 30 * ADDRESS_RATE + 1)
+        self.assertLessEqual(taken, PACKETS.burst + 30 * PACKETS.rate + 1)
         self.assertGreater(len(work), 200)
         self.assertLess(len(work), 6 * 3_000 / 8)
 

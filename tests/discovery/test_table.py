@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.discovery.crowding import IN_BUCKET, IN_TABLE, Bounds, Crowding
-from chainp2p.discovery.limits import ADDRESS_BURST, ADDRESSES_MAX, CHALLENGE_BURST, Limits
+from chainp2p.discovery.limits import ADDRESSES_MAX, CHALLENGES, PACKETS, Limits
 from chainp2p.discovery.lookup import ALPHA, Lookup, distances_towards
 from chainp2p.discovery.table import (
     BUCKET_SIZE,
@@ -326,18 +326,18 @@ class LimitsTest(SynchronousTestCase):
     def test_rate_of_an_address(self):
         limits = Limits(loopback_exempt=False)
         taken = sum(limits.may_arrive("5.6.7.8", 0.0) for _ in range(1_000))
-        self.assertEqual(taken, ADDRESS_BURST)
+        self.assertEqual(taken, PACKETS.burst)
         self.assertTrue(limits.may_arrive("5.6.7.9", 0.0))
         self.assertEqual(sum(limits.may_arrive("5.6.7.8", 1.0) for _ in range(1_000)), 50)
-        self.assertEqual(limits.refused, 1_000 - ADDRESS_BURST + 950)
+        self.assertEqual(limits.refused, 1_000 - PACKETS.burst + 950)
 
     def test_an_ipv6_subnet_is_one_address(self):
         limits = Limits()
         taken = sum(limits.may_arrive(f"2001:db8::{number:x}", 0.0) for number in range(1_000))
-        self.assertEqual(taken, ADDRESS_BURST)
+        self.assertEqual(taken, PACKETS.burst)
 
     def test_loopback(self):
-        for exempt, taken in ((True, 1_000), (False, ADDRESS_BURST)):
+        for exempt, taken in ((True, 1_000), (False, PACKETS.burst)):
             limits = Limits(exempt)
             self.assertEqual(sum(limits.may_arrive("127.0.0.1", 0.0) for _ in range(1_000)), taken)
 
@@ -349,5 +349,5 @@ class LimitsTest(SynchronousTestCase):
 
     def test_challenges(self):
         limits = Limits()
-        self.assertEqual(sum(limits.may_challenge(0.0) for _ in range(2_000)), CHALLENGE_BURST)
+        self.assertEqual(sum(limits.may_challenge(0.0) for _ in range(2_000)), CHALLENGES.burst)
         self.assertEqual(sum(limits.may_challenge(0.5) for _ in range(2_000)), 500)

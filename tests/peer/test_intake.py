@@ -11,7 +11,7 @@ from chainp2p.peer.intake import (
     KEPT_FREE,
     KNOWN_INTERVAL,
     REMEMBERED,
-    SUBNET_RATE,
+    SUBNET,
     Caller,
     Intake,
     Taken,
@@ -61,7 +61,7 @@ class RateTest(SynchronousTestCase):
         self.assertEqual(self.rule("2001:db8:1:1::1", 0.0), "")
         self.assertEqual(self.rule("2001:db8:1:1:ffff::2", 1.0), "address_rate")
         rules = [self.rule(f"2001:db8:1:{number:x}::1", 1.0) for number in range(2, 80)]
-        self.assertEqual(rules, [""] * int(SUBNET_RATE) + ["subnet_rate"] * 14)
+        self.assertEqual(rules, [""] * int(SUBNET.burst) + ["subnet_rate"] * 14)
         self.assertEqual(self.rule("2001:db8:2:1::1", 1.0), "")
 
     def test_sixty_four_a_second_a_subnet(self) -> None:
@@ -81,7 +81,7 @@ class RateTest(SynchronousTestCase):
     def test_memory_is_bounded(self) -> None:
         for number in range(2 * REMEMBERED):
             self.intake.offer(public(number), number / 1000)
-        self.assertEqual((len(self.intake._called), len(self.intake._buckets)), (REMEMBERED, REMEMBERED))
+        self.assertEqual((len(self.intake._called), len(self.intake._full_at)), (REMEMBERED, REMEMBERED))
         self.assertLessEqual(len(self.intake), IN_FLIGHT)
 
 
