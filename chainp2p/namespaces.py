@@ -3,12 +3,12 @@
 A chain plug-in, ``ethapi`` and ``rpc/methods`` all hand over :class:`Namespace` values; ``rpc`` serves them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from attrs import Factory, field, frozen
 
-__all__ = ["Method", "Namespace", "Param", "RpcError", "Subscription"]
+__all__ = ["Method", "Namespace", "Param", "RpcError", "Stream", "Subscription"]
 
 #: JSON-RPC 2.0, section 5.1, and EIP-1474.
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
@@ -67,9 +67,23 @@ class Subscription:
 
 
 @frozen
+class Stream:
+    """What ``<namespace>_subscribe`` is where each subscriber has a pace of its own.
+
+    ``prepare(*params)`` is a coroutine; what it answers is called with the subscriber's ``Outlet`` and answers its
+    ``Flow`` (both: :mod:`chainp2p.rpc.hub`).
+    """
+
+    prepare: Callable[..., Coroutine[Any, Any, Any]]
+    params: tuple[Param, ...]
+    doc: str = ""
+
+
+@frozen
 class Namespace:
-    """The methods that share a prefix, ``eth`` for ``eth_blockNumber``."""
+    """The methods that share a prefix, ``eth`` for ``eth_blockNumber``; subscriptions of one kind or the other."""
 
     name: str
     methods: tuple[Method, ...]
     subscriptions: tuple[Subscription, ...] = ()
+    stream: Stream | None = None

@@ -5,7 +5,7 @@ then events published, here, on the reactor thread. The pool lives on this side.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -201,6 +201,9 @@ class Ledger:
 
     def hash_at(self, height: int) -> "Deferred[bytes | None]":
         return self.reader.run(ChainStore.hash_at, height)
+
+    def hashes_at(self, hash: bytes, heights: Iterable[int]) -> "Deferred[dict[int, bytes] | None]":
+        return self.reader.run(ChainStore.hashes_at, hash, heights)
 
     def headers_after(self, hash: bytes, count: int) -> "Deferred[list[bytes] | None]":
         return self.reader.run(ChainStore.headers_after, hash, count)

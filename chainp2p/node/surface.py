@@ -20,6 +20,7 @@ from chainp2p.rpc.methods.net import net_namespace
 from chainp2p.rpc.methods.rpc import rpc_namespace
 from chainp2p.rpc.methods.web3 import web3_namespace
 from chainp2p.rpc.server import RpcServer
+from chainp2p.rpc.stream import Streams
 from chainp2p.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,15 +35,16 @@ def _namespaces(
     extra: Sequence[Namespace],
     agent: str,
     data_dir: Path | None,
+    streams: Streams,
     running: "Running | None" = None,
 ) -> list[Namespace]:
-    """All namespaces but ``rpc``, which describes those beside it."""
+    """All namespaces of the admin port but ``rpc``, which describes those beside it."""
     network_id = getattr(chain, "chain_id", None)
     return [
         *extra,
         net_namespace(network_id or 0, lambda: len(network.links()), lambda: bool(network.addresses)),
         web3_namespace(f"{agent}/{machine.system().lower()}/python{machine.python_version()}"),
-        chain_namespace(chain),
+        chain_namespace(chain, streams, admin=True),
         admin_namespace(
             network,
             chain,
@@ -62,7 +64,7 @@ def documented_namespaces() -> list[Namespace]:
     """The namespaces of a node of the dev network, for the reference; nothing is opened."""
     settings = prepared(Settings())
     chain = check_chain(settings)
-    namespaces = _namespaces(chain, None, find_plugin("ledger").namespaces(chain), "chainp2p", None)
+    namespaces = _namespaces(chain, None, find_plugin("ledger").namespaces(chain), "chainp2p", None, Streams(chain))
     return sorted([*namespaces, rpc_namespace(namespaces, "")], key=lambda namespace: namespace.name)
 
 
@@ -82,15 +84,17 @@ class Servers:
         running, settings = self._running, self._running.settings
         if not settings.rpc.listen and not settings.admin.listen:
             return [], []
+        streams = Streams(running.chain, running.events)
         namespaces = _namespaces(
             running.chain,
             running.network,
             running.chain_namespaces(),
             self._agent,
             self._data_dir,
+            streams,
             running,
         )
-        public = self._public(namespaces)
+        public = self._public([*namespaces, chain_namespace(running.chain, streams)])
         rpc = [
             url
             for text in settings.rpc.listen

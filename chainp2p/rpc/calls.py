@@ -23,7 +23,7 @@ from chainp2p.rpc.core import (
 )
 from chainp2p.rpc.hub import Session
 from chainp2p.rpc.limits import Limits
-from chainp2p.rpc.registry import Registry, Subscribe, Unsubscribe
+from chainp2p.rpc.registry import Begin, Registry, Subscribe, Unsubscribe
 
 __all__ = ["Answering"]
 
@@ -120,21 +120,21 @@ class Answering:
         if self._expired:
             raise _timed_out()
         result = self._registry.invoke(request.method, request.params, self._session is not None)
-        if isinstance(result, Subscribe):
+        if iscoroutine(result):
+            result = Deferred.fromCoroutine(result)
+        if isinstance(result, Deferred):
+            try:
+                result = await self._wait(result)
+            except CancelledError:
+                if self._expired:
+                    raise _timed_out() from None
+                raise
+        if isinstance(result, Subscribe | Begin):
             assert self._session is not None
-            id = self._session.subscribe(result)
+            id = self._session.subscribe(result) if isinstance(result, Subscribe) else self._session.begin(result)
             self.opened.append(id)
             return id
         if isinstance(result, Unsubscribe):
             assert self._session is not None
             return self._session.unsubscribe(result)
-        if iscoroutine(result):
-            result = Deferred.fromCoroutine(result)
-        if not isinstance(result, Deferred):
-            return result
-        try:
-            return await self._wait(result)
-        except CancelledError:
-            if self._expired:
-                raise _timed_out() from None
-            raise
+        return result

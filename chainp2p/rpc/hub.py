@@ -8,21 +8,69 @@ fixed, is spliced in. Measured: 3 times the fan-out of a rendering per subscribe
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from chainp2p.namespaces import SERVER_ERROR, RpcError
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.rpc.core import dumps, render_notification_frame
-from chainp2p.rpc.registry import Subscribe, Unsubscribe
+from chainp2p.rpc.registry import Begin, Subscribe, Unsubscribe
 
-__all__ = ["Connection", "Hub", "Session"]
+__all__ = ["Connection", "Flow", "Hub", "Outlet", "Session"]
 
 
 class Connection(Protocol):
     """Where notifications go."""
 
-    def notify(self, head: bytes, id: bytes, tail: bytes) -> None:
-        """Send one notification whose text is ``head + id + tail``; never blocks."""
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be written; when that becomes true again, :meth:`Session.drained` is called."""
+        ...
+
+    def notify(self, head: bytes, id: bytes, tail: bytes) -> bool:
+        """Send one notification whose text is ``head + id + tail``; False: no room, it is dropped. Never blocks."""
+        ...
+
+    def fail(self) -> None:
+        """End the connection, for a failure of ours."""
+        ...
+
+
+@frozen
+class Outlet:
+    """The way of one subscription to its connection."""
+
+    connection: Connection
+    id: bytes
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return self.connection.idle
+
+    def send(self, head: bytes, tail: bytes) -> bool:
+        """Send a notification, the id between both parts; False: there is no room, it is dropped."""
+        return self.connection.notify(head, self.id, tail)
+
+    def fail(self) -> None:
+        """End the connection, for a failure of ours."""
+        self.connection.fail()
+
+
+class Flow(Protocol):
+    """A subscription that chooses its own pace (:class:`chainp2p.namespaces.Stream`)."""
+
+    cursor: bytes  #: of the last event that was sent
+
+    def start(self) -> None:
+        """The answer with the id has been sent: events may follow."""
+        ...
+
+    def drained(self) -> None:
+        """The connection is idle again."""
+        ...
+
+    def close(self) -> None:
+        """The subscription has ended."""
         ...
 
 
@@ -86,7 +134,7 @@ class Hub:
 
 
 class Session:
-    """The subscriptions of one connection.
+    """The subscriptions of one connection: those that share a source of events, and flows with a pace of their own.
 
     Events of a new subscription are held until :meth:`release`, so that none overtakes the answer with its id.
     """
@@ -97,16 +145,31 @@ class Session:
         self._limit = limit
         self._keys: dict[bytes, tuple[str, str]] = {}
         self._held: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        self._flows: dict[bytes, tuple[str, Flow]] = {}
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) + len(self._flows)
+
+    @property
+    def cursors(self) -> list[str]:
+        """The last cursor that each flow sent."""
+        return [flow.cursor.decode("ascii") for _, flow in self._flows.values()]
+
+    def _new_id(self) -> tuple[str, bytes]:
+        if len(self) >= self._limit:
+            raise RpcError(SERVER_ERROR, f"too many subscriptions: at most {self._limit} a connection")
+        text = self._hub.new_id()
+        return text, text.encode("ascii")
+
+    def begin(self, wanted: Begin) -> str:
+        """Begin a flow and answer its id; it starts when that is released. :exc:`RpcError` past the limit."""
+        text, id = self._new_id()
+        self._flows[id] = wanted.namespace, wanted.flow(Outlet(self._connection, id))
+        return text
 
     def subscribe(self, wanted: Subscribe) -> str:
         """Open a subscription and answer its id; :exc:`RpcError` past the limit."""
-        if len(self._keys) >= self._limit:
-            raise RpcError(SERVER_ERROR, f"too many subscriptions: at most {self._limit} a connection")
-        text = self._hub.new_id()
-        id = text.encode("ascii")
+        text, id = self._new_id()
         self._held[id] = []
         try:
             self._hub.join(wanted, id, self)
@@ -119,6 +182,9 @@ class Session:
     def unsubscribe(self, wanted: Unsubscribe) -> bool:
         """End a subscription of this connection; :exc:`RpcError` if there is none of that id."""
         id = wanted.id.encode("ascii", "replace")
+        if id in self._flows and self._flows[id][0] == wanted.namespace:
+            self._flows.pop(id)[1].close()
+            return True
         namespace, key = self._keys.get(id, ("", ""))
         if namespace != wanted.namespace:
             raise RpcError(SERVER_ERROR, "subscription not found")
@@ -141,6 +207,17 @@ class Session:
             id = text.encode("ascii")
             for head, tail in self._held.pop(id, ()):
                 self._connection.notify(head, id, tail)
+            if id in self._flows:
+                self._flows[id][1].start()
+
+    def drained(self) -> None:
+        """The connection is idle again: flows go on, each time another one first, for one alone can fill it."""
+        for id, (_, flow) in tuple(self._flows.items()):
+            if not self._connection.idle:
+                break
+            if id in self._flows:
+                self._flows[id] = self._flows.pop(id)
+                flow.drained()
 
     def close(self) -> None:
         """The connection is gone."""
@@ -148,3 +225,6 @@ class Session:
         self._held = {}
         for id, (_, key) in keys.items():
             self._hub.leave(key, id)
+        flows, self._flows = self._flows, {}
+        for _, flow in flows.values():
+            flow.close()

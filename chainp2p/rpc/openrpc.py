@@ -40,6 +40,15 @@ def _methods(namespace: Namespace) -> Iterator[dict[str, Any]]:
             ],
             "result": {"name": "id", "schema": {"type": "string"}},
         }
+    if namespace.stream is not None:
+        yield {
+            "name": f"{namespace.name}_subscribe",
+            "summary": f"{namespace.stream.doc} WebSocket only. Answers the subscription's id.",
+            "paramStructure": "either",
+            "params": [_param(param) for param in namespace.stream.params],
+            "result": {"name": "id", "schema": {"type": "string"}},
+        }
+    if namespace.subscriptions or namespace.stream is not None:
         yield {
             "name": f"{namespace.name}_unsubscribe",
             "summary": "End a subscription of this connection.",
@@ -63,6 +72,9 @@ def render_rpc(namespaces: Sequence[Namespace]) -> str:
         lines += [f"``{namespace.name}``", "-" * (len(namespace.name) + 4), ""]
         for method in sorted(namespace.methods, key=_name):
             lines += [f"``{_signature(f'{namespace.name}_{method.name}', method.params)}``", f"    {method.doc}", ""]
+        if namespace.stream is not None:
+            signature = _signature(f"{namespace.name}_subscribe", namespace.stream.params)
+            lines += [f"``{signature}``", f"    {namespace.stream.doc}", ""]
         for subscription in namespace.subscriptions:
             options = "".join(f", [{param.name}]" for param in subscription.params)
             lines += [

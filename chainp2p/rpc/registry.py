@@ -3,14 +3,23 @@
 Errors and texts about arguments are go-ethereum's (``rpc/json.go`` ``parsePositionalArguments``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
-from chainp2p.namespaces import INVALID_PARAMS, METHOD_NOT_FOUND, Method, Namespace, Param, RpcError, Subscription
+from chainp2p.namespaces import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    Method,
+    Namespace,
+    Param,
+    RpcError,
+    Stream,
+    Subscription,
+)
 
-__all__ = ["Registry", "Subscribe", "Unsubscribe", "bind"]
+__all__ = ["Begin", "Registry", "Subscribe", "Unsubscribe", "bind"]
 
 
 @frozen
@@ -21,6 +30,14 @@ class Subscribe:
     subscription: Subscription
     arguments: tuple[Any, ...]
     key: str  #: equal for subscriptions that see the same events
+
+
+@frozen
+class Begin:
+    """The same for a namespace with a stream: *flow* makes a subscriber's, on its way to it."""
+
+    namespace: str
+    flow: Callable[[Any], Any]
 
 
 @frozen
@@ -38,11 +55,14 @@ class Registry:
         self.namespaces = tuple(namespaces)
         self._methods: dict[str, Method] = {}
         self._subscriptions: dict[str, dict[str, Subscription]] = {}
+        self._streams: dict[str, Stream] = {}
         for namespace in namespaces:
             for method in namespace.methods:
                 self._methods[f"{namespace.name}_{method.name}"] = method
             if namespace.subscriptions:
                 self._subscriptions[namespace.name] = {one.name: one for one in namespace.subscriptions}
+            if namespace.stream is not None:
+                self._streams[namespace.name] = namespace.stream
         if "rpc_discover" in self._methods:
             # the name that the OpenRPC specification asks for
             self._methods["rpc.discover"] = self._methods["rpc_discover"]
@@ -50,8 +70,8 @@ class Registry:
     def invoke(
         self, method: str, params: "Sequence[Any] | Mapping[str, Any] | None", subscriptions: bool = False
     ) -> Any:
-        """Call *method*; answers its result, a Deferred, a coroutine, or a :class:`Subscribe` or :class:`Unsubscribe`
-        that only a connection can carry out. Raises :exc:`RpcError`.
+        """Call *method*; answers its result, a Deferred, a coroutine, or a :class:`Subscribe`, :class:`Begin` (by a
+        coroutine) or :class:`Unsubscribe` that only a connection can carry out. Raises :exc:`RpcError`.
 
         :param subscriptions: whether the caller is a connection that can.
         """
@@ -59,10 +79,13 @@ class Registry:
         if found is not None:
             return found.handler(*bind(found.params, params))
         namespace, _, verb = method.rpartition("_")
-        if namespace in self._subscriptions and verb in ("subscribe", "unsubscribe"):
+        subscribes = namespace in self._subscriptions or namespace in self._streams
+        if subscribes and verb in ("subscribe", "unsubscribe"):
             if not subscriptions:
                 raise RpcError(METHOD_NOT_FOUND, "notifications not supported")
-            return (self._subscribe if verb == "subscribe" else _unsubscribe)(namespace, params)
+            if verb == "unsubscribe":
+                return _unsubscribe(namespace, params)
+            return (self._begin if namespace in self._streams else self._subscribe)(namespace, params)
         raise RpcError(METHOD_NOT_FOUND, f"the method {method} does not exist/is not available")
 
     def cost(self, method: str) -> int:
@@ -84,6 +107,10 @@ class Registry:
             raise RpcError(METHOD_NOT_FOUND, f'no "{name}" subscription in {namespace} namespace')
         arguments = bind(found.params, given[1:], first=1)
         return Subscribe(namespace, found, tuple(arguments), f"{namespace} {name} {arguments!r}")
+
+    async def _begin(self, namespace: str, params: "Sequence[Any] | Mapping[str, Any] | None") -> Begin:
+        stream = self._streams[namespace]
+        return Begin(namespace, await stream.prepare(*bind(stream.params, params)))
 
 
 def _unsubscribe(namespace: str, params: "Sequence[Any] | Mapping[str, Any] | None") -> Unsubscribe:

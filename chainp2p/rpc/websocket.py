@@ -23,8 +23,8 @@ from chainp2p.rpc.registry import Registry
 
 __all__ = ["bind_loop", "fragments", "frame", "make_factory", "release_loop"]
 
-#: RFC 6455, 7.4.1: the server goes away.
-GOING_AWAY = 1001
+#: RFC 6455, 7.4.1: the server goes away; it met a condition that it did not expect.
+GOING_AWAY, INTERNAL_ERROR = 1001, 1011
 
 #: RFC 6455, 5.2: the last (or only) frame of a message; a text message; both.
 _FINAL, _TEXT_OPCODE = 0x80, 0x01
@@ -184,14 +184,25 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
             """Nothing may follow a close frame, ours or theirs."""
             return self._open and self.state == self.STATE_OPEN
 
-        def notify(self, head: bytes, id: bytes, tail: bytes) -> None:
+        @property
+        def idle(self) -> bool:
+            return not self._outbox and not self._outbox.paused
+
+        def notify(self, head: bytes, id: bytes, tail: bytes) -> bool:
             if not self._may_send():
-                return
+                return True
             data = b"".join((frame(len(head) + len(id) + len(tail)), head, id, tail))
-            if not self._outbox and not self._outbox.paused:
+            if self.idle:
                 self.transport.write(data)
-            elif self._outbox.event(data):
+            elif not self._outbox.event(data):
+                return False
+            else:
                 self._flush()
+            return True
+
+        def fail(self) -> None:
+            if self._may_send():
+                self.sendCloseFrame(code=INTERNAL_ERROR, reasonUtf8=b"a subscription failed", isReply=False)
 
         def _flush(self) -> None:
             while self._outbox and not self._outbox.paused and self._may_send():
@@ -210,6 +221,8 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
                 self._stalled.cancel()
                 self._stalled = None
             self._flush()
+            if self._open and self.idle:
+                self._session.drained()
             self._run_waiting()
 
         def stopProducing(self) -> None:
@@ -218,10 +231,12 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
         def _give_up(self) -> None:
             self._stalled = None
             _log.info(
-                "aborting a WebSocket of {peer}: it took nothing for {seconds:.0f} s, {dropped} events were dropped",
+                "aborting a WebSocket of {peer}: it took nothing for {seconds:.0f} s, {dropped} events were dropped; "
+                "cursors: {cursors}",
                 peer=self.peer,
                 seconds=limits.not_reading,
                 dropped=self._outbox.dropped,
+                cursors=", ".join(self._session.cursors) or "none",
             )
             self.transport.abortConnection()
 

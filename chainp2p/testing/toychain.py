@@ -4,7 +4,7 @@ their header (the sender's fault), blocks that fail when they are connected (the
 depth.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -128,6 +128,11 @@ class ToyChain:
 
     def hash_at(self, height: int) -> "Deferred[bytes | None]":
         return self._answer(self._chain[height].info.hash if height < len(self._chain) else None)
+
+    def hashes_at(self, hash: bytes, heights: Iterable[int]) -> "Deferred[dict[int, bytes] | None]":
+        if self._following(hash) is None:
+            return self._answer(None)
+        return self._answer({at: self._chain[at].info.hash for at in heights if at < len(self._chain)})
 
     def header_at(self, height: int) -> "Deferred[HeaderInfo | None]":
         node = self._tree.at(height)

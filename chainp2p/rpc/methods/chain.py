@@ -1,10 +1,24 @@
 """``chain``: what every chain answers, whatever its blocks mean. Hashes and raw bytes are 0x-hex, heights integers."""
 
+from collections.abc import Callable
 from typing import Any
 
 from chainp2p.chain.interfaces import Admission, AdmissionResult, HeaderInfo, ITransactionPool
-from chainp2p.namespaces import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, Method, Namespace, Param, RpcError
+from chainp2p.namespaces import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    SERVER_ERROR,
+    Method,
+    Namespace,
+    Param,
+    RpcError,
+    Stream,
+)
+from chainp2p.rpc.cursor import LENGTH, Cursor
+from chainp2p.rpc.stream import HEADS, PEERS, TRANSACTIONS, Streams
+from chainp2p.rpc.streamtext import block_members
 from chainp2p.rpc.values import DATA, HASH, data, hash32, hex_bytes, quantity
+from chainp2p.rpc.values import text as read_text
 
 __all__ = ["chain_namespace", "hash_or_height", "point"]
 
@@ -71,7 +85,7 @@ class _ChainMethods:
         if info is None or raw is None:
             return None
         header, transactions = self._chain.split(raw)
-        return {**_header(info, header), "transactions": [hex_bytes(id) for id, _ in transactions]}
+        return block_members(info.height, info.hash, info.parent, header, transactions)
 
     def _pool(self) -> Any:
         if not ITransactionPool.providedBy(self._chain):
@@ -107,9 +121,45 @@ def _header(info: HeaderInfo, raw: bytes) -> dict[str, Any]:
     return {**point(info), "parent": hex_bytes(info.parent), "header": hex_bytes(raw)}
 
 
-def chain_namespace(chain: Any) -> Namespace:
-    """:param chain: any ``IChain``; where it has a ``reader`` as the ledger does, included transactions are found."""
+def _topics(offered: dict[str, str]) -> Callable[[Any], tuple[str, ...]]:
+    """:param offered: topic -> why it cannot be had here, empty if it can."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"a list of topics is expected, of {', '.join(offered)}")
+        for topic in value:
+            why = offered.get(topic, f"there are {', '.join(offered)}") if isinstance(topic, str) else "it is no string"
+            if why:
+                raise ValueError(f"topic {topic!r:.40}: {why}")
+        return tuple(value)
+
+    return read
+
+
+def _stream(streams: Streams, admin: bool) -> Stream:
+    has_pool = ITransactionPool.providedBy(streams.chain)
+    offered = {
+        HEADS: "",
+        TRANSACTIONS: "" if has_pool else "this chain has no pool of transactions",
+        PEERS: "" if admin else "it is served on the admin port only",
+    }
+    topics = {"type": "array", "items": {"type": "string", "enum": list(offered)}, "minItems": 1}
+    cursor = {"type": "string", "pattern": f"^[0-9A-Za-z_-]{{{LENGTH}}}$"}
+    return Stream(
+        streams.prepare,
+        (
+            Param("topics", _topics(offered), schema=topics),
+            Param("cursor", lambda value: Cursor.decode(read_text(value)), required=False, schema=cursor),
+        ),
+        "The loss-free stream: heads, transactions, peers (admin port only), from a cursor on.",
+    )
+
+
+def chain_namespace(chain: Any, streams: Streams | None = None, admin: bool = False) -> Namespace:
+    """:param chain: any ``IChain``; where it has a ``reader`` as the ledger does, included transactions are found.
+    *streams*: those who follow it, on another port too. *admin*: for the admin port."""
     methods = _ChainMethods(chain)
+    streams = Streams(chain) if streams is None else streams
     where = Param("hashOrHeight", hash_or_height, schema=_HASH_OR_HEIGHT)
     id = Param("id", hash32, schema=HASH)
     return Namespace(
@@ -129,4 +179,5 @@ def chain_namespace(chain: Any) -> Namespace:
                 cost=10,
             ),
         ),
+        stream=_stream(streams, admin),
     )
