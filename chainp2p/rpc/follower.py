@@ -17,7 +17,7 @@ from chainp2p.chain.interfaces import HEADERS_KEPT
 from chainp2p.errors import Ours
 from chainp2p.namespaces import INVALID_PARAMS, SERVER_ERROR, RpcError
 from chainp2p.rpc.cursor import Cursor, ladder
-from chainp2p.rpc.streamtext import BlockTexts, Place, gap, rollback
+from chainp2p.rpc.streamtext import BlockTexts, Place, heads_gap, rollback
 
 __all__ = ["UNKNOWN_CURSOR", "Follower", "Move", "find_cursor", "head_place", "oldest_body"]
 
@@ -34,14 +34,12 @@ class Move:
     """One event about heads.
 
     :param low: the lowest height at which another block is, or may be, afterwards.
-    :param cursor: what the event carries: that of *after*, or, where storing that would skip blocks, of *before*.
-    :param tail: its text, after the subscription's id.
+    :param tail: its text, after the subscription's id; it carries the cursor of *after*.
     """
 
     before: Place
     after: Place
     low: int
-    cursor: bytes
     tail: bytes
 
 
@@ -74,15 +72,15 @@ class Follower:
             after = self._ahead.popleft()
             text = await self._texts.read(after, self.place.hash)
             if text is not None:
-                return self._moved(after, after.height, after.cursor, text)
+                return self._moved(after, after.height, text)
             self._ahead.clear()
             skipped = await self._skip()
             if skipped is not None:
                 return self._moved(*skipped)
 
-    def _moved(self, after: Place, low: int, cursor: bytes, text: bytes) -> Move:
+    def _moved(self, after: Place, low: int, text: bytes) -> Move:
         before, self.place = self.place, after
-        return Move(before, after, low, cursor, text)
+        return Move(before, after, low, text)
 
     async def _portion(self) -> list[Place] | None:
         """The next blocks of the best chain, none above its head; None: the place is not on it any more."""
@@ -95,7 +93,7 @@ class Follower:
             return None
         return [_place(above, found) for above in heights if above in found]
 
-    async def _back(self) -> tuple[Place, int, bytes, bytes]:
+    async def _back(self) -> tuple[Place, int, bytes]:
         """Lead to the common ancestor; of more blocks than headers are kept of, only that they were left is told."""
         chain, here = self._chain, self.place
         hash, height, to = here.hash, here.height, None
@@ -111,11 +109,10 @@ class Follower:
                     left.append(hash)
                 hash, height = info.parent, height - 1
             to = await _place_at(chain, hash, height)
-        if told:
-            return to, to.height + 1, to.cursor, rollback(to, left)
-        return to, to.height + 1, here.cursor, gap("heads", "pruned", here.cursor, 0, to.height + 1, to)
+        low = to.height + 1
+        return to, low, rollback(to, left) if told else heads_gap("pruned", low, to, here.cursor)
 
-    async def _skip(self) -> tuple[Place, int, bytes, bytes] | None:
+    async def _skip(self) -> tuple[Place, int, bytes] | None:
         """Pass the blocks whose bodies are missing; None: the chain has moved, look again."""
         here = self.place
         first = here.height + 1
@@ -125,7 +122,7 @@ class Follower:
         to = await _place_at(self._chain, here.hash, end - 1)
         if to is None:
             return None
-        return to, first, here.cursor, gap("heads", "pruned", here.cursor, end - first, first, to)
+        return to, first, heads_gap("pruned", first, to, here.cursor)
 
 
 async def find_cursor(chain: Any, text: bytes, cursor: Cursor) -> tuple[Place, Move | None]:
@@ -145,7 +142,7 @@ async def find_cursor(chain: Any, text: bytes, cursor: Cursor) -> tuple[Place, M
             continue
         to = await _place_at(chain, hash, height)
         if to is not None:
-            return to, Move(here, to, height + 1, to.cursor, rollback(to, None))
+            return to, Move(here, to, height + 1, rollback(to, None))
     raise RpcError(UNKNOWN_CURSOR, "the cursor's block is unknown here, and so are the ancestors that it names")
 
 

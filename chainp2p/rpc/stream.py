@@ -28,7 +28,7 @@ from chainp2p.peer.link import PeerJoined, PeerLeft
 from chainp2p.rpc.core import dumps
 from chainp2p.rpc.cursor import Cursor
 from chainp2p.rpc.follower import Follower, Move, find_cursor, head_place, oldest_body
-from chainp2p.rpc.streamtext import HEAD, BlockTexts, Event, Place, gap, point, ready
+from chainp2p.rpc.streamtext import HEAD, BlockTexts, Event, Place, gap, heads_gap, point, ready
 from chainp2p.rpc.values import hex_bytes
 
 __all__ = ["HEADS", "PEERS", "TOPICS", "TRANSACTIONS", "Outlet", "Streams"]
@@ -225,7 +225,7 @@ class _Subscriber:
         self._waiting.append(ready(opening.cursor, opening.head, opening.oldest))
         for topic in (TRANSACTIONS, PEERS):
             if opening.resumed and topic in self._topics:
-                self._waiting.append(gap(topic, "live", self.cursor, None))
+                self._waiting.append(gap(topic, "live", self.cursor, None, self.cursor))
         if HEADS in self._topics:
             self._follower = Follower(self._streams.chain, self._streams.texts, opening.place)
         self._streams.join(self)
@@ -282,7 +282,7 @@ class _Subscriber:
 
     def _take(self, move: Move) -> None:
         if self._send(move.tail):
-            self._place, self.cursor = move.after, move.cursor
+            self._place, self.cursor = move.after, move.after.cursor
         else:
             self._low = move.low
 
@@ -345,11 +345,11 @@ class _Subscriber:
 
     def _tell_gaps(self) -> None:
         self._behind = False
+        resume = self.cursor
         if self._low is not None:
             to = self._streams.leader(self._place)
-            lost = max(0, to.height - self._low + 1)
-            self._waiting.append(gap(HEADS, "slow", self.cursor, lost, self._low, to))
-            self._place, self._low = to, None
+            self._waiting.append(heads_gap("slow", self._low, to, resume))
+            self._place, self.cursor, self._low = to, to.cursor, None
         for topic, lost in self._lost.items():
-            self._waiting.append(gap(topic, "slow", self.cursor, lost))
+            self._waiting.append(gap(topic, "slow", self.cursor, lost, resume))
         self._lost.clear()

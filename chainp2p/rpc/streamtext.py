@@ -10,7 +10,19 @@ from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.rpc.core import dumps, render_notification_frame
 from chainp2p.rpc.values import hex_bytes
 
-__all__ = ["HEAD", "BlockTexts", "Event", "Place", "block_members", "gap", "point", "ready", "rollback", "tail"]
+__all__ = [
+    "HEAD",
+    "BlockTexts",
+    "Event",
+    "Place",
+    "block_members",
+    "gap",
+    "heads_gap",
+    "point",
+    "ready",
+    "rollback",
+    "tail",
+]
 
 #: What stands before the subscription's id, in all notifications of the stream.
 HEAD = render_notification_frame("chain", b"")[0]
@@ -65,19 +77,20 @@ def rollback(to: Place, left: Sequence[bytes] | None) -> bytes:
     return tail("rollback", to.cursor, dumps({"to": point(to), "left": hashes}))
 
 
-def gap(
-    topic: str, reason: str, resume: bytes, lost: int | None, first: int | None = None, to: Place | None = None
-) -> bytes:
-    """Events are missing. It carries the cursor before the gap: who stores that skips nothing."""
-    members = {
-        "topic": topic,
-        "reason": reason,
-        "from": first,
-        "to": None if to is None else point(to),
-        "lost": lost,
-        "resume": resume.decode("ascii"),
-    }
-    return tail("gap", resume, dumps(members))
+def _gap(topic: str, reason: str, first: int | None, to: Any, lost: int | None, resume: bytes) -> bytes:
+    resumed = resume.decode("ascii")
+    return dumps({"topic": topic, "reason": reason, "from": first, "to": to, "lost": lost, "resume": resumed})
+
+
+def heads_gap(reason: str, first: int, to: Place, resume: bytes) -> bytes:
+    """The blocks from height *first* on, up to *to*, are missing; at the cursor *resume* they are not yet."""
+    lost = max(0, to.height - first + 1)
+    return tail("gap", to.cursor, _gap("heads", reason, first, point(to), lost, resume))
+
+
+def gap(topic: str, reason: str, cursor: bytes, lost: int | None, resume: bytes) -> bytes:
+    """Events that are not about heads are missing; *lost*: how many, None: unknown."""
+    return tail("gap", cursor, _gap(topic, reason, None, None, lost, resume))
 
 
 def block_members(
