@@ -254,15 +254,15 @@ class ChainStore:
             body = self.body(hash)
             return None if body is None else [body]
         rows = self.execute(
-            "SELECT d.raw FROM best b JOIN bodies d ON d.hash=b.hash"
+            "SELECT d.raw FROM best b LEFT JOIN bodies d ON d.hash=b.hash"
             " WHERE b.height>=? AND b.height<? ORDER BY b.height",
             (height, height + count),
         )
         found: list[bytes] = []
         size = 0
         for (raw,) in rows:
-            size += len(raw)
-            if found and size > max_bytes:
+            size += 0 if raw is None else len(raw)
+            if raw is None or (found and size > max_bytes):  # below where the state was downloaded there are no bodies
                 break
             found.append(raw)
         return found or None

@@ -95,8 +95,12 @@ class HeaderTree(Generic[D]):
     def add_body(self, node: Node[D]) -> None:
         """Note that the block of *node* is stored."""
         node.body = True
-        if node.parent is None or not node.parent.ready:
-            return
+        if node.parent is not None and node.parent.ready:
+            self.ground(node)
+
+    def ground(self, node: Node[D]) -> None:
+        """Let a *node* be ready whatever is below it: all that its children need is here."""
+        node.body = True
         waiting = [node]
         while waiting:
             ready = waiting.pop()

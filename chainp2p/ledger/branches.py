@@ -95,6 +95,9 @@ class Branches:
                 parent = self.tree.get(row.info.parent)
                 entry = self._counted(row) if parent is None else self._recount(row, parent.data)
                 self._watch.saw(self.tree.add(row.info, entry, row.body, row.bad))
+        base = self.tree.get(store.meta("base") or b"")
+        if base is not None:
+            self.tree.ground(base)
         node = self.tree.get(hash)
         assert node is not None
         self.tree.finalize(node)

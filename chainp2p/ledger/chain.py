@@ -47,6 +47,7 @@ from chainp2p.ledger.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, addr
 from chainp2p.ledger.pool import Pool, PoolChange, PoolLimits
 from chainp2p.ledger.reports import report
 from chainp2p.ledger.senders import SenderRecovery
+from chainp2p.ledger.statedoor import StateDoor
 from chainp2p.ledger.transaction import transaction_hash
 from chainp2p.ledger.views import Reader, Reads
 from chainp2p.primitives.secp256k1 import public_key
@@ -63,7 +64,7 @@ _CHEAPEST_GAS = 21_000
 
 
 @implementer(IChain, IHeaderRuns, ITransactionPool, IBlockProducer)
-class Ledger:
+class Ledger(StateDoor):
     """See the module.
 
     :param executor: its pool recovers senders; two lanes are taken from it.

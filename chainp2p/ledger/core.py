@@ -8,7 +8,7 @@ undone and the new one connected. If a block fails, it and its descendants are b
 tried. ``finalized`` moves with its block, and stands still while a conflict of finality is unsettled.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from attrs import define, field
@@ -16,6 +16,7 @@ from attrs import define, field
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
     Fault,
+    HeadChanged,
     HeaderInfo,
     HeadersRejected,
     Invalid,
@@ -37,6 +38,7 @@ from chainp2p.ledger.poa import Entry, Slots
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.sealing import SealRecord
 from chainp2p.ledger.senders import Prepared, Senders
+from chainp2p.ledger.snapshots import Snapshots, snapshot_interval
 from chainp2p.ledger.state import State
 from chainp2p.ledger.transaction import Transaction
 from chainp2p.primitives.rlp import decode_list, decode_uint, encode, encode_uint
@@ -61,11 +63,13 @@ class LedgerCore:
     verify_all: bool
     branches: Branches = field(init=False)
     chain: ConnectedChain = field(init=False)
+    snapshots: Snapshots = field(init=False)
     _failed: list[FailedBlock] = field(factory=list, init=False)
     _reasons: dict[bytes, str] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chain = ConnectedChain(self.genesis.chain_id, self.execution, self.store, self.rows)
+        self.snapshots = Snapshots(snapshot_interval(self.slots.period_ms))
 
     # -- start
 
@@ -79,7 +83,20 @@ class LedgerCore:
         with self._transaction():
             self.store.set_meta("schedule", _pack_changes(self.genesis))
             moved = self._follow({}, {})
+        self.snapshots.note(self.branches.tree.finalized.info.height, self.chain, self.store)
         return self._news(moved)
+
+    def begin_at(self, hash: bytes, state: State, write: Callable[[], None]) -> News:
+        """Let the chain begin anew at block *hash*, with *state* after it; *write* puts both into the database."""
+        with self._transaction():
+            write()
+            self.branches = Branches(self.genesis, self.slots, self.store)
+            self.branches.load(self.rows.evidence())
+            node = self.branches.tree.get(hash)
+            assert node is not None
+            self.chain.begin_at(node, state)
+        self.snapshots.note(node.info.height, self.chain, self.store)
+        return self._news(Moved(HeadChanged(node.info, (), (node.info,)), (), ()))
 
     def _create(self) -> None:
         header = self.genesis.header
@@ -240,7 +257,9 @@ class LedgerCore:
             node = tree.get(final.hash)
             assert node is not None  # it lies between the finalized block and the head
             self.branches.finalize(node)
-        self.chain.prune(tree.finalized.info.height)
+        height = tree.finalized.info.height
+        self.snapshots.note(height, self.chain, self.store)
+        self.chain.prune(min(height, self.snapshots.lowest(height)))
 
     def set_finalized(self, hash: bytes) -> tuple[str, News]:
         """Put finality at a block by hand; the text says why not, if not."""

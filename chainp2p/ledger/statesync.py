@@ -1,0 +1,114 @@
+"""State sync on the lane that owns the database: what is aimed at, chunks that come, and the state that they become."""
+
+from collections.abc import Sequence
+
+from chainp2p.chain.interfaces import ChunkRefused, ChunkTaken, StateGoal, StatePart
+from chainp2p.ledger.block import BlockError, decode_block
+from chainp2p.ledger.chunks import ChunkError
+from chainp2p.ledger.core import LedgerCore
+from chainp2p.ledger.download import Open, StateDownload
+from chainp2p.ledger.header import Header
+from chainp2p.ledger.news import News
+from chainp2p.ledger.snapshots import SERVED
+from chainp2p.ledger.staged import StagedRows
+
+__all__ = ["StateSync"]
+
+_NO_BASE = bytes(32)
+
+
+class StateSync:
+    """See the module, and ``IStateTarget`` for what each call means.
+
+    Only a chain that has no block but genesis downloads a state: one that has more goes on by blocks.
+    """
+
+    def __init__(self, core: LedgerCore) -> None:
+        self._core = core
+        self._staged = StagedRows(core.store.connection)
+        self._download: StateDownload | None = None
+
+    def goal(self, current: StateGoal | None) -> StateGoal | None:
+        """What should be aimed at: *current* while it is final on the best branch and served."""
+        core = self._core
+        tree, snapshots = core.branches.tree, core.snapshots
+        if core.chain.head.info.height:
+            return None
+        final = tree.get(tree.best.data.tally.finalized.hash)
+        height = 0 if final is None else snapshots.newest(final.info.height)
+        node = tree.at(height)
+        if node is None or not height:
+            return None
+        if current is not None:
+            old = tree.get(current.block.hash)
+            served = height - current.block.height < SERVED * snapshots.interval
+            if old is not None and tree.on_path(old) and served:
+                return current
+        raw = core.store.raw_header(node.info.hash)
+        assert raw is not None
+        return StateGoal(node.info, Header.decode(raw).state_root)
+
+    def begin(self, goal: StateGoal) -> ChunkTaken:
+        """Aim at *goal*; what was downloaded before stays."""
+        with self._core.store.transaction():
+            if self._download is None:
+                self._download = StateDownload(self._staged, goal.root)
+            return ChunkTaken((_part(self._download.begin(goal.root)),), self._download.entries)
+
+    def take(self, chunks: Sequence[tuple[bytes, bytes]]) -> list[ChunkTaken | ChunkRefused]:
+        """Check and keep chunks, in one commit."""
+        download = self._download
+        assert download is not None, "not begun"
+        try:
+            with self._core.store.transaction():
+                return [self._take(download, prefix, raw) for prefix, raw in chunks]
+        except BaseException:
+            self._download = StateDownload(self._staged, download.root)  # memory may be ahead of the disk
+            raise
+
+    def _take(self, download: StateDownload, prefix: bytes, raw: bytes) -> ChunkTaken | ChunkRefused:
+        try:
+            opened = download.take("".join(map("{:x}".format, prefix)), raw)
+        except ChunkError as error:
+            return ChunkRefused(str(error))
+        return ChunkTaken(tuple(map(_part, opened)), download.entries)
+
+    def adopt(self, goal: StateGoal, raw: bytes) -> tuple[str, News | None]:
+        """Let the chain begin at *goal*, whose block is *raw*; or say why not."""
+        core, download = self._core, self._download
+        assert download is not None, "not begun"
+        try:
+            block = decode_block(raw)
+        except BlockError as error:
+            return f"the block is broken: {error.text}", None
+        state, node = download.state(), core.branches.tree.get(goal.block.hash)
+        if block.header.hash != goal.block.hash or node is None or not core.branches.tree.on_path(node):
+            return "the block is not the one aimed at, or not on the best branch any more", None
+        if state is None:
+            self.drop()
+            return "what was downloaded does not have the root of the block", None
+
+        def write() -> None:
+            self._staged.become_accounts()
+            store = core.store
+            store.add_body(goal.block.hash, raw)
+            for height in range(1, goal.block.height + 1):
+                below = core.branches.tree.at(height)
+                assert below is not None  # nothing was connected, so the tree goes down to genesis
+                store.set_best(height, below.info.hash)
+            for name in ("head", "finalized", "base"):
+                store.set_meta(name, goal.block.hash)
+
+        news = core.begin_at(goal.block.hash, state, write)
+        self._download = None
+        return "", news
+
+    def drop(self) -> None:
+        """Forget what was downloaded."""
+        self._download = None
+        with self._core.store.transaction():
+            self._staged.drop()
+
+
+def _part(opened: Open) -> StatePart:
+    return StatePart(bytes(int(digit, 16) for digit in opened.prefix), opened.base or _NO_BASE)
