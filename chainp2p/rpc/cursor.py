@@ -1,7 +1,8 @@
 """The cursor of the loss-free stream: a place on a chain as 128 characters that mean the same on every node. Pure.
 
 1. It names a block by height and hash, and 7 ancestors by the beginnings of their hashes, the lowest 4,096 below: so a
-   node that never saw the block finds where its own chain and the client's part, exactly if that is one of those.
+   node that never saw the block finds where its own chain and the client's part, exactly if that is one of those. Near
+   genesis that is the last of them, so that no cursor of a young network is unknown there.
 2. Eight bytes of a hash are enough: to make another block that begins with them takes 2^64 tries, and it would have to
    be on the best chain at that height.
 3. It is made of the chain alone, of nothing that a node counts: so it outlives restarts and is good on other nodes.
@@ -28,10 +29,12 @@ _MAX_HEIGHT = (1 << 63) - 1
 
 def ladder(height: int) -> Iterator[int]:
     """Yield the heights of the ancestors that the cursor of a block at *height* names, the highest first."""
+    below = height
     for step in STEPS:
-        if step > height:
+        if not below:
             return
-        yield height - step
+        below = max(0, height - step)
+        yield below
 
 
 @frozen
@@ -51,7 +54,7 @@ class Cursor:
         return cls(height, hash, {below: hashes[below][:_PART] for below in ladder(height)})
 
     def encode(self) -> bytes:
-        """Return the text; where genesis is nearer than a step, its place is zero."""
+        """Return the text; genesis stands in the place of the first step beyond it, zeros in those after."""
         parts = b"".join(self.ancestors.values())
         raw = self.height.to_bytes(8, "big") + self.hash + parts
         return urlsafe_b64encode(raw.ljust(_SIZE, b"\0"))

@@ -251,7 +251,7 @@ class Resuming(StreamHarness):
 
     def test_the_highest_ancestor_that_is_named_may_be_lower_than_the_common_one(self) -> None:
         self.extend(20)
-        cursor = Cursor.of(14, b"?" * 32, {13: b"?" * 32, 10: self.hash(10)})
+        cursor = Cursor.of(14, b"?" * 32, {13: b"?" * 32, 10: self.hash(10), 0: b"?" * 32})
         _, rollback, *blocks = self.subscribe(["heads"], cursor.encode().decode()).results()
         self.assertEqual((rollback["to"], rollback["left"]), (self.point(10), None))
         self.assertEqual(blocks[0]["height"], 11)

@@ -11,7 +11,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from twisted.internet.task import Clock
+from zope.interface import directlyProvides
 
+from chainp2p.chain.interfaces import (
+    FinalizedChanged,
+    HeadChanged,
+    HeaderInfo,
+    ITransactionPool,
+    TransactionAdded,
+    TransactionDropped,
+)
+from chainp2p.events import EventBus
 from chainp2p.testing.toychain import ToyChain
 from tests.rpc.streaming import NaiveClient, Server, Socket
 
@@ -19,12 +29,41 @@ NODES = st.integers(0, 1)
 CLIENTS = st.integers(0, 2)
 
 
+class LateChain:
+    """A chain whose attributes and events lag behind what is read of it, as those of a chain on a thread of its own."""
+
+    def __init__(self, chain: ToyChain, clock: Clock, lag: float) -> None:
+        directlyProvides(self, ITransactionPool)
+        self._chain = chain
+        self._clock = clock
+        self._lag = lag
+        self.events = EventBus()
+        self.head, self.finalized = chain.head, chain.finalized
+        for kind in (HeadChanged, FinalizedChanged, TransactionAdded, TransactionDropped):
+            chain.events.subscribe(kind, self._happened)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chain, name)
+
+    def _happened(self, event: Any) -> None:
+        facts = self._chain.head, self._chain.finalized
+        if self._lag:
+            self._clock.callLater(self._lag, self._tell, event, *facts)
+        else:
+            self._tell(event, *facts)
+
+    def _tell(self, event: Any, head: HeaderInfo, finalized: HeaderInfo) -> None:
+        self.head, self.finalized = head, finalized
+        self.events.publish(event)
+
+
 class Node:
     """A node that may be restarted: its chain stays."""
 
-    def __init__(self, clock: Clock, delay: float, finality: int | None) -> None:
+    def __init__(self, clock: Clock, delay: float, lag: float, finality: int | None) -> None:
         self.chain = ToyChain(reactor=clock, delay=delay, finality=finality)
-        self.server = Server(self.chain)
+        self.late = LateChain(self.chain, clock, lag)
+        self.server = Server(self.late)
 
     def best(self) -> list[str]:
         return ["0x" + node.info.hash.hex() for node in self.chain._chain]
@@ -85,11 +124,13 @@ class Reader:
 class StreamMachine(RuleBasedStateMachine):
     """See the module."""
 
-    @initialize(delay=st.sampled_from([0.0, 0.1]), finality=st.sampled_from([None, 6]))
-    def begin(self, delay: float, finality: int | None) -> None:
+    @initialize(
+        delay=st.sampled_from([0.0, 0.1]), lag=st.sampled_from([0.0, 0.05, 0.3]), finality=st.sampled_from([None, 6])
+    )
+    def begin(self, delay: float, lag: float, finality: int | None) -> None:
         self.clock = Clock()
         self.finality = finality
-        self.nodes = [Node(self.clock, delay, finality) for _ in range(2)]
+        self.nodes = [Node(self.clock, delay, lag, finality) for _ in range(2)]
         self.readers = [Reader(self.nodes[0].chain.genesis_hash) for _ in range(3)]
         self.raws: list[bytes] = []
 
@@ -145,7 +186,7 @@ class StreamMachine(RuleBasedStateMachine):
         for reader in self.readers:
             if reader.node is at:
                 reader.leave()
-        at.server = Server(at.chain)
+        at.server = Server(at.late)
 
     @rule(seconds=st.sampled_from([0.05, 0.1, 0.5, 2.0]))
     def time(self, seconds: float) -> None:
