@@ -31,11 +31,11 @@ class MemoryLink:
         self.faults: list[tuple[Reason, str, Penalty]] = []
         self._waiting: dict[Deferred[Any], Any] = {}
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, instead: Message | None = None) -> None:
         self.sent.append(message)
         self._deliver(lambda: self.other.received(message))
 
-    def send_raw(self, data: bytes) -> None:
+    def send_raw(self, data: bytes, instead: Message | None = None) -> None:
         self.send(wire.decode(data))
 
     def _deliver(self, arrive: Callable[[], None]) -> None:
@@ -140,9 +140,11 @@ class Host:
         self.status = status or make_status
 
 
-def make_status(head: bytes = bytes(32), height: int = 0, rank: bytes = bytes(32), flags: int = 0) -> Status:
+def make_status(
+    head: bytes = bytes(32), height: int = 0, rank: bytes = bytes(32), flags: int = 0, features: int = 0
+) -> Status:
     """A Status of which only the claim matters."""
-    return Status("test", 0, flags, 0, head, height, rank, b"", (), (b"", 0), ())
+    return Status("test", features, flags, 0, head, height, rank, b"", (), (b"", 0), ())
 
 
 def connect(one: Host, other: Host) -> tuple[MemoryLink, MemoryLink]:

@@ -304,6 +304,17 @@ class IStateTarget(Interface):
         """Forget all that was kept for a goal."""
 
 
+class IBodyCheck(Interface):
+    """Optional: a chain that can tell quickly whether a body is the one that its header commits to.
+
+    Blocks that were rebuilt from a compact form are relayed then before they are executed; those of other chains on the
+    chain's verdict, since nobody must be sent what somebody made up.
+    """
+
+    def body_matches(raw: bytes) -> "Deferred[bool]":
+        """Whether the body of a raw block matches its header; nothing is stored."""
+
+
 class Admission(Enum):
     """What the pool did with a transaction."""
 

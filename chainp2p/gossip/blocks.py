@@ -1,6 +1,6 @@
 """Relay of blocks over links: push to a few, announce to the rest, fetch what is announced, park what is early."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -12,13 +12,18 @@ from chainp2p.chain.interfaces import (
     Fault,
     HeadChanged,
     HeaderInfo,
+    IBodyCheck,
     Invalid,
     NotYet,
     ParentMissing,
     Stored,
+    Verdict,
 )
 from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
+from chainp2p.gossip.compact import Draft
+from chainp2p.gossip.forms import CompactForms
 from chainp2p.gossip.parked import Parked, ParkedBlocks
+from chainp2p.gossip.rebuilding import Rebuilding
 from chainp2p.gossip.seen import RollingSeen, chosen, push_count
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
 from chainp2p.peer.link import Credit, Link
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BlockRelay"]
 
-#: At least so many peers get a new block whole (chain design, "Gossip").
+#: At least so many of the peers that know nothing of compact forms get a new block whole.
 PUSHED_LEAST = 3
 #: Fetching announced blocks: see :class:`FetchTracker`.
 LIMITS = FetchLimits(announced=64, in_flight=8, ids=1, bytes=1, seconds=5.0)
@@ -62,13 +67,14 @@ class BlockRelay:
     """What happens to a block between chains.
 
     1. Produced or received here and found good, on the best chain or beside it, a block above the finalized one is
-       relayed once: whole to the square root of the peers (at least 3) that do not know it, by announcement to the
-       others.
-    2. It is relayed when the chain has judged it, not before: a full block answers for header and body, so relaying
-       unseen would make us pay for the sender's fault. Side branches are relayed too, so that everybody knows all
-       that may win.
-    3. An announced block next to our head is fetched from one announcer at a time; one further off is sync's work, as
-       is one whose parent is missing.
+       relayed once: in compact form to the peers that asked for that, by announcement to others. Of those that know
+       nothing of compact forms the square root (at least 3) get it whole.
+    2. In compact form it is relayed before the chain has judged it, when its header is good and the body matches that:
+       so each hop costs no execution. Whole it is relayed on the chain's verdict, for who sends a whole block answers
+       for all of it, and relaying unseen would make us pay for another's fault. Side branches are relayed too, so that
+       everybody knows all that may win.
+    3. An announced block next to our head is rebuilt from its compact form, or fetched from one announcer at a time;
+       one further off is sync's work, as is one whose parent is missing.
     4. One from the future is tried again at its time. An invalid one costs its sender the link if body and header do
        not match, and nobody on the wire if its producer is to blame.
 
@@ -85,6 +91,8 @@ class BlockRelay:
         heard: Callable[[Link, bytes, int], None],
         tasks: "Tasks",
         log: "Logger",
+        pool: Any = None,
+        lacks: Callable[[Link, bytes], bool] = lambda link, id: False,
     ) -> None:
         self._chain = chain
         self._reactor = reactor
@@ -102,9 +110,21 @@ class BlockRelay:
         self._judged = RollingSeen(REMEMBERED)
         self._relayed = RollingSeen(REMEMBERED)
         self._per_height: dict[int, int] = {}
+        #: Compact forms as they are sent and received, where there is a pool to rebuild blocks from.
+        self._forms = CompactForms(chain, lacks)
+        self.rebuilding: Rebuilding | None = None
+        if pool is not None:
+            self.rebuilding = Rebuilding(
+                chain=chain, pool=pool, reactor=reactor, tasks=tasks, receiver=self, speaks=self._forms.speaks
+            )
 
     def handlers(self) -> dict[type[Any], Callable[[Any, Any], Any]]:
-        return {NewBlock: self._new_block, AnnounceBlocks: self._announced}
+        own: dict[type[Any], Callable[[Any, Any], Any]] = {
+            NewBlock: self._new_block,
+            AnnounceBlocks: self._announced,
+            **self._forms.handlers(),
+        }
+        return own if self.rebuilding is None else {**own, **self.rebuilding.handlers()}
 
     # peers
 
@@ -112,11 +132,17 @@ class BlockRelay:
         self._peers[link] = peer = _Peer()
         peer.known.add(link.status.head)
         self._fetches.joined(link, preferred=link.outbound)
+        self._forms.joined(link)
+        if self.rebuilding is not None:
+            self.rebuilding.joined(link)
 
     def left(self, link: Link) -> None:
         self._peers.pop(link, None)
         self._fetches.left(link)
         self._parked.left(link)
+        self._forms.left(link)
+        if self.rebuilding is not None:
+            self.rebuilding.left(link)
         self._pump()
 
     def stop(self) -> None:
@@ -125,6 +151,8 @@ class BlockRelay:
             if timer is not None and timer.active():
                 timer.cancel()
         self._park_timer = self._head_timer = None
+        if self.rebuilding is not None:
+            self.rebuilding.stop()
         for link in tuple(self._peers):
             del self._peers[link]
             self._fetches.left(link)
@@ -154,18 +182,38 @@ class BlockRelay:
             self._peers[link].known.add(header.hash)
             link.send_raw(data)
 
-    def _relay(self, header: HeaderInfo, raw: bytes) -> None:
-        if header.height <= self._chain.finalized.height or not self._room(header.height):
+    def _relay(self, header: HeaderInfo, raw: bytes, lacked: Collection[int] = (), judged: bool = True) -> None:
+        """Pass a block on to all that do not know it; before it is judged only to those that rebuild it.
+
+        :param lacked: positions of transactions that were missing here.
+        """
+        if header.height <= self._chain.finalized.height:
             return
-        if not self._relayed.add(header.hash):
+        if header.hash not in self._relayed and not self._room(header.height):
             return
-        links = [(link.peer_id, link) for link, peer in self._peers.items() if header.hash not in peer.known]
-        pushed = chosen(self._key, header.hash, links, push_count(len(self._peers), PUSHED_LEAST))
-        data = encode(NewBlock(raw)) if pushed else b""
-        for link in pushed:
-            self._peers[link].known.add(header.hash)
-            link.send_raw(data)
-        self._announce(header, [link for _, link in links if link not in pushed])
+        self._relayed.add(header.hash)
+        links = [link for link, peer in self._peers.items() if header.hash not in peer.known]
+        links = self._relay_compact(header, raw, lacked, links)
+        if judged and links:
+            some = [(link.peer_id, link) for link in links]
+            pushed = chosen(self._key, header.hash, some, push_count(len(links), PUSHED_LEAST))
+            data = encode(NewBlock(raw))
+            for link in pushed:
+                self._peers[link].known.add(header.hash)
+                link.send_raw(data)
+            self._announce(header, [link for link in links if link not in pushed])
+
+    def _relay_compact(
+        self, header: HeaderInfo, raw: bytes, lacked: Collection[int], links: Sequence[Link]
+    ) -> list[Link]:
+        """Push and announce to those that understand compact forms; answers the others."""
+        speaking = [link for link in links if self._forms.speaks(link)]
+        if speaking:
+            rest = self._forms.push(header, raw, lacked, speaking)
+            for link in speaking:
+                self._peers[link].known.add(header.hash)
+            self._announce(header, rest)
+        return [link for link in links if link not in speaking]
 
     def _room(self, height: int) -> bool:
         count = self._per_height.pop(height, 0)
@@ -183,50 +231,79 @@ class BlockRelay:
             raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
         self._tasks.spawn(self._take(link, hash, message.block, 0))
 
+    def wanted(self, hash: bytes) -> bool:
+        """Whether a block is neither judged nor being judged."""
+        return hash not in self._judged and hash not in self._checking
+
+    def known(self, link: Link, hash: bytes) -> None:
+        """*link* has a block."""
+        peer = self._peers.get(link)
+        if peer is not None:
+            peer.known.add(hash)
+
+    def heard(self, link: Link, hash: bytes, height: int) -> None:
+        """*link* has a block whose ancestors are missing here: sync's work."""
+        self._heard(link, hash, height)
+
+    async def rebuilt(self, link: Link, raw: bytes, made: Draft, header: HeaderInfo | None) -> bool:
+        """Take a block that was rebuilt with the help of *link*; False: the body does not match its header."""
+        if header is not None and IBodyCheck.providedBy(self._chain):
+            self._relay(header, raw, made.lacked, judged=False)
+        peer = self._peers.get(link) or _Peer()
+        verdict = await self._submit(link, peer, made.key, raw, 0, made.lacked)
+        return not (isinstance(verdict, Invalid) and verdict.fault is Fault.SENDER)
+
     async def _take(self, link: Link, hash: bytes, raw: bytes, height: int) -> None:
-        """Submit a block that *link* sent, unless it was, or is being."""
+        """Submit a block that *link* sent whole, unless it was, or is being."""
         peer = self._peers.get(link)
         if peer is None:
             return
         peer.known.add(hash)
-        if hash in self._judged or hash in self._checking:
+        if not self.wanted(hash):
             return
         if peer.checking >= CHECKED_PER_PEER:
             self._heard(link, hash, height)
             return
-        await self._submit(link, peer, hash, raw, height)
+        verdict = await self._submit(link, peer, hash, raw, height)
+        if isinstance(verdict, Invalid) and verdict.fault is Fault.SENDER:
+            link.fault(Reason.MISBEHAVED, f"block {hash.hex()[:8]}: {verdict.reason}")
 
-    async def _submit(self, link: Link, peer: _Peer, hash: bytes, raw: bytes, height: int) -> None:
+    async def _submit(
+        self, link: Link, peer: _Peer, hash: bytes, raw: bytes, height: int, lacked: Collection[int] = ()
+    ) -> Verdict:
         self._checking[hash] = None
         peer.checking += 1
         try:
-            verdict = await self._chain.submit_block(raw)
+            verdict: Verdict = await self._chain.submit_block(raw)
         finally:
             peer.checking -= 1
             del self._checking[hash]
+        good = isinstance(verdict, Connected | Stored)
         if not isinstance(verdict, Invalid) or verdict.fault is Fault.SIGNER:
             self._fetches.forget(hash)
+            if self.rebuilding is not None:
+                self.rebuilding.done(hash, good)
         match verdict:
             case Connected(header=header) | Stored(header=header):
                 self._judged.add(hash)
                 link.credit(Credit.BLOCK)
-                self._relay(header, raw)
+                self._relay(header, raw, lacked)
                 if header.rank > self._chain.head.rank:  # bodies below it are missing: wake sync
                     self._heard(link, hash, header.height)
             case AlreadyKnown():
                 self._judged.add(hash)
             case ParentMissing():
                 self._heard(link, hash, height)
-            case NotYet(when=when):
+            case NotYet(when=when) if link in self._peers:
                 self._parked.park(Parked(link, hash, raw, when))
                 self._set_park_timer()
-            case Invalid(fault=Fault.SENDER, reason=reason):
-                link.fault(Reason.MISBEHAVED, f"block {hash.hex()[:8]}: {reason}")
-            case Invalid(reason=reason):
+            case Invalid(fault=Fault.SIGNER, reason=reason):
                 self._judged.add(hash)
+                self._forms.drop(hash)
                 self._log.warn(
                     "block {hash} is invalid by its producer's fault: {reason}", hash=hash.hex(), reason=reason
                 )
+        return verdict
 
     def _set_park_timer(self) -> None:
         if self._park_timer is not None:
@@ -264,8 +341,16 @@ class BlockRelay:
         if len(unknown) > 1 or height > self._chain.head.height + 1:
             self._heard(link, hash, height)
         elif hash not in self._checking:
+            if self.rebuilding is not None and hash not in self._fetches:
+                self.rebuilding.announced(link, hash)
+            else:
+                self.whole(hash, (link,))
+
+    def whole(self, hash: bytes, links: Sequence[Link]) -> None:
+        """Fetch a block whole from one of *links*."""
+        for link in links:
             self._fetches.announced(link, hash, 1)
-            self._pump()
+        self._pump()
 
     async def _unknown(self, blocks: Sequence[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
         unknown = []

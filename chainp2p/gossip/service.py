@@ -15,10 +15,19 @@ from chainp2p.chain.interfaces import (
 )
 from chainp2p.errors import Reason
 from chainp2p.gossip.blocks import BlockRelay
+from chainp2p.gossip.rebuilding import Counts
 from chainp2p.gossip.transactions import TransactionRelay
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Tasks
-from chainp2p.wire.messages import AnnounceTransactions, GetMempool, GetTransactions, Mempool, NewTransaction, NotFound
+from chainp2p.wire.messages import (
+    COMPACT_BLOCKS,
+    AnnounceTransactions,
+    GetMempool,
+    GetTransactions,
+    Mempool,
+    NewTransaction,
+    NotFound,
+)
 
 __all__ = ["GossipService"]
 
@@ -47,15 +56,24 @@ class GossipService:
     ) -> None:
         self._events = chain.events
         self._tasks = Tasks(self.log)
-        self._blocks = BlockRelay(
-            chain=chain, reactor=reactor, now=now, random=random, heard=heard, tasks=self._tasks, log=self.log
-        )
         self._transactions: TransactionRelay | None = None
+        more: dict[str, Any] = {}
         if pool is not None:
             self._transactions = TransactionRelay(
                 pool=pool, reactor=reactor, random=random, interval=interval, tasks=self._tasks
             )
+            more = {"pool": pool, "lacks": self._transactions.lacks}
+        self._blocks = BlockRelay(
+            chain=chain, reactor=reactor, now=now, random=random, heard=heard, tasks=self._tasks, log=self.log, **more
+        )
+        #: What goes into ``Status.features``.
+        self.features = COMPACT_BLOCKS if pool is not None else 0
         self._unsubscribe: list[Callable[[], None]] = []
+
+    @property
+    def compact(self) -> Counts | None:
+        """What became of blocks in compact form; None: there are none, for there is no pool."""
+        return None if self._blocks.rebuilding is None else self._blocks.rebuilding.counts
 
     def start(self) -> None:
         """Begin; the chain has been started."""

@@ -144,6 +144,11 @@ class TransactionRelay:
                 peer.timer.cancel()
             self._fetches.left(link)
 
+    def lacks(self, link: Link, hash: bytes) -> bool:
+        """Whether *link* is not known to have a transaction: neither told of it, nor has it told of it."""
+        peer = self._peers.get(link)
+        return peer is not None and peer.wants and hash not in peer.known
+
     # our pool
 
     def on_added(self, event: TransactionAdded) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Split",
     "assemble",
     "block_hash",
+    "body_matches",
     "decode_block",
     "split",
     "transactions_root",
@@ -114,6 +115,15 @@ def block_hash(raw: bytes) -> bytes:
     if len(raw) > MAX_HEADER_BYTES:
         raise BlockError("neither a block nor a header")
     return keccak256(raw)
+
+
+def body_matches(raw: bytes) -> bool:
+    """Return whether the transactions of a raw block are those of its header's root."""
+    try:
+        header, raws = _body(raw)
+        return transactions_root(raws) == Header.decode(header).transactions_root
+    except (BlockError, HeaderError):
+        return False
 
 
 def transactions_root(raws: Sequence[bytes]) -> bytes:

@@ -24,6 +24,7 @@ from chainp2p.chain.interfaces import (
     HeaderInfo,
     HeadersRejected,
     IBlockProducer,
+    IBodyCheck,
     IChain,
     IHeaderRuns,
     ITransactionPool,
@@ -63,7 +64,7 @@ EXPIRY_INTERVAL = 60.0
 _CHEAPEST_GAS = 21_000
 
 
-@implementer(IChain, IHeaderRuns, ITransactionPool, IBlockProducer)
+@implementer(IChain, IBodyCheck, IHeaderRuns, ITransactionPool, IBlockProducer)
 class Ledger(StateDoor):
     """See the module.
 
@@ -221,14 +222,9 @@ class Ledger(StateDoor):
     def missing(self, limit: int) -> "Deferred[list[HeaderInfo]]":
         return self._lane.run(self._core().missing, limit)
 
-    def split(self, raw: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
-        return blocks.split(raw)
-
-    def assemble(self, header: bytes, transactions: Sequence[bytes]) -> bytes:
-        return blocks.assemble(header, transactions)
-
-    def block_hash(self, raw: bytes) -> bytes:
-        return blocks.block_hash(raw)
+    split = staticmethod(blocks.split)
+    assemble = staticmethod(blocks.assemble)
+    block_hash = staticmethod(blocks.block_hash)
 
     # -- writing
 
@@ -249,6 +245,9 @@ class Ledger(StateDoor):
         if isinstance(outcome, HeadersRejected):
             raise outcome
         return outcome
+
+    def body_matches(self, raw: bytes) -> "Deferred[bool]":
+        return self._executor.run(blocks.body_matches, raw)
 
     def submit_block(self, raw: bytes) -> "Deferred[Verdict]":
         return Deferred.fromCoroutine(self._submit([raw])).addCallback(itemgetter(0))

@@ -26,6 +26,7 @@ from chainp2p.chain.interfaces import (
     HeaderAdded,
     HeaderInfo,
     HeadersRejected,
+    IBodyCheck,
     IChain,
     IHeaderRuns,
     Invalid,
@@ -51,7 +52,7 @@ IGNORED, REJECTED = b"ignored:", b"rejected:"
 T = TypeVar("T")
 
 
-@implementer(IChain, IHeaderRuns, ITransactionPool)
+@implementer(IChain, IBodyCheck, IHeaderRuns, ITransactionPool)
 class ToyChain:
     """See the module.
 
@@ -266,6 +267,9 @@ class ToyChain:
         return [info for info, _ in read]
 
     # blocks
+
+    def body_matches(self, raw: bytes) -> "Deferred[bool]":
+        return self._answer(sha256(raw[HEADER.size :]).digest() == ToyHeader.decode(raw).body)
 
     def submit_block(self, raw: bytes) -> "Deferred[Verdict]":
         return Deferred.fromCoroutine(self._attempt(lambda: self._submit(raw)))

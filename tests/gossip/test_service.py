@@ -36,7 +36,9 @@ INTERVAL = 0.1
 class Node(Host):
     """Gossip and sync over one toy chain."""
 
-    def __init__(self, net: Net, name: str, pool: bool = True, flags: int = 0, **fields: Any) -> None:
+    def __init__(
+        self, net: Net, name: str, pool: bool = True, flags: int = 0, compact: bool = True, **fields: Any
+    ) -> None:
         self.chain = chain = ToyChain(now=net.clock.seconds, **fields)
         common: dict[str, Any] = {"reactor": net.clock, "now": net.clock.seconds, "random": random.Random(name)}
         self.sync = SyncService(chain=chain, events=chain.events, **common)
@@ -47,11 +49,12 @@ class Node(Host):
             self.sync.heard(link, hash, height)
 
         self.gossip = GossipService(chain=chain, pool=chain if pool else None, interval=INTERVAL, heard=heard, **common)
+        features = self.gossip.features if compact else 0
         super().__init__(
             net,
             name,
             [self.sync, self.gossip],
-            lambda: make_status(chain.head.hash, chain.head.height, chain.head.rank, flags),
+            lambda: make_status(chain.head.hash, chain.head.height, chain.head.rank, flags, features),
         )
         self.sync.start()
         self.gossip.start()
@@ -340,7 +343,7 @@ class Schedules(Base):
 
 class OfBlocks(Base):
     def test_pushed_to_a_few_and_announced_to_the_rest(self) -> None:
-        nodes = self.full_mesh(12)
+        nodes = self.full_mesh(12, compact=False)
         nodes[0].chain.produce()
         self.clock.run_for(0.011)
         self.assertEqual(len(self.sent(nodes[0], NewBlock)), 4)

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger import block as blocks
-from chainp2p.ledger.block import BlockError, assemble, block_hash, decode_block, split, transactions_root
+from chainp2p.ledger.block import (
+    BlockError,
+    assemble,
+    block_hash,
+    body_matches,
+    decode_block,
+    split,
+    transactions_root,
+)
 from chainp2p.ledger.header import Header, make_header
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
@@ -36,6 +44,13 @@ class Blocks(SynchronousTestCase):
         block = decode_block(raw)
         self.assertEqual((block.header, block.hash, block.size), (header, header.hash, len(raw)))
         self.assertEqual([tx.raw for tx in block.transactions], raws)
+
+    def test_whether_a_body_matches(self) -> None:
+        header = header_for(RAWS[:2])
+        bodies = (RAWS[:2], RAWS[1::-1], RAWS[:1], [*RAWS[:2], b"\xff"])
+        self.assertEqual([body_matches(assemble(header.raw, raws)) for raws in bodies], [True, False, False, False])
+        for raw in (b"", b"x", assemble(b"\xc1\x80", RAWS[:2])):
+            self.assertFalse(body_matches(raw))
 
     def test_body_of_another_header(self) -> None:
         with self.assertRaises(BlockError) as caught:

@@ -12,6 +12,7 @@ from chainp2p.chain.interfaces import (
     HeadChanged,
     HeaderAdded,
     IBlockProducer,
+    IBodyCheck,
     IChain,
     ITransactionPool,
     Stored,
@@ -31,7 +32,7 @@ from tests.ledger.test_poa import planned
 class Producing(Harness):
     def test_it_is_what_it_says(self) -> None:
         ledger = self.started(genesis_of(2), 0)
-        for interface in (IChain, ITransactionPool, IBlockProducer):
+        for interface in (IBlockProducer, IBodyCheck, IChain, ITransactionPool):
             verifyObject(interface, ledger)
         self.assertEqual(ledger.settings_hashes(), ())
         self.assertEqual(ledger.genesis_hash, ledger.head.hash)
