@@ -248,6 +248,7 @@ class BlockRelay:
     async def rebuilt(self, link: Link, raw: bytes, made: Draft, header: HeaderInfo | None) -> bool:
         """Take a block that was rebuilt with the help of *link*; False: the body does not match its header."""
         if header is not None and IBodyCheck.providedBy(self._chain):
+            self._forms.keep(made.key, made.form)
             self._relay(header, raw, made.lacked, judged=False)
         peer = self._peers.get(link) or _Peer()
         verdict = await self._submit(link, peer, made.key, raw, 0, made.lacked)
@@ -378,6 +379,8 @@ class BlockRelay:
                 else:
                     link.fault(Reason.MISBEHAVED, "another block than the one asked for")
         except (PeerGone, RequestTimedOut, RequestRefused):
-            self._heard(link, hash, height)
+            pass
         self._fetches.failed(link, (hash,))
+        if hash not in self._fetches and self.wanted(hash):
+            self._heard(link, hash, height)  # nobody else has announced it
         self._pump()

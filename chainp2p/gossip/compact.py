@@ -99,19 +99,23 @@ class Draft:
     """A block in the making.
 
     :ivar slots: its transactions; None: missing.
+    :ivar ids: and their ids.
     :ivar lacked: positions of what the pool did not have.
     """
 
     key: bytes
     header: bytes
     slots: list[bytes | None]
+    ids: list[bytes]
     lacked: set[int]
     _shorts: dict[int, bytes]
 
     @property
-    def whole(self) -> list[bytes]:
-        """The transactions; nothing is missing any more."""
-        return [raw for raw in self.slots if raw is not None]
+    def form(self) -> Form:
+        """The block taken apart; nothing is missing any more."""
+        transactions = tuple((id, raw) for id, raw in zip(self.ids, self.slots, strict=True) if raw is not None)
+        shorts = [self._shorts.get(at) or _short(self.key, id) for at, id in enumerate(self.ids)]
+        return Form(self.header, transactions, shorts)
 
     @property
     def missing(self) -> list[int]:
@@ -126,19 +130,19 @@ class Draft:
         missing = self.missing
         if len(raws) != len(missing):
             raise ValueError(f"{len(raws)} transactions for {len(missing)} places")
-        for at, raw in zip(missing, raws, strict=True):
-            try:
-                if _short(self.key, id_of(raw)) != self._shorts[at]:
-                    return False
-            except ValueError:
-                return False
-        for at, raw in zip(missing, raws, strict=True):
-            self.slots[at] = raw
+        try:
+            ids = [id_of(raw) for raw in raws]
+        except ValueError:
+            return False
+        if any(_short(self.key, id) != self._shorts[at] for at, id in zip(missing, ids, strict=True)):
+            return False
+        for at, id, raw in zip(missing, ids, raws, strict=True):
+            self.slots[at], self.ids[at] = raw, id
         return True
 
 
 def draft(message: CompactBlock | FoundCompactBlock, hash: bytes, pool: Pool) -> Draft:
-    """Begin block *hash* with what came whole and what *pool* has; ValueError: it is none.
+    """Begin block *hash* with what came whole and what *pool* has; ValueError: *message* is no compact form.
 
     1. Where two transactions of the block, or two of the pool, have one short id, none of them is taken: the sender
        is asked.
@@ -147,10 +151,11 @@ def draft(message: CompactBlock | FoundCompactBlock, hash: bytes, pool: Pool) ->
     """
     shorts = _positions(message)
     slots: list[bytes | None] = [None] * (len(shorts) + len(message.prefilled))
+    ids = [b""] * len(slots)
     lacked = set(shorts)
     for at, raw in message.prefilled:
-        slots[at] = raw
-        if not _has(pool, raw):
+        slots[at], ids[at] = raw, pool.transaction_hash(raw)
+        if pool.transaction(ids[at]) is None:
             lacked.add(at)
     wanted: dict[bytes, int] = {}
     twice: set[bytes] = set()
@@ -163,10 +168,10 @@ def draft(message: CompactBlock | FoundCompactBlock, hash: bytes, pool: Pool) ->
     found = _search(hash, wanted, pool)
     for short, id in found.items():
         at = wanted[short]
-        slots[at] = pool.transaction(id)
+        slots[at], ids[at] = pool.transaction(id), id
         if slots[at] is not None:
             lacked.discard(at)
-    return Draft(hash, message.header, slots, lacked, shorts)
+    return Draft(hash, message.header, slots, ids, lacked, shorts)
 
 
 def _search(key: bytes, wanted: Collection[bytes], pool: Pool) -> dict[bytes, bytes]:
@@ -201,13 +206,6 @@ def _positions(message: CompactBlock | FoundCompactBlock) -> dict[int, bytes]:
     taken = set(whole)
     free = (at for at in range(total) if at not in taken)
     return {at: data[n * SHORT_ID : (n + 1) * SHORT_ID] for n, at in enumerate(free)}
-
-
-def _has(pool: Pool, raw: bytes) -> bool:
-    try:
-        return pool.transaction(pool.transaction_hash(raw)) is not None
-    except ValueError:
-        return False
 
 
 def pack_indexes(positions: Iterable[int]) -> bytes:

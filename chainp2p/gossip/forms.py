@@ -82,10 +82,19 @@ class CompactForms:
         peer = self._peers.get(link)
         return peer is not None and peer.speaks
 
+    def keep(self, hash: bytes, form: Form) -> None:
+        """Have a block ready that is taken apart already."""
+        self._recent.keep(hash, form)
+
     def push(self, header: HeaderInfo, raw: bytes, lacked: Collection[int], links: Sequence[Link]) -> list[Link]:
-        """Push a block to those of *links* that want it; answers the others."""
-        form = self._recent.get(header.hash) or Form.of(header.hash, *self._chain.split(raw))
-        self._recent.keep(header.hash, form)
+        """Push a block to those of *links* that want it; answers the others.
+
+        :param lacked: positions of transactions that were missing here.
+        """
+        form = self._recent.get(header.hash)
+        if form is None:
+            form = Form.of(header.hash, *self._chain.split(raw))
+            self._recent.keep(header.hash, form)
         if not form.compact:
             return list(links)
         others: list[Link] = []

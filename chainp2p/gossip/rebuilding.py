@@ -67,6 +67,7 @@ class Counts:
     :ivar mismatched: did not match their header.
     :ivar given_up: fetched whole.
     :ivar again: compact forms that came while the block was here already.
+    :ivar transactions: in all that were put together; :ivar lacked: those of them that the pool did not have.
     """
 
     free: int = 0
@@ -74,6 +75,8 @@ class Counts:
     mismatched: int = 0
     given_up: int = 0
     again: int = 0
+    transactions: int = 0
+    lacked: int = 0
 
 
 class _End(Enum):
@@ -245,8 +248,10 @@ class Rebuilding:
 
     async def _finish(self, link: Link, made: Draft, header: HeaderInfo | None) -> bool:
         """Put the block together and hand it on; False: it does not match its header."""
+        self.counts.transactions += len(made.slots)
+        self.counts.lacked += len(made.lacked)
         try:
-            raw = self._chain.assemble(made.header, made.whole)
+            raw = self._chain.assemble(made.header, [raw for raw in made.slots if raw is not None])
             matches = not self._checks_bodies or await self._chain.body_matches(raw)
         except ValueError:
             matches = False

@@ -102,9 +102,10 @@ class RebuildingTests(SynchronousTestCase):
         self.assertEqual(made.slots, raws)
 
     def test_what_came_whole_and_was_here_was_not_lacked(self) -> None:
-        raws = [b"a", b"b", b"bad"]
+        raws = [b"a", b"b", b"c"]
         made = draft(compact(CompactBlock, H, b"h", ids(raws), {0, 1, 2}), H, Pool([b"a"]))
         self.assertEqual((made.slots, made.lacked), (raws, {1, 2}))
+        self.assertEqual(made.form, Form.of(H, b"h", tuple(ids(raws))))
 
     def test_collisions_are_asked_for(self) -> None:
         self.patch(chainp2p.gossip.compact, "_short", lambda key, id: id[:1] * 6)
@@ -137,6 +138,7 @@ class RebuildingTests(SynchronousTestCase):
             CompactBlock(b"", b"123456", ((1, b""), (0, b""))),
             CompactBlock(b"", b"123456", ((1, b""), (1, b""))),
             CompactBlock(b"", bytes(6 * COMPACT_TRANSACTIONS), ((0, b""),)),
+            CompactBlock(b"", b"", ((0, b"bad"),)),
         ):
             with self.assertRaises(ValueError):
                 draft(message, H, EMPTY)
@@ -184,6 +186,7 @@ class RebuildingTests(SynchronousTestCase):
         self.assertTrue(all(name(made.slots[at]) == name(block[at]) for at in wrong))
         if len({name(raw) for raw in {*raws, *block}}) == len({*raws, *block}):
             self.assertEqual(made.slots, block)
+            self.assertEqual(made.form, Form.of(H, b"h", tuple(ids(block))))
 
 
 class BitMaps(SynchronousTestCase):
