@@ -3,7 +3,8 @@
 Pure: it knows hashes, heights and ranks, never what a header means; *data* is the chain's own. Rules:
 
 - higher rank wins, then the smaller hash;
-- only *live* nodes (the finalized block and what descends from it) may become the best;
+- only *live* nodes (the finalized block and what descends from it) may become the best; where a block was made final by
+  hand before all bodies up to it were there, it is the ``anchor`` that the live ones descend from;
 - headers alone choose what to download (``best``); only nodes with every body down to the root may be connected
   (``best_ready``);
 - a node that is condemned takes its descendants with it.
@@ -62,7 +63,7 @@ class HeaderTree(Generic[D]):
         self._levels = {info.height: [root]}
         self._path = {info.height: root}
         self.floor = info.height
-        self.finalized = self.best = self.best_ready = root
+        self.finalized = self.anchor = self.best = self.best_ready = root
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -109,20 +110,24 @@ class HeaderTree(Generic[D]):
                 self.best_ready = ready
             waiting.extend(child for child in ready.children if child.body)
 
-    def finalize(self, node: Node[D]) -> list[Node[D]]:
-        """Let only *node* and its descendants live, wherever it is; return the nodes that died by it."""
+    def finalize(self, node: Node[D], until: Node[D] | None = None) -> list[Node[D]]:
+        """Let only *node* and its descendants live, wherever it is; return the nodes that died by it.
+
+        :param until: the ancestor that counts as finalized before the bodies up to *node* are there.
+        """
         lived = self._subtree(self.finalized)
         for other in lived:
             other.live = False
         for other in self._subtree(node):
             other.live = True
         died = [other for other in lived if not other.live]
-        self.finalized = node
+        self.finalized = node if until is None else until
+        self.anchor = node
         self._choose()
         return died
 
     def advance(self, node: Node[D]) -> list[Node[D]]:
-        """Like :meth:`finalize` for a *node* that lives: costs only what dies."""
+        """Like :meth:`finalize` for a *node* that lives, at or above the anchor: costs only what dies."""
         died: list[Node[D]] = []
         step = node
         while step is not self.finalized:
@@ -135,7 +140,7 @@ class HeaderTree(Generic[D]):
             step = parent
         for other in died:
             other.live = False
-        self.finalized = node
+        self.finalized = self.anchor = node
         if not (self.best.live and self.best_ready.live):
             self._choose()
         return died
@@ -164,6 +169,12 @@ class HeaderTree(Generic[D]):
     def at(self, height: int) -> Node[D] | None:
         """The node at *height* on the branch of ``best``, if it is in memory."""
         return self._path.get(height)
+
+    def wanted(self, node: Node[D]) -> bool:
+        """Whether the body of *node* is of use: it lives, or lies below the anchor and above the finalized block."""
+        return node.live or (
+            self.finalized.info.height < node.info.height < self.anchor.info.height and self.descends(self.anchor, node)
+        )
 
     def on_path(self, node: Node[D]) -> bool:
         """Whether *node* is ``best`` or an ancestor of it."""
@@ -240,7 +251,7 @@ class HeaderTree(Generic[D]):
         """Find the best nodes by looking at all."""
         best = ready = self.finalized
         for node in self._subtree(self.finalized):
-            if node.bad:
+            if node.bad or not node.live:
                 continue
             if better(node.info, best.info):
                 best = node

@@ -100,7 +100,8 @@ class Branches:
             self.tree.ground(base)
         node = self.tree.get(hash)
         assert node is not None
-        self.tree.finalize(node)
+        chosen = self.tree.get(store.meta("chosen") or b"")
+        self.tree.finalize(chosen or node, node)
         self.conflict = load_conflict(store)
         dismissed = store.meta("dismissed") or b""
         self._dismissed = {dismissed[at : at + 32] for at in range(0, len(dismissed), 32)}
@@ -244,18 +245,32 @@ class Branches:
         """Move finality forward to *node*."""
         died = self.tree.advance(node)
         self._store.set_meta("finalized", node.info.hash)
+        self._store.set_meta("chosen", None)
         for dead in died:
             self._judge(dead)
         floor = max(0, node.info.height - KEPT_BELOW_FINALIZED) // TALLY_INTERVAL * TALLY_INTERVAL
         if floor >= self.tree.floor + _PRUNE_STEP:
             self.tree.prune(floor)
 
-    def choose(self, node: Node[Entry]) -> None:
-        """Put finality at *node* by hand, which settles the conflict: the other branches are not reported again."""
-        self.tree.finalize(node)
-        self._store.set_meta("finalized", node.info.hash)
+    def choose(self, node: Node[Entry], given_up: Node[Entry] | None = None) -> None:
+        """Put finality at *node* by hand, which settles the conflict: the other branches are not reported again.
+
+        Without all bodies up to *node* the parent of *given_up* is final, and nothing but *node* and what descends from
+        it is followed from there.
+
+        :param given_up: where the branch begins that is ours no more.
+        """
+        final = node
+        if given_up is not None and not node.ready:
+            assert given_up.parent is not None
+            final = given_up.parent
+        self.tree.finalize(node, final)
+        self._store.set_meta("finalized", final.info.hash)
+        self._store.set_meta("chosen", None if final is node else node.info.hash)
         if self.conflict is not None and self.tree.get(self.conflict.theirs.hash) is None:
             self._dismissed.add(self.conflict.theirs.hash)
+        if given_up is not None:
+            self._dismissed.add(given_up.info.hash)
         for other in self.tree.nodes():
             root = other.parent is None or self.tree.on_path(other.parent)
             if root and not other.live and not self.tree.on_path(other):
@@ -280,10 +295,13 @@ class Branches:
     def _judge(self, tip: "Candidate | Node[Entry]") -> None:
         """Look at a *tip* that does not descend from the finalized block: is something justified there as high as it?
 
-        That cannot be an ancestor of the finalized block, so it contradicts it: signers are faulty.
+        That cannot be an ancestor of the finalized block, so it contradicts it: signers are faulty. They are those who
+        voted for it up to *tip*, the first header that justifies so much there, and whose votes made our block final:
+        below *tip* nothing is justified that high, so no honest signer whose branch had our block justified was led
+        there by the fork choice. (A mere vote for our block proves nothing: from there it may well have been.)
         """
         mark = _entry(tip).tally.justified
-        final = self.tree.finalized
+        final = self.tree.anchor
         if self.conflict is not None or mark.slot < final.data.slot:
             return
         theirs = self._store.info(mark.hash)
@@ -295,12 +313,11 @@ class Branches:
                 theirs = info
             if entry.base < mark.slot <= entry.slot:
                 voters.add(entry.signer)
-        ours = set()
-        for _, entry in _walk(self.tree.best):
-            if entry.slot < final.data.slot:
-                break
-            if entry.base < final.data.slot:
-                ours.add(entry.signer)
+        ours = {
+            node.data.signer
+            for node in self.tree.nodes()
+            if node.live and node.data.base < final.data.slot <= node.data.tally.justified.slot
+        }
         assert theirs is not None
         self.conflict = self.new_conflict = FinalityConflict(final.info, theirs, tuple(sorted(voters & ours)))
         store_conflict(self._store, self.conflict)

@@ -212,7 +212,7 @@ class LedgerCore:
         node = branches.tree.get(info.hash)
         if node is not None and node.body:
             return AlreadyKnown(info)
-        if node is None or not node.live:
+        if node is None or not branches.tree.wanted(node):
             return Stored(info)  # forks from below the finalized block are never connected: bodies are not kept
         if block is None:
             self._condemn(node, broken)
@@ -252,10 +252,15 @@ class LedgerCore:
     def _finalize(self) -> None:
         """Let finality follow the head; not while it is disputed, for then the votes prove nothing."""
         tree = self.branches.tree
-        final = self.chain.head.data.tally.finalized
-        if final.slot > tree.finalized.data.slot and self.branches.conflict is None:
+        head = self.chain.head
+        final = head.data.tally.finalized
+        node: Node[Entry] | None = None
+        if final.slot > tree.anchor.data.slot and self.branches.conflict is None:
             node = tree.get(final.hash)
             assert node is not None  # it lies between the finalized block and the head
+        elif tree.anchor is not tree.finalized and tree.descends(head, tree.anchor):
+            node = tree.anchor
+        if node is not None:
             self.branches.finalize(node)
         height = tree.finalized.info.height
         self.snapshots.note(height, self.chain, self.store)
@@ -292,7 +297,7 @@ class LedgerCore:
                 f"its branch parts from ours at block {common.info.height}, too deep to be undone",
                 None,
             )
-        self.branches.choose(node if node.ready else common, given_up=left[-1])
+        self.branches.choose(node, given_up=left[-1])
         self.branches.condemn(left[-1])
         if self.record is not None:
             self.record.fold_all()

@@ -98,10 +98,12 @@ class ForkChoice(Harness):
             ready = [other for other in live if all(step.hash in bodies for step in other.chain())]
             head = max([head, *ready], key=rank)
             chain = {step.hash: step for step in (forge.root, *head.chain())}
-            final = max(final, chain[head.entry.tally.finalized.hash], key=lambda step: step.header.number)
-            live = [other for other in known if final in (forge.root, *other.chain())]
-            dead = [other for other in known if other not in live and other not in final.chain()]
-            conflict |= any(other.entry.tally.justified.slot >= final.entry.slot for other in dead)
+            for step in (final, chain[head.entry.tally.finalized.hash]):
+                if not conflict:  # finality stands still as soon as it is disputed
+                    final = max(final, step, key=lambda step: step.header.number)
+                live = [other for other in known if final in (forge.root, *other.chain())]
+                dead = [other for other in known if other not in live and other not in final.chain()]
+                conflict |= any(other.entry.tally.justified.slot >= final.entry.slot for other in dead)
             if chance.random() < 0.2:
                 disk = disk.copy()
                 ledger = self.started(forge.genesis, disk=disk)
@@ -590,6 +592,69 @@ class Conflicts(Harness):
         self.get(ledger.set_finalized(ledger.finalized.hash))
         self.get(ledger.check_headers(headers))
         self.assertIsNone(ledger.conflict)
+
+    def test_finality_stands_still_until_the_operator_decides(self) -> None:
+        disk = Disk()
+        ledger = self.ready(disk)
+        final = ledger.finalized
+        for made in self.theirs:
+            self.feed(ledger, made.raw)
+        more = self.forge.line(self.ours[-1], range(8, 14))
+        for one in (ledger, self.started(self.forge.genesis, disk=disk.copy())):
+            for made in more:
+                self.assertIsInstance(self.feed(one, made.raw), Connected)
+            self.assertEqual((one.head.hash, one.finalized), (more[-1].hash, final))
+            self.assertEqual(self.get(one.set_finalized(final.hash)), "")
+            self.feed(one, self.forge.grow(more[-1], 14).raw)
+            self.assertGreater(one.finalized.height, final.height + 5)
+
+    def test_nothing_but_the_chosen_block_is_followed_while_its_body_is_missing(self) -> None:
+        disk = Disk()
+        ledger = self.ready(disk)
+        headers = [made.header.raw for made in self.theirs[:8]]
+        rival = self.forge.line(self.theirs[1], range(31, 50))
+        self.get(ledger.add_headers(headers))
+        self.assertEqual(self.get(ledger.set_finalized(self.theirs[4].hash)), "")
+        for one in (ledger, self.started(self.forge.genesis, disk=disk.copy())):
+            self.assertEqual(one.finalized.height, 0)
+            self.get(one.add_headers([made.header.raw for made in rival]))
+            self.assertEqual(one.best_header.hash, self.theirs[7].hash)
+            for made in rival:
+                self.assertIsInstance(self.feed(one, made.raw), Stored)
+            for made in self.theirs[:4]:
+                self.assertIsInstance(self.feed(one, made.raw), Stored)
+            self.assertEqual((one.head.height, one.finalized.height), (0, 0))
+            missing = [info.hash for info in self.get(one.missing(99))]
+            self.assertEqual(missing, [made.hash for made in self.theirs[4:8]])
+            self.assertIsInstance(self.feed(one, self.theirs[4].raw), Connected)
+            self.assertEqual((one.head.hash, one.finalized.hash), (self.theirs[4].hash,) * 2)
+            self.assertEqual(
+                one.conflict.ours.hash, self.theirs[4].hash
+            )  # the rival is as high: two keys, three branches
+
+    def test_what_was_given_up_is_not_reported_when_finality_goes_on(self) -> None:
+        ledger = self.started(self.forge.genesis)
+        for made in (*self.ours, *self.theirs[:2]):
+            self.feed(ledger, made.raw)
+        self.get(ledger.add_headers([made.header.raw for made in self.theirs]))
+        self.assertEqual(self.get(ledger.set_finalized(self.theirs[0].hash)), "")
+        for made in self.theirs:
+            self.feed(ledger, made.raw)
+        self.assertGreater(ledger.finalized.height, 10)
+        self.assertIsNone(ledger.conflict)
+
+    def test_an_honest_signer_that_was_led_to_the_other_side_is_not_blamed(self) -> None:
+        """Signers 0 and 1 of four use their keys on both sides; 2 voted for ours before it was justified, and left."""
+        forge = Forge(genesis_of(4))
+        ours = forge.line(forge.root, range(1, 6))
+        theirs = forge.line(forge.root, (4, 5))
+        theirs.append(forge.grow(theirs[-1], 6, base=2))
+        ledger = self.started(forge.genesis)
+        for made in (*ours, *theirs):
+            self.feed(ledger, made.raw)
+        self.assertEqual((ledger.finalized.hash, ledger.conflict.theirs.hash), (ours[0].hash, theirs[0].hash))
+        self.assertEqual(ledger.conflict.signers, tuple(sorted(ADDRESSES[:2])))
+        self.assertEqual({evidence.signer for evidence in ledger.evidence}, set(ADDRESSES[:2]))
 
     def test_a_branch_from_too_far_below_cannot_be_taken(self) -> None:
         forge = Forge(genesis_of(1))
