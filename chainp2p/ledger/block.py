@@ -9,8 +9,8 @@ from typing import TypeAlias
 from attrs import frozen
 
 from chainp2p.ledger.header import MAX_HEADER_BYTES, Header, HeaderError
+from chainp2p.ledger.ordered import ordered_root
 from chainp2p.ledger.transaction import Transaction, TransactionError
-from chainp2p.ledger.trie import ordered_root
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 

@@ -1,4 +1,4 @@
-"""Merkle-Patricia roots (Ethereum yellow paper, appendix D): of ordered lists, and of the state.
+"""The Merkle-Patricia trie of the state (Ethereum yellow paper, appendix D).
 
 :class:`HashedTrie` is a *value*: an update answers a new trie that shares every untouched node with the old one. A
 proposal that is not sealed, a block that fails and the state some blocks ago are then just other values; nothing is
@@ -9,7 +9,7 @@ Cost: about 4 us per node that changes, which is one leaf and log16(n) branches 
 memory: about 500 bytes per account.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from os.path import commonprefix
 
 from chainp2p.primitives import rlp
@@ -23,7 +23,7 @@ __all__ = [
     "TrieNode",
     "build_node",
     "joined",
-    "ordered_root",
+    "path_item",
     "update_node",
 ]
 
@@ -34,61 +34,11 @@ _EMPTY_ITEM = b"\x80"
 _DIGITS = "0123456789abcdef"
 
 
-def _path_item(path: str, leaf: bool) -> bytes:
+def path_item(path: str, leaf: bool) -> bytes:
     """Return the RLP item of a hex-prefix encoded path (yellow paper, appendix C)."""
     flag = 2 if leaf else 0
     packed = bytes.fromhex(f"{flag + 1}{path}" if len(path) & 1 else f"{flag}0{path}")
     return packed if len(packed) == 1 else bytes((0x80 + len(packed),)) + packed
-
-
-def _list(body: bytes) -> bytes:
-    """Return the RLP list of *body*; a faster ``rlp.wrap_list`` for the lengths of trie nodes."""
-    size = len(body)
-    if size < 56:
-        return bytes((0xC0 + size,)) + body
-    if size < 256:
-        return b"\xf8" + bytes((size,)) + body
-    return rlp.wrap_list(body)
-
-
-# -- ordered lists ---------------------------------------------------------------------------------------------------
-
-
-def ordered_root(values: Sequence[bytes]) -> bytes:
-    """Return the root of the trie RLP(index) -> value (transactions, receipts); values are not empty."""
-    if not values:
-        return EMPTY_ROOT
-    pairs = sorted((rlp.encode(rlp.encode_uint(index)).hex(), value) for index, value in enumerate(values))
-    return keccak256(_encode(pairs, 0))
-
-
-def _encode(pairs: list[tuple[str, bytes]], depth: int) -> bytes:
-    """Return the RLP of the node that holds the sorted *pairs*, which agree on their first *depth* nibbles."""
-    first, value = pairs[0]
-    if len(pairs) == 1:
-        return _list(_path_item(first[depth:], leaf=True) + rlp.encode(value))
-    shared = len(commonprefix((first, pairs[-1][0])))
-    if shared > depth:
-        return _list(_path_item(first[depth:shared], leaf=False) + _reference(_encode(pairs, shared)))
-    # No key ends here: no RLP is the beginning of another, so that the seventeenth child, the value, stays empty.
-    children = [_EMPTY_ITEM] * 17
-    start = 0
-    while start < len(pairs):
-        nibble = pairs[start][0][depth]
-        stop = start + 1
-        while stop < len(pairs) and pairs[stop][0][depth] == nibble:
-            stop += 1
-        children[int(nibble, 16)] = _reference(_encode(pairs[start:stop], depth + 1))
-        start = stop
-    return _list(b"".join(children))
-
-
-def _reference(node: bytes) -> bytes:
-    """Return what a parent holds of a node: itself when under 32 bytes, else the item of its hash."""
-    return node if len(node) < 32 else b"\xa0" + keccak256(node)
-
-
-# -- the state -------------------------------------------------------------------------------------------------------
 
 
 class Leaf:
@@ -113,7 +63,7 @@ class Leaf:
         value = self.value
         size = len(value)
         prefix = b"\xb8" + bytes((size,)) if 56 <= size < 256 else rlp.encode(value)[:-size]
-        return _list(_path_item(self.key[depth:], leaf=True) + prefix + value)
+        return rlp.wrap_list(path_item(self.key[depth:], leaf=True) + prefix + value)
 
 
 class Branch:
@@ -146,14 +96,14 @@ class Branch:
         """Return the RLP of the branch node itself."""
         below = depth + len(self.path) + 1
         body = b"".join([_EMPTY_ITEM if child is None else child.hashed(below) for child in self.children])
-        return _list(body + _EMPTY_ITEM)
+        return rlp.wrap_list(body + _EMPTY_ITEM)
 
     def extension(self, depth: int) -> bytes:
         """Return the RLP of the extension node above it."""
         inner = self.inner
         if inner is None:
             self.inner = inner = b"\xa0" + keccak256(self.encoded(depth))
-        return _list(_path_item(self.path, leaf=False) + inner)
+        return rlp.wrap_list(path_item(self.path, leaf=False) + inner)
 
 
 TrieNode = Leaf | Branch
