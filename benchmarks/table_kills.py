@@ -1,0 +1,85 @@
+"""``kill -9`` at random moments of what a ledger writes, and loss of power after it: nothing to repair, nothing wrong.
+
+    python benchmarks/table_kills.py --kills 200 --seed 1
+
+A child process runs a real ledger on real files: the first start, an import in batches, reorganisations of whole
+branches, journaling of the pool. Its connections note in shared memory when a write transaction begins and is
+committed, and it dies by SIGKILL at a statement or in a commit that was drawn (by a timer of the kernel, in its
+middle), or after a time that was drawn. Then every row of the database is compared with a fresh import up to the same
+head (``tests/integration/crash``), production opens it, and the next life goes on there. Copies of what each life
+left lose their power: the part of the log that was not synced is cut, zeroed, torn by sectors or filled with rubbish,
+pages that were being copied are torn, the shared memory is gone; they have to be whole too, at some earlier block.
+Exit code 1 if anything is not as it should be.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.integration.crash.death import Moment
+from tests.integration.crash.killing import Row, run
+from tests.integration.crash.workloads import Birth, Import, PoolWrites, Reorg, Workload
+
+#: Of all kills so many have to hit a transaction or its commit.
+INSIDE_SHARE = 0.75
+
+
+def table(rows: dict[str, Row]) -> list[str]:
+    """What was seen, as text."""
+    lines = [
+        f"{'workload':<14} {'kills':>5} {'in transaction':>14} {'in commit':>9} {'outside':>7} {'half-written':>12}"
+        f" {'in copying':>10} {'work done':>9} {'power losses':>12} {'lost blocks':>11}  result"
+    ]
+    for name, row in rows.items():
+        kills, verdict = row.kills, f"{len(row.failures)} FAILED" if row.failures else "whole each time"
+        lines.append(
+            f"{name:<14} {kills.total():>5} {kills[Moment.INSIDE]:>14} {kills[Moment.COMMIT]:>9}"
+            f" {kills[Moment.OUTSIDE]:>7} {row.torn_commits:>12} {row.mid_copy:>10} {row.finished:>9}"
+            f" {row.losses.total():>12} {row.shorter:>11}  {verdict}"
+        )
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="workloads whose name begins so")
+    options = parser.parse_args()
+    makers: dict[str, tuple[float, Callable[[], Workload]]] = {
+        "first start": (0.1, Birth),
+        "import": (0.35, lambda: Import(320, 40)),
+        "reorg": (0.3, lambda: Reorg(24, (30, 60, 90, 120, 150), 12)),
+        "pool writes": (0.25, lambda: PoolWrites(600)),
+    }
+    chosen = {name: pair for name, pair in makers.items() if name.startswith(options.only)}
+    whole = sum(share for share, _ in chosen.values())
+    rows: dict[str, Row] = {}
+    with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
+        for name, (share, make) in chosen.items():
+            begun = time.perf_counter()
+            kills = round(options.kills * share / whole)
+            rows[name] = run(make(), kills, Random(f"{options.seed} {name}"), Path(scratch) / name.replace(" ", "-"))
+            print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+            for failure in rows[name].failures:
+                print(failure, file=sys.stderr)
+    print(f"seed {options.seed}")
+    print("\n".join(table(rows)))
+    every = sum((row.kills for row in rows.values()), Counter[Moment]())
+    inside = every[Moment.INSIDE] + every[Moment.COMMIT]
+    print(f"{every.total()} kills, {inside} inside a write transaction or its commit")
+    kinds = sum((row.losses for row in rows.values()), Counter[str]())
+    print("power losses: " + "; ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+    failed = any(row.failures for row in rows.values()) or inside < INSIDE_SHARE * every.total()
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
