@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -34,13 +34,11 @@ from chainp2p.node.facts import (
 )
 from chainp2p.node.home import JWT_FILE, KEY_FILE
 from chainp2p.node.limits import limits_of
+from chainp2p.node.parts import Parts
 from chainp2p.peer.address import parse_node
 from chainp2p.peer.intake import IN_FLIGHT
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS
 from chainp2p.settings import Settings
-
-if TYPE_CHECKING:
-    from chainp2p.node.running import Running
 
 __all__ = ["Checkup", "machine_facts", "raise_descriptors", "stopped_facts"]
 
@@ -148,8 +146,8 @@ class Checkup:
 
     log = Logger()
 
-    def __init__(self, running: "Running", reactor: Any, executor: Any, folder: Path | None) -> None:
-        self._running = running
+    def __init__(self, parts: Parts, reactor: Any, executor: Any, folder: Path | None) -> None:
+        self._parts = parts
         self._reactor = reactor
         self._executor = executor
         self._folder = folder
@@ -193,18 +191,18 @@ class Checkup:
         return diagnose(facts)
 
     async def _facts(self) -> Facts:
-        settings = self._running.settings
+        settings = self._parts.settings
         facts = Facts()
         if self._folder is not None:
             facts = await self._executor.run(machine_facts, self._folder, settings, True)
         return evolve(facts, network=self._network(), allow_list=self._allow_list())
 
     def _network(self) -> NetworkFacts:
-        running, network = self._running, self._running.network
+        parts, network = self._parts, self._parts.network
         return NetworkFacts(
-            now=running.now(),
-            public=running.settings.node.profile == "public",
-            genesis=running.chain.genesis_hash,
+            now=parts.now(),
+            public=parts.settings.node.profile == "public",
+            genesis=parts.chain.genesis_hash,
             uptime=self._reactor.seconds() - self._since,
             advertised=network.enr.tcp_endpoint,
             callers=network.counters["callers"],
@@ -223,20 +221,19 @@ class Checkup:
         )
 
     def _allow_list(self) -> AllowListFacts | None:
-        running = self._running
-        path = running.settings.network.allow_list
-        if path is None:
+        allow_list, network = self._parts.allow_list, self._parts.settings.network
+        if allow_list.path is None:
             return None
-        roles, network = running.roles, running.settings.network
+        roles = allow_list.roles
         bootstrap = parse_bootstrap(network.bootstrap_nodes, network.enable_discovery)
         static = [parse_node(text) for text in network.static_nodes]
         held = dict.fromkeys(node.peer_id for node in (*bootstrap.nodes, *static))
         return AllowListFacts(
-            path=str(path),
+            path=str(allow_list.path),
             count=len(roles),
-            lists_us=running.network.own_id in roles,
+            lists_us=self._parts.network.own_id in roles,
             held=[peer_id for peer_id in held if peer_id not in roles],
-            error=running.allow_list_error,
+            error=allow_list.error,
         )
 
     async def _answers(self, host: str, port: int) -> bool:

@@ -47,7 +47,7 @@ class Node(MultiService):
         self._talk: dict[bytes, TalkHandler] = {}
         self._own_chain = chain
         self._platform = platform or production_platform(reactor)
-        self._parts: Running | None = None
+        self._run: Running | None = None
         self._starting: Deferred[None] | None = None
         self._outcome: Bound | Failure | None = None
         self._waiting: list[Deferred[Bound]] = []
@@ -55,16 +55,16 @@ class Node(MultiService):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         self._outcome = None
-        self._parts = parts = Running(self.settings, self._own_chain, self._platform, self.events, self._talk)
-        self._starting = Deferred.fromCoroutine(self._start(parts))
+        self._run = run = Running(self.settings, self._own_chain, self._platform, self.events, self._talk)
+        self._starting = Deferred.fromCoroutine(self._start(run))
 
-    async def _start(self, parts: Running) -> None:
+    async def _start(self, run: Running) -> None:
         outcome: Bound | Failure
         try:
-            outcome = await parts.start()
+            outcome = await run.start()
         except Exception:
             outcome = Failure()  # type: ignore[no-untyped-call]
-            self._parts = None
+            self._run = None
             if not self._waiting:
                 self.log.failure("the node did not start", outcome)
         self._outcome = outcome
@@ -92,20 +92,20 @@ class Node(MultiService):
             # what is half open cannot be closed in order
             await self._starting
             self._starting = None
-        parts, self._parts = self._parts, None
+        run, self._run = self._run, None
         self._outcome = None
-        if parts is not None:
-            await parts.stop()
+        if run is not None:
+            await run.stop()
 
     def reload(self) -> None:
         """Read again what may change while it runs: the allow-list."""
-        if self._parts is not None and self._outcome is not None:
-            self._parts.reload()
+        if self._run is not None and self._outcome is not None:
+            self._run.reload()
 
     def _running(self) -> Running:
-        if self._parts is None or self._outcome is None:
+        if self._run is None or self._outcome is None:
             raise RuntimeError("the node does not run")
-        return self._parts
+        return self._run
 
     @property
     def chain(self) -> Any:
@@ -141,7 +141,7 @@ class Node(MultiService):
 
     def peers(self) -> list[Any]:
         """The connected peers, as frozen ``PeerView`` values; none while the node does not run."""
-        return list(self.network.peers()) if self._parts is not None and self._outcome is not None else []
+        return list(self.network.peers()) if self._run is not None and self._outcome is not None else []
 
     def findings(self) -> "Deferred[list[Finding]]":
         """Examine node and machine: what is wrong, the worst first, with the remedy (``chainp2p doctor``)."""

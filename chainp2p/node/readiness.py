@@ -1,12 +1,10 @@
 """What ``/readyz`` looks at: peers, progress, and the chain's own agreement with itself."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from attrs import define
 
-if TYPE_CHECKING:
-    from chainp2p.node.running import Running
+from chainp2p.node.parts import Parts
 
 __all__ = ["Check", "Lag", "readiness_checks"]
 
@@ -29,10 +27,10 @@ class Lag:
         return now - self.close_at > BEHIND_SECONDS
 
 
-def readiness_checks(running: "Running") -> Sequence[Check]:
+def readiness_checks(parts: Parts) -> Sequence[Check]:
     """Return the checks of a node that runs; each answers (name, text) of what is wrong, or None."""
-    chain, network, sync = running.chain, running.network, running.sync
-    asked = running.settings.rpc.min_peers
+    chain, network, sync = parts.chain, parts.network, parts.sync
+    asked = parts.settings.rpc.min_peers
     min_peers = 1 if asked is None else asked
 
     def peers() -> tuple[str, str] | None:
@@ -46,7 +44,7 @@ def readiness_checks(running: "Running") -> Sequence[Check]:
 
     def behind() -> tuple[str, str] | None:
         blocks = chain.best_header.height - chain.head.height
-        exceeded = lag.exceeded(blocks, running.now())
+        exceeded = lag.exceeded(blocks, parts.now())
         return ("behind", f"behind: {blocks} blocks below the best known header") if exceeded else None
 
     def conflict() -> tuple[str, str] | None:

@@ -1,9 +1,9 @@
 """One start of a node: what is opened, in which order, and how it is closed again."""
 
 import contextlib
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults, maybeDeferred
@@ -28,15 +28,15 @@ from chainp2p.events import EventBus
 from chainp2p.gossip.service import GossipService
 from chainp2p.namespaces import Namespace
 from chainp2p.net.network import Network
-from chainp2p.net.port_mapping import PortMapping
 from chainp2p.net.store import PeerStore
 from chainp2p.net.talking import TalkHandler
-from chainp2p.node.allowlist import read_allow_list
+from chainp2p.node.allowlist import AllowList
 from chainp2p.node.assembly import data_folder, find_plugin, make_chain
 from chainp2p.node.checkup import Checkup
 from chainp2p.node.health import Health
 from chainp2p.node.home import Home
 from chainp2p.node.jobs import Jobs
+from chainp2p.node.parts import Parts
 from chainp2p.node.platform import Platform
 from chainp2p.node.production import Production
 from chainp2p.node.readiness import readiness_checks
@@ -45,9 +45,6 @@ from chainp2p.node.threads import OwnedExecutor
 from chainp2p.settings import Settings
 from chainp2p.sync.quests import parse_rank
 from chainp2p.sync.service import SyncService
-
-if TYPE_CHECKING:
-    from chainp2p.node.surface import Servers
 
 __all__ = ["Bound", "Running"]
 
@@ -111,17 +108,10 @@ class Running:
         self.sync: SyncService
         self.gossip: GossipService
         self.exchange: PeerExchange
-        self.jobs: Jobs
         self.production: Production | None = None
-        #: None: the settings want no port mapped.
-        self.mapping: PortMapping | None = None
+        self.parts: Parts
         self.health: Health
         self.checkup: Checkup
-        #: The allow-list in force, peer id -> role; and why the file's newest content is not.
-        self.roles: Mapping[bytes, str] = {}
-        self.allow_list_error = ""
-        self._readings = 0
-        self.servers: Servers
 
     def _open(self, name: str, seconds: float, close: Callable[[], Any]) -> None:
         self._closing.append((name, seconds, close))
@@ -151,42 +141,48 @@ class Running:
         self._open("node.sqlite", _STORE, store.close)
         await chain.start()
         self._open("chain", _CHAIN, chain.stop)
-        self.jobs = Jobs(chain, executor, home.path, platform.reactor.seconds)
-        self._open("jobs", _SERVICE, self.jobs.stop)
+        jobs = Jobs(chain, executor, home.path, platform.reactor.seconds)
+        self._open("jobs", _SERVICE, jobs.stop)
         self._forward()
         self._build_services(executor, key, store)
         for name in ("sync", "gossip", "exchange"):
             service = getattr(self, name)
             service.start()
             self._open(name, _SERVICE, service.stop)
-        if settings.network.allow_list is not None:
-            self._allow(await executor.run(read_allow_list, settings.network.allow_list))
-        self.mapping = make_mapping(platform.reactor, platform.router, settings, key, self.network)
-        self._open("peers", _PEERS, self._stop_peers)
+        allow_list = AllowList(settings.network.allow_list, executor, self.network.allow)
+        await allow_list.read()
+        mapping = make_mapping(platform.reactor, platform.router, settings, key, self.network)
+        self.parts = parts = Parts(
+            settings=settings,
+            chain=chain,
+            events=self.events,
+            network=self.network,
+            sync=self.sync,
+            allow_list=allow_list,
+            mapping=mapping,
+            jobs=jobs,
+            now=platform.now,
+        )
+        self._open("peers", _PEERS, lambda: _leave(parts))
         await self.network.start()
-        if self.mapping is not None:
-            self.mapping.start(self.network.addresses, self.network.discovery.addresses)
+        if mapping is not None:
+            mapping.start(self.network.addresses, self.network.discovery.addresses)
         if self.production is not None:
             self._open("sealing", _SEALING, self.production.stop)
             self.production.start()
         self.health = Health(
-            reactor=platform.reactor, executor=executor, checks=readiness_checks(self), folder=home.path
+            reactor=platform.reactor, executor=executor, checks=readiness_checks(parts), folder=home.path
         )
         self._open("health", _SERVICE, self.health.stop)
         self.health.start()
-        self.checkup = Checkup(self, platform.reactor, executor, home.path)
+        self.checkup = Checkup(parts, platform.reactor, executor, home.path)
         self._open("checkup", _SERVICE, self.checkup.stop)
         self.checkup.start()
-        bound = await self._serve(home, key.peer_id, secret, folder)
+        bound = await self._serve(parts, key.peer_id, secret, folder)
         await executor.run(home.publish, self._facts(bound))
         return bound
 
-    @property
-    def now(self) -> Callable[[], float]:
-        """Answers Unix time in seconds."""
-        return self._platform.now
-
-    def chain_namespaces(self) -> Sequence[Namespace]:
+    def _chain_namespaces(self) -> Sequence[Namespace]:
         """The RPC methods that the chain adds; a chain that the host handed over brings none."""
         if self._own_chain:
             return ()
@@ -240,19 +236,21 @@ class Running:
             **common,
         )
 
-    def _stop_peers(self) -> "Deferred[Any]":
-        """Take leave of the peers, and of the gateway meanwhile."""
-        stopping: list[Deferred[None]] = [self.network.stop()]
-        if self.mapping is not None:
-            stopping.append(self.mapping.stop())
-        return gatherResults(stopping, consumeErrors=True)
-
-    async def _serve(self, home: Home, peer_id: bytes, secret: bytes, folder: Path) -> Bound:
+    async def _serve(self, parts: Parts, peer_id: bytes, secret: bytes, folder: Path) -> Bound:
         from chainp2p.node.surface import Servers
 
-        self.servers = Servers(self, self._platform.reactor, AGENT, secret, folder)
-        self._open("rpc", _RPC, self.servers.stop)
-        rpc, admin = await self.servers.start()
+        servers = Servers(
+            parts,
+            namespaces=self._chain_namespaces(),
+            findings=self.checkup.findings,
+            health=self.health,
+            reactor=self._platform.reactor,
+            agent=AGENT,
+            secret=secret,
+            data_dir=folder,
+        )
+        self._open("rpc", _RPC, servers.stop)
+        rpc, admin = await servers.start()
         head = self.chain.head
         return Bound(
             peer_id=peer_id,
@@ -285,46 +283,12 @@ class Running:
             "dataDir": str(bound.data_dir),
         }
 
-    def _allow(self, roles: Mapping[bytes, str]) -> None:
-        self.roles, self.allow_list_error = roles, ""
-        self.network.allow(roles)
-
-    async def read_again(self) -> int | None:
-        """Read the allow-list again: answers how many keys it has, None if there is none.
-
-        :raise SettingsError: the file cannot be read; the former list stays in force.
-        """
-        path = self.settings.network.allow_list
-        if path is None:
-            return None
-        self._readings += 1
-        reading = self._readings
-        try:
-            roles = await self._executor.run(read_allow_list, path)
-        except SettingsError as error:
-            if reading != self._readings:
-                raise
-            self.allow_list_error = str(error)
-            self.log.error("the allow-list stays as it was: {error}", error=str(error))
-            raise
-        if reading != self._readings:
-            # threads may finish in another order than they began: the one that began last has the newest content
-            return len(roles)
-        self.log.info(
-            "allow-list read again: {count} keys, {added} new, {gone} gone",
-            count=len(roles),
-            added=len(roles.keys() - self.roles.keys()),
-            gone=len(self.roles.keys() - roles.keys()),
-        )
-        self._allow(roles)
-        return len(roles)
-
     def reload(self) -> None:
         """Read again what may change while a node runs; a bad file is logged and changes nothing."""
 
         async def read() -> None:
             with contextlib.suppress(SettingsError):
-                await self.read_again()
+                await self.parts.allow_list.read_again()
 
         Deferred.fromCoroutine(read()).addErrback(lambda failure: self.log.failure("nothing was read again", failure))
 
@@ -340,6 +304,14 @@ class Running:
                 self.log.warn("closing {part} takes longer than {seconds} s", part=name, seconds=seconds)
             except Exception:
                 self.log.failure("closing {part} failed", part=name)
+
+
+def _leave(parts: Parts) -> "Deferred[Any]":
+    """Take leave of the peers, and of the gateway meanwhile."""
+    stopping: list[Deferred[None]] = [parts.network.stop()]
+    if parts.mapping is not None:
+        stopping.append(parts.mapping.stop())
+    return gatherResults(stopping, consumeErrors=True)
 
 
 def _host_port(host: str, port: int) -> str:

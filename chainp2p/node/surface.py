@@ -1,9 +1,9 @@
 """The two RPC ports of a node: which namespaces each serves, and that an admin port without tokens stays local."""
 
 import platform as machine
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve
 
@@ -12,7 +12,10 @@ from chainp2p.namespaces import Namespace
 from chainp2p.node.assembly import ADMIN_NAMESPACES, check_api, check_chain, find_plugin
 from chainp2p.node.config import prepared
 from chainp2p.node.endpoints import is_loopback
+from chainp2p.node.facts import Finding
+from chainp2p.node.health import Health
 from chainp2p.node.limits import limits_of
+from chainp2p.node.parts import Parts
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS
 from chainp2p.rpc.methods.admin import admin_namespace
 from chainp2p.rpc.methods.chain import chain_namespace
@@ -22,9 +25,6 @@ from chainp2p.rpc.methods.web3 import web3_namespace
 from chainp2p.rpc.server import RpcServer
 from chainp2p.rpc.stream import Streams
 from chainp2p.settings import Settings
-
-if TYPE_CHECKING:
-    from chainp2p.node.running import Running
 
 __all__ = ["Servers", "documented_namespaces"]
 
@@ -36,7 +36,8 @@ def _namespaces(
     agent: str,
     data_dir: Path | None,
     streams: Streams,
-    running: "Running | None" = None,
+    parts: Parts | None = None,
+    findings: Callable[[], Awaitable[Sequence[Finding]]] | None = None,
 ) -> list[Namespace]:
     """All namespaces of the admin port but ``rpc``, which describes those beside it."""
     network_id = getattr(chain, "chain_id", None)
@@ -51,11 +52,11 @@ def _namespaces(
             agent=agent,
             data_dir=data_dir,
             network_id=network_id,
-            explain=None if running is None else running.sync.explain,
-            findings=None if running is None else running.checkup.findings,
-            reload=None if running is None else running.read_again,
-            mapping=None if running is None else lambda: running.mapping and running.mapping.state,
-            jobs=None if running is None else running.jobs,
+            explain=None if parts is None else parts.sync.explain,
+            findings=findings,
+            reload=None if parts is None else parts.allow_list.read_again,
+            mapping=None if parts is None else lambda: parts.mapping and parts.mapping.state,
+            jobs=None if parts is None else parts.jobs,
         ),
     ]
 
@@ -69,10 +70,28 @@ def documented_namespaces() -> list[Namespace]:
 
 
 class Servers:
-    """Starts and stops both ports."""
+    """Starts and stops both ports.
 
-    def __init__(self, running: "Running", reactor: Any, agent: str, secret: bytes, data_dir: Path) -> None:
-        self._running = running
+    :param namespaces: the methods that the chain adds.
+    :param findings: examines node and machine.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        namespaces: Sequence[Namespace],
+        findings: Callable[[], Awaitable[Sequence[Finding]]],
+        health: Health,
+        reactor: Any,
+        agent: str,
+        secret: bytes,
+        data_dir: Path,
+    ) -> None:
+        self._parts = parts
+        self._namespaces = namespaces
+        self._findings = findings
+        self._health = health
         self._reactor = reactor
         self._agent = agent
         self._secret = secret
@@ -81,20 +100,21 @@ class Servers:
 
     async def start(self) -> tuple[list[str], list[str]]:
         """Listen; answers the URLs of RPC and of admin. StartupError names what cannot be had."""
-        running, settings = self._running, self._running.settings
+        parts, settings = self._parts, self._parts.settings
         if not settings.rpc.listen and not settings.admin.listen:
             return [], []
-        streams = Streams(running.chain, running.events)
+        streams = Streams(parts.chain, parts.events)
         namespaces = _namespaces(
-            running.chain,
-            running.network,
-            running.chain_namespaces(),
+            parts.chain,
+            parts.network,
+            self._namespaces,
             self._agent,
             self._data_dir,
             streams,
-            running,
+            parts,
+            self._findings,
         )
-        public = self._public([*namespaces, chain_namespace(running.chain, streams)])
+        public = self._public([*namespaces, chain_namespace(parts.chain, streams)])
         rpc = [
             url
             for text in settings.rpc.listen
@@ -110,7 +130,7 @@ class Servers:
 
     def _public(self, namespaces: Sequence[Namespace]) -> list[Namespace]:
         known = {namespace.name: namespace for namespace in namespaces if namespace.name not in ADMIN_NAMESPACES}
-        asked = self._running.settings.rpc.api
+        asked = self._parts.settings.rpc.api
         check_api(asked, [*known, "rpc"])
         chosen = [known[name] for name in asked if name in known]
         return [*chosen, rpc_namespace(chosen, self._agent)] if "rpc" in asked else chosen
@@ -118,20 +138,20 @@ class Servers:
     async def _listen(
         self, setting: str, endpoint: str, namespaces: Sequence[Namespace], *, admin: bool, token: bytes | None
     ) -> list[str]:
-        running = self._running
-        limits = limits_of(running.settings.rpc.limits)
+        settings = self._parts.settings
+        limits = limits_of(settings.rpc.limits)
         server = RpcServer(
             reactor=self._reactor,
             endpoint=endpoint,
             namespaces=namespaces,
-            hosts=running.settings.rpc.hosts,
-            origins=() if admin else running.settings.rpc.origins,
+            hosts=settings.rpc.hosts,
+            origins=() if admin else settings.rpc.origins,
             token=token,
-            livez=running.health.livez,
-            readyz=running.health.readyz,
+            livez=self._health.livez,
+            readyz=self._health.readyz,
             version=self._agent,
             admin=admin,
-            now=running.now,
+            now=self._parts.now,
             limits=evolve(limits, connections=ADMIN_CONNECTIONS) if admin else limits,
         )
         try:

@@ -162,7 +162,7 @@ class Machine:
             "network": network,
             "sync": node.sync,
             "gossip": node.gossip,
-            "node": node._parts,
+            "node": node._run,
             "connections": [getattr(wrapper, "wrappedProtocol", None) for wrapper in wrappers],
             "timers": [(call.func, call.args, call.kw) for call in calls],
         }

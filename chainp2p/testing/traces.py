@@ -28,7 +28,7 @@ OUTLIVES: dict[str, str] = {
     "Replacements": "recognises a key that is used by two machines",
     "Door._met_ids": "tells newcomers from old acquaintances; bounded",
     "PeerExchange._verified": "checks no signature of a record twice; bounded",
-    "Running.roles": "is the operator's allow-list",
+    "AllowList.roles": "is the operator's allow-list",
 }
 
 #: Objects of these packages are looked into, and of these not: beyond lie the clock, other machines, and the chain,

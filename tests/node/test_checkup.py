@@ -122,7 +122,7 @@ class MinuteTests(SynchronousTestCase):
         machine = self.simulation.add_node()
         self.simulation.start()
         self.patch(checkup, "machine_facts", lambda *_: Facts(disk=Disk(folder="/d", free=self.free)))
-        machine.node._parts.checkup._folder = Path("/d")
+        machine.node._run.checkup._folder = Path("/d")
         self.free = 0
         self.simulation.run_for(2 * INTERVAL + 1)
         self.assertEqual(self.texts, ["warn disk_full"])
@@ -142,7 +142,7 @@ class MinuteTests(SynchronousTestCase):
         self.assertEqual(len(self.simulation.errors), 1)
         self.assertIn("the check-up failed", self.simulation.errors.pop())
         network.ends = kept
-        machine.node._parts.checkup._folder = Path("/d")
+        machine.node._run.checkup._folder = Path("/d")
         self.patch(checkup, "machine_facts", lambda *_: Facts(disk=Disk(folder="/d", free=0)))
         self.simulation.run_for(INTERVAL)
         self.assertEqual(self.texts, ["critical None", "warn disk_full"])

@@ -61,7 +61,7 @@ class NodeMappingTests(SynchronousTestCase):
         node = self.node()
         enr = node.network.enr
         self.assertEqual((enr.tcp_endpoint, enr.udp_endpoint), ((OUTSIDE, 30304), (OUTSIDE, 30304)))
-        mapping = node._parts.mapping
+        mapping = node._run.parts.mapping
         self.assertEqual((mapping.state.rule, mapping.state.tcp), ("mapped", 30304))
         self.gateway.code = 2
         self.simulation.run_for(1300)

@@ -136,14 +136,14 @@ class Chain:
 
 class CheckTests(SynchronousTestCase):
     def reasons(self, chain, links: int, syncing: bool = False, min_peers=None) -> dict[str, str]:
-        running = SimpleNamespace(
+        parts = SimpleNamespace(
             chain=chain,
             now=lambda: 100.0,
             network=SimpleNamespace(links=lambda: [None] * links),
             sync=SimpleNamespace(syncing=syncing, explain=lambda: SimpleNamespace(text="headers of abcd")),
             settings=SimpleNamespace(rpc=SimpleNamespace(min_peers=min_peers)),
         )
-        return dict(found for check in readiness_checks(running) if (found := check()) is not None)
+        return dict(found for check in readiness_checks(parts) if (found := check()) is not None)
 
     def test_all_is_well(self) -> None:
         self.assertEqual(self.reasons(Chain(), 1), {})
