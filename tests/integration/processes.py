@@ -1,9 +1,13 @@
 """Real processes on loopback for the integration tests: ports, daemons, devnets, RPC calls."""
 
+import contextlib
 import fcntl
+import functools
+import itertools
 import json
 import os
 import pty
+import random
 import select
 import signal
 import socket
@@ -47,11 +51,32 @@ START_LIMIT = 60.0
 
 
 def free_port() -> int:
-    """A port nobody listens on, for one thing that is to be found busy or dialled."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that is free for TCP and UDP in both families, and stays so: none that a system hands out by itself.
+
+    Linux hands out those from 32,768 on; whoever asks for any port then may take the same number a moment later.
+    """
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.ExitStack() as probes:
+            try:
+                for family, kind in itertools.product(_families(), (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+                    probe = probes.enter_context(socket.socket(family, kind))
+                    if family == socket.AF_INET6:
+                        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
+
+
+@functools.cache
+def _families() -> tuple[socket.AddressFamily, ...]:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return (socket.AF_INET,)
+    return socket.AF_INET, socket.AF_INET6
 
 
 def scratch(test: Any) -> Path:

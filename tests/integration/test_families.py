@@ -16,6 +16,7 @@ from chainp2p.net.endpoints import Listeners
 from chainp2p.net.sockets import take_udp
 from chainp2p.peer.enr import endpoint_pairs, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
+from tests.integration.processes import free_port
 
 GENESIS = b"\x07" * 32
 
@@ -121,8 +122,8 @@ class PortsTest(TestCase):
 
     @inlineCallbacks
     def test_both_families_on_one_port(self):
-        six = self.six()
-        number = six.getHost().port
+        number = free_port()
+        six = self.six(number)
         four = self.take("", number)
         self.assertEqual(four.getHost().port, number)
         self.assertEqual(six.getHost().type, "UDP")
@@ -131,9 +132,9 @@ class PortsTest(TestCase):
         yield six.stopListening()
         self.assertEqual(self.take("::", number).getHost().host, "::")
 
-    def six(self):
+    def six(self, number=0):
         try:
-            return self.take("::")
+            return self.take("::", number)
         except CannotListenError as error:
             raise SkipTest(f"no IPv6 here: {error}") from None
 
@@ -144,8 +145,9 @@ class PortsTest(TestCase):
         self.six()
         listeners = Listeners()
         self.addCleanup(lambda: Deferred.fromCoroutine(listeners.stop()))
-        ((host, number),) = yield Deferred.fromCoroutine(listeners.start(reactor, ["tcp6:0"], Factory()))
-        self.assertEqual(host, "::")
+        number = free_port()
+        six = yield Deferred.fromCoroutine(listeners.start(reactor, [f"tcp6:{number}"], Factory()))
+        self.assertEqual(six, (("::", number),))
         again = Listeners()
         both = yield Deferred.fromCoroutine(again.start(reactor, [f"tcp:{number}"], Factory()))
         self.addCleanup(lambda: Deferred.fromCoroutine(again.stop()))

@@ -1,7 +1,6 @@
 """Real TLS on loopback: two networks in one process find each other, exchange 100 MB, refuse strangers by name."""
 
 import random
-import socket
 import sqlite3
 
 from twisted.internet import ssl
@@ -20,6 +19,7 @@ from chainp2p.peer.address import parse_node
 from chainp2p.peer.key import NodeKey
 from chainp2p.settings import PRIVATE, NetworkSettings
 from chainp2p.wire.messages import Blocks, GetBlocks
+from tests.integration.processes import free_port
 
 GENESIS = b"\x01" * 32
 
@@ -170,9 +170,7 @@ class TlsTest(TestCase):
         self.assertIn(text, str(caught.exception))
 
     async def test_stop_and_start_again_on_the_same_port(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         first = self.network(1, listen=f"tcp:{port}:interface=127.0.0.1")
         second = await self.started(2, bootstrap_nodes=(f"{first.own_id.hex()}@127.0.0.1:{port}",))
         for _ in range(2):
