@@ -114,8 +114,12 @@ class AdminSettings:
 
 @frozen(kw_only=True)
 class SyncSettings:
-    """``[sync]``; ``verify`` is ``batch`` or ``all``; ``minimum_rank`` is in hex, as from ``chain_head``."""
+    """``[sync]``; ``verify`` is ``batch`` or ``all``; ``minimum_rank`` is in hex, as from ``chain_head``.
 
+    ``mode`` is ``full``, all blocks, or ``state``: a fresh node begins at the state of a final block.
+    """
+
+    mode: str = "full"
     verify: str = "batch"
     assume_valid: str | None = None
     minimum_rank: str | None = None

@@ -172,6 +172,8 @@ def prepared(settings: Settings, own_chain: bool = False) -> Settings:
         read_allow_list(network.allow_list)
     if settings.admin.auth not in ("jwt", "none"):
         raise SettingsError(f"admin.auth: {settings.admin.auth!r} is neither jwt nor none")
+    if settings.sync.mode not in ("full", "state"):
+        raise SettingsError(f"sync.mode: {settings.sync.mode!r} is neither full nor state")
     if settings.sync.verify not in ("batch", "all"):
         raise SettingsError(f"sync.verify: {settings.sync.verify!r} is neither batch nor all")
     try:

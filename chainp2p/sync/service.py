@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
+from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected, IStateSource
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
@@ -21,10 +21,11 @@ from chainp2p.sync.claims import ASKED_LAST, Claim, Claims
 from chainp2p.sync.explain import BlockView, block_waits, sentence
 from chainp2p.sync.pace import Pace
 from chainp2p.sync.quests import Quests
-from chainp2p.sync.serving import HEADERS_MAX, serve_blocks, serve_headers
+from chainp2p.sync.serving import HEADERS_MAX, serve_blocks, serve_headers, serve_state
 from chainp2p.sync.sieve import Sieve, Stage
 from chainp2p.sync.state import Phase, SyncChanged, SyncState, short
-from chainp2p.wire.messages import GetBlocks, GetHeaders
+from chainp2p.sync.statefetch import StateFetch
+from chainp2p.wire.messages import GetBlocks, GetHeaders, GetStateChunk
 
 __all__ = ["SyncService"]
 
@@ -64,6 +65,7 @@ class SyncService:
 
     :param now: Unix time in seconds (for blocks from the future); deadlines go by the reactor's clock.
     :param minimum_rank: headers that do not reach it are not stored.
+    :param states: a fresh node downloads the state of a final block in place of all blocks below.
     """
 
     log = Logger()
@@ -77,6 +79,7 @@ class SyncService:
         random: random_module.Random,
         events: EventBus,
         minimum_rank: bytes = b"",
+        states: bool = False,
     ) -> None:
         self._chain = chain
         self._reactor = reactor
@@ -90,6 +93,9 @@ class SyncService:
         self._headers_bell, self._blocks_bell = Bell(reactor), Bell(reactor)
         self._blocks = BlockFetch(
             chain, reactor, now, self._claims, self._asking, self.log, self._tasks.spawn, self._blocks_bell.ring
+        )
+        self._states = StateFetch(
+            chain, reactor, self._claims, self._asking, self.log, self._tasks.spawn, self._blocks_bell.ring, states
         )
         self._pace = Pace()
         self._starting: int | None = None
@@ -110,13 +116,17 @@ class SyncService:
     def stop(self) -> None:
         """Cancel the loops and whatever they wait for."""
         self._tasks.stop()
+        self._states.stop()
         self._blocks.stop()
 
     def handlers(self) -> Mapping[type[Any], Handler]:
-        return {
+        served: dict[type[Any], Handler] = {
             GetHeaders: lambda link, message: serve_headers(self._chain, message),
             GetBlocks: lambda link, message: serve_blocks(self._chain, message),
         }
+        if IStateSource.providedBy(self._chain):
+            served[GetStateChunk] = lambda link, message: serve_state(self._chain, message)
+        return served
 
     def joined(self, link: Link) -> None:
         status = link.status
@@ -127,6 +137,7 @@ class SyncService:
     def left(self, link: Link, reason: Reason) -> None:
         self._claims.left(link)
         self._quests.left(link)
+        self._states.left(link)
         self._blocks.left(link)
         self._wake()
 
@@ -154,7 +165,9 @@ class SyncService:
         rate = self._pace.rate(now, state.current)
         eta = (state.highest - state.current) / rate if rate else None
         target = waits[0].peer if waits else None
-        return evolve(state, text=text, target=target, rate=rate, eta=eta, waits=tuple(waits))
+        return self._states.explained(
+            evolve(state, text=text, target=target, rate=rate, eta=eta, waits=tuple(waits))
+        )
 
     def _summary(self) -> SyncState:
         """The state without words."""
@@ -162,6 +175,8 @@ class SyncService:
         current = chain.head.height
         highest = max(current, chain.best_header.height, self._claims.highest)
         phase = Phase.BLOCKS if self._blocks.busy else self._asking.activity.phase
+        if self._states.busy:
+            phase = Phase.STATE
         starting = current if self._starting is None else self._starting
         return SyncState(phase, starting, current, highest, None, "")
 
@@ -188,7 +203,8 @@ class SyncService:
         while True:
             wait = TICK
             try:
-                wait = await self._blocks.step()
+                waits = await self._states.step()
+                wait = await self._blocks.step() if waits is None else waits
                 self._report()
             except CancelledError:
                 raise

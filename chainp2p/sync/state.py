@@ -17,6 +17,7 @@ class Phase(StrEnum):
 
     IDLE = "idle"  #: no peer, nothing to follow
     HEADERS = "headers"  #: asking a peer for headers
+    STATE = "state"  #: fetching the state of a final block, in place of the blocks below
     BLOCKS = "blocks"  #: fetching the blocks of known headers
     FOLLOWING = "following"  #: in step with every peer, as far as they say
 
@@ -46,6 +47,25 @@ class Waiting:
 
 
 @frozen
+class StateProgress:
+    """A state that is being downloaded.
+
+    :param share: of all keys, for how many everything is here; it never goes back.
+    :param entries: accounts that are here.
+    :param bytes: of the chunks that were good.
+    :param eta: seconds that are left at the rate of late; None: unknown.
+    """
+
+    height: int
+    hash: bytes
+    share: float
+    chunks: int
+    entries: int
+    bytes: int
+    eta: float | None
+
+
+@frozen
 class SyncState:
     """The answer to "what does it do, and what does it wait for?".
 
@@ -55,6 +75,7 @@ class SyncState:
     :param rate: blocks per second of late; None: none came.
     :param eta: seconds until *highest* at that rate; None: unknown.
     :param waits: all that is awaited, what everything waits for first.
+    :param state: how far the state is that is downloaded in place of blocks; *eta* is that of it then.
     """
 
     phase: Phase
@@ -66,11 +87,12 @@ class SyncState:
     rate: float | None = None
     eta: float | None = None
     waits: tuple[Waiting, ...] = field(default=())
+    state: StateProgress | None = None
 
     @property
     def behind(self) -> bool:
         """Whether wallets should be told that this node is not up to date."""
-        return self.phase in (Phase.HEADERS, Phase.BLOCKS) and self.highest - self.current > BEHIND
+        return self.phase in (Phase.HEADERS, Phase.STATE, Phase.BLOCKS) and self.highest - self.current > BEHIND
 
 
 @frozen

@@ -167,6 +167,7 @@ class BuildTests(SynchronousTestCase):
             (("node", "profile"), "pubic", "node.profile: 'pubic'"),
             (("node", "profile"), "consortium", "allow-list"),
             (("admin", "auth"), "no", "admin.auth"),
+            (("sync", "mode"), "half", "sync.mode"),
             (("sync", "verify"), "some", "sync.verify"),
             (("sync", "minimum_rank"), "much", "sync.minimum_rank"),
             (("sync", "minimum_rank"), "0x1" + 64 * "0", "sync.minimum_rank"),

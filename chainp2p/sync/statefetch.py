@@ -1,0 +1,355 @@
+"""State sync: the state of a final block, in parts from many peers, in place of all blocks below it."""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve
+
+from chainp2p.chain.interfaces import ChunkTaken, HeaderInfo, IStateTarget, StateGoal
+from chainp2p.errors import PeerFault, Reason, RefusalReason, RequestRefused, RequestTimedOut
+from chainp2p.peer.link import Link
+from chainp2p.sync.asking import UNANSWERED, Asking
+from chainp2p.sync.claims import PATIENCE_MAX, Claims
+from chainp2p.sync.sources import Source
+from chainp2p.sync.state import StateProgress, SyncState, Waiting, short
+from chainp2p.sync.stateplan import PartAsk, StatePlan
+from chainp2p.wire.messages import GetBlocks, GetStateChunk, NotFound
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.logger import Logger
+
+__all__ = ["StateFetch"]
+
+#: Nothing waits longer than this before it is looked again at what could be done. Seconds.
+TICK = 1.0
+#: Headers are all known when no peer claims more, or when none has come for so long. Seconds.
+HEADERS_REST = 5.0
+#: When nobody serves the state that is aimed at, so long after the last chunk blocks are the way. Seconds.
+GIVE_UP = 300.0
+#: The chain is given so many chunks at a time, in one commit.
+TAKE = 8
+
+
+@define(eq=False)
+class _Come:
+    """A chunk that waits for the chain."""
+
+    link: Link
+    prefix: bytes
+    chunk: bytes
+
+
+class StateFetch:
+    """Carries out what the :class:`~chainp2p.sync.stateplan.StatePlan` says, until the chain has its state.
+
+    ==========================================  ==============================================================
+    when                                        then
+    ==========================================  ==============================================================
+    headers are still coming                    wait, and fetch no blocks meanwhile
+    the chain names no goal                     over: blocks are the way
+    the chain names another goal (the branch    the plan begins anew at its root; what is here is compared by
+    changed, the goal is old)                   hash, and only what differs is fetched
+    all peers lack the goal                     the chain is asked for the newest one
+    they do for :data:`GIVE_UP`                 over: blocks are the way
+    a chunk is not good                         its sender loses the link; it is asked of another
+    nothing is missing                          the goal's block is fetched, and the chain adopts both: over
+    ==========================================  ==============================================================
+
+    Every request has a deadline, so that :meth:`step` always goes on.
+
+    :param wanted: whether the state should be downloaded at all; if not, what an earlier run left is dropped.
+    """
+
+    def __init__(
+        self,
+        chain: Any,
+        reactor: "IReactorTime",
+        claims: Claims[Link],
+        asking: Asking,
+        log: "Logger",
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        ring: Callable[[], None],
+        wanted: bool,
+    ) -> None:
+        self._chain = chain
+        self._reactor = reactor
+        self._claims = claims
+        self._asking = asking
+        self._log = log
+        self._spawn = spawn
+        self._ring = ring
+        self._wanted = wanted
+        #: It has nothing (more) to do.
+        self.over = not IStateTarget.providedBy(chain)
+        self.goal: StateGoal | None = None
+        self.plan: StatePlan[Link] = StatePlan()
+        self.entries = 0
+        self._open: dict[PartAsk[Link], Any] = {}
+        self._come: list[_Come] = []
+        self._taking = False
+        self._round = 0
+        self._best: HeaderInfo | None = None
+        self._best_at = 0.0
+        self._useful_at = 0.0
+        self._refused: set[Link] = set()
+        self._block: bytes | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a state is on its way here."""
+        return self.goal is not None and not self.over
+
+    def left(self, link: Link) -> None:
+        """It is gone."""
+        self._refused.discard(link)
+        self.plan.forget(link)
+
+    def stop(self) -> None:
+        """Close all requests."""
+        for ask in tuple(self._open):
+            self._close(ask)
+
+    async def step(self) -> float | None:
+        """Do what can be done now; answer after how many seconds to look again, None: it is over, blocks may come."""
+        if self.over:
+            return None
+        if not self._wanted:
+            await self._chain.drop_state()
+            self.over = True
+            return None
+        await self._aim()
+        if self.over:
+            return None
+        if self.goal is None:
+            return TICK
+        now = self._reactor.seconds()
+        while (ask := self.plan.choose(now, self._sources())) is not None:
+            self._send(ask)
+        if self._come and not self._taking:
+            self._taking = True
+            self._spawn(self._take())
+        if self.plan.complete and not self._taking:
+            await self._adopt(self.goal)
+        return None if self.over else TICK
+
+    def _sources(self) -> list[Source[Link]]:
+        """Who may be asked now."""
+        return [one for one in self._claims.sources(self._reactor.seconds()) if one.key not in self._refused]
+
+    # the goal
+
+    async def _aim(self) -> None:
+        now, best, goal = self._reactor.seconds(), self._chain.best_header, self.goal
+        if best != self._best:
+            self._best, self._best_at = best, now
+        if self._taking:
+            return
+        if goal is None:
+            coming = self._claims.highest > best.height and now - self._best_at < HEADERS_REST
+            if best.height == 0 or coming:
+                return
+        lost = self.plan.nobody(now, self._sources())
+        if lost and now - self._useful_at > GIVE_UP:
+            self._log.warn(
+                "nobody serves the state of block {height}; blocks are fetched", height=goal and goal.block.height
+            )
+            await self._end()
+            return
+        newer = await self._chain.state_goal(None if lost else goal)
+        if newer is None:
+            await self._end()
+        elif newer != goal:
+            await self._begin(newer)
+
+    async def _begin(self, goal: StateGoal) -> None:
+        block = goal.block
+        self._log.info("downloading the state of block {height} {hash}", height=block.height, hash=block.hash.hex())
+        self._round += 1
+        taken: ChunkTaken = await self._chain.begin_state(goal)
+        self.goal, self.entries, self._block = goal, taken.entries, None
+        self._useful_at = self._reactor.seconds()
+        self._come.clear()
+        for ask in self.plan.begin(taken.open):
+            self._close(ask)
+
+    async def _end(self) -> None:
+        self.over, self.goal = True, None
+        self.stop()
+        await self._chain.drop_state()
+        self._ring()
+
+    # asking
+
+    def _send(self, ask: PartAsk[Link]) -> None:
+        assert self.goal is not None
+        now, link = self._reactor.seconds(), ask.peer
+        ask.until = now + PATIENCE_MAX
+        deferred = link.request(GetStateChunk(self.goal.root, ask.part.base, ask.part.prefix), PATIENCE_MAX)
+        self._open[ask] = deferred
+        deferred.addCallbacks(self._answered, self._unanswered, (ask,), {}, (ask,), {})
+        deferred.addErrback(lambda failure: self._log.failure("an answer could not be taken", failure=failure))
+        deferred.addBoth(lambda _: self._ring())
+
+    def _close(self, ask: PartAsk[Link]) -> None:
+        deferred = self._open.pop(ask, None)
+        if deferred is not None:
+            deferred.cancel()
+
+    def _answered(self, reply: Any, ask: PartAsk[Link]) -> None:
+        if self._open.pop(ask, None) is None:
+            return
+        now = self._reactor.seconds()
+        if self._claims.get(ask.peer) is None:
+            self.plan.closed(ask)
+        elif isinstance(reply, NotFound):
+            self.plan.lacked(ask, now)
+        elif self.plan.arrived(ask, len(reply.chunk), now):
+            self._useful_at = now
+            self._come.append(_Come(ask.peer, ask.part.prefix, reply.chunk))
+
+    def _unanswered(self, failure: Any, ask: PartAsk[Link]) -> Any:
+        if self._open.pop(ask, None) is None:
+            return None
+        error = failure.value
+        if isinstance(error, RequestRefused) and error.reason == RefusalReason.UNSUPPORTED:
+            self._refused.add(ask.peer)
+            self.plan.closed(ask, failed=False)
+            return None
+        self.plan.closed(ask, failed=isinstance(error, RequestTimedOut))
+        if not isinstance(error, UNANSWERED):
+            return failure
+        self._failed(ask.peer, error)
+        return None
+
+    def _failed(self, link: Link, error: Exception) -> None:
+        self._asking.failed(link, error)
+        if self._claims.get(link) is None:
+            self.left(link)
+
+    # to the chain
+
+    async def _take(self) -> None:
+        come, self._come = self._come[:TAKE], self._come[TAKE:]
+        current, results = self._round, []
+        try:
+            results = await self._chain.take_chunks([(one.prefix, one.chunk) for one in come])
+        finally:
+            self._taking = False
+            now = self._reactor.seconds()
+            for one, result in zip(come, results, strict=False):
+                if self._round != current:
+                    break
+                if isinstance(result, ChunkTaken):
+                    self.entries = result.entries
+                    self.plan.kept(one.prefix, result.open, len(one.chunk), now)
+                else:
+                    self.plan.refused(one.prefix, one.link)
+                    self._failed(one.link, PeerFault(Reason.MISBEHAVED, f"state chunk: {result.reason}"))
+            if not results:  # ours failed
+                for one in come:
+                    self.plan.refused(one.prefix, one.link)
+            self._ring()
+
+    async def _adopt(self, goal: StateGoal) -> None:
+        if self._block is None:
+            self._block = await self._fetch_block(goal.block)
+        if self._block is None:
+            return
+        reason = await self._chain.adopt_state(goal, self._block)
+        if reason:
+            self._log.warn(
+                "the state of block {height} is not adopted: {reason}", height=goal.block.height, reason=reason
+            )
+            self.goal, self._block = None, None
+            return
+        self._log.info(
+            "the chain goes on from block {height}: {count} accounts", height=goal.block.height, count=self.entries
+        )
+        self.over, self.goal = True, None
+
+    async def _fetch_block(self, block: HeaderInfo) -> bytes | None:
+        for source in self._sources():
+            try:
+                reply = await source.key.request(GetBlocks(block.hash, 1), PATIENCE_MAX)
+                if isinstance(reply, NotFound) or not reply.blocks:
+                    continue
+                if self._asking.hashes(reply.blocks[:1]) == [block.hash]:
+                    return bytes(reply.blocks[0])
+                raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
+            except UNANSWERED as error:
+                self._failed(source.key, error)
+        return None
+
+    # what it says
+
+    def progress(self) -> StateProgress | None:
+        """How far it is; None: no state is on its way."""
+        if self.goal is None or self.over:
+            return None
+        plan, now = self.plan, self._reactor.seconds()
+        block = self.goal.block
+        return StateProgress(block.height, block.hash, plan.share, plan.chunks, self.entries, plan.bytes, plan.eta(now))
+
+    def waits(self) -> list[Waiting]:
+        """What is awaited."""
+        if self.goal is None or self.over:
+            return []
+        now, block = self._reactor.seconds(), self.goal.block
+        waits = [
+            Waiting(
+                "state",
+                ask.peer.peer_id,
+                block.height,
+                block.hash,
+                1,
+                now - ask.since,
+                max(0.0, ask.until - now),
+                "others are asked meanwhile" if ask.loose else "another peer is asked",
+            )
+            for ask in self.plan.asks()
+        ]
+        if self._taking:
+            waits.insert(
+                1 if waits else 0, Waiting("chain", None, block.height, block.hash, 1, 0.0, None, "it keeps more")
+            )
+        if not waits:
+            waits.append(
+                Waiting(
+                    "peers",
+                    None,
+                    block.height,
+                    block.hash,
+                    1,
+                    max(0.0, now - self._useful_at),
+                    None,
+                    "it is asked for again",
+                )
+            )
+        return waits
+
+    def explained(self, state: SyncState) -> SyncState:
+        """What sync says of itself, with what is to be said of this."""
+        text = self._text()
+        if not text:
+            return state
+        progress, waits = self.progress(), self.waits()
+        target = waits[0].peer if waits else None
+        eta = None if progress is None else progress.eta
+        return evolve(state, text=text, target=target, eta=eta, waits=(*waits, *state.waits), state=progress)
+
+    def _text(self) -> str:
+        """Say it in words; empty: there is nothing to say."""
+        progress = self.progress()
+        if progress is None:
+            coming = not self.over and self._wanted and self._chain.best_header.height > 0
+            return "the last headers are awaited, then the state of a final block is asked for" if coming else ""
+        peers = {short(ask.peer.peer_id) for ask in self.plan.asks()}
+        words = (
+            f"the state of block {progress.height} {short(progress.hash)}: {100 * progress.share:.1f} % of the keys, "
+            f"{progress.entries} accounts in {progress.chunks} chunks"
+        )
+        asked = len(self.plan.asks())
+        if asked:
+            return f"{words}; {asked} more are asked of {len(peers)} peers"
+        return f"{words}; {'the chain checks more' if self._taking else 'no peer has it now'}"

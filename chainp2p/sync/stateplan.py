@@ -1,0 +1,324 @@
+"""Which parts of a state are asked of whom, which have come, how much is left: state sync without clock and wire."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from math import inf
+from statistics import median
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+from chainp2p.chain.interfaces import StatePart
+from chainp2p.sync.rates import PeerRate
+from chainp2p.sync.sources import DUE_MAX, LACKS_MAX, LACKS_MIN, OVERDUE, Source
+
+__all__ = ["PartAsk", "StatePlan"]
+
+#: Requests open at one peer (chain design, "State sync").
+OPEN_MAX = 4
+#: Chunks that are asked for, or here and not yet kept: at most so much memory, 1 MiB each.
+CHUNKS_MAX = 64
+#: More than this does not travel in one chunk. Bytes.
+CHUNK_BYTES = 1024 * 1024
+#: A chunk is taken to have so many bytes before one has come; each weighs in the mean with one part in so many.
+UNKNOWN_SIZE, SIZE_PARTS = 256 * 1024.0, 8
+#: Who would bring a part in so much of the time that is left of it is asked as well, where nothing else is to be done.
+SOONER = 0.5
+#: The time left goes by what came in so many seconds.
+RATE_WINDOW = 30.0
+
+K = TypeVar("K")
+
+
+@define(eq=False)
+class PartAsk(Generic[K]):
+    """An open request for one part.
+
+    :param expected: how long it should take; None: the peer was never measured.
+    :param loose: another peer is asked for the same.
+    """
+
+    peer: K
+    part: StatePart
+    since: float
+    expected: float | None
+    loose: bool = False
+    until: float = inf
+
+
+@define(eq=False)
+class _Server(Generic[K]):
+    rate: PeerRate = field(factory=PeerRate)
+    asks: list[PartAsk[K]] = field(factory=list)
+    lacks_until: float = -inf
+    lacks_pause: float = LACKS_MIN
+
+
+@define(eq=False)
+class _Item(Generic[K]):
+    """A part that is not kept yet; *least*: bytes that it is known to have in the mean, since its parent was split."""
+
+    part: StatePart
+    least: float
+    asks: list[PartAsk[K]] = field(factory=list)
+    avoid: set[K] = field(factory=set)
+    here: bool = False
+
+
+class StatePlan(Generic[K]):
+    """See the module.
+
+    1. Parts are asked for in the order of their keys, so that they are stored in order; at most :data:`OPEN_MAX` of one
+       peer, one of a peer that was never measured, and :data:`CHUNKS_MAX` in all.
+    2. Of those who may be asked the best in standing comes first, then who will have answered first. A part is not
+       asked again of a peer that just failed with it, while another one serves.
+    3. What is overdue, by the measured rate of the peer or the middle one's, is asked of another one too; so is, when
+       nothing else is to be asked for, what another one would bring in half the time. Who comes first has it.
+    4. "I don't have that state" holds for a pause, doubling. It is no offence.
+    5. The time left goes by bytes: what parts of the size that have come had for their share of the keys, and at least
+       what is known of those whose parent was too much for one chunk. (Keys are hashes, and spread evenly but where
+       somebody ground them.)
+
+    Cost: O(peers) a choice, O(log parts) a part.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[bytes, _Item[K]] = {}
+        self._queue: list[bytes] = []
+        self._here = 0
+        self.servers: dict[K, _Server[K]] = {}
+        self._typical = UNKNOWN_SIZE
+        self._dense: list[tuple[float, float]] = []
+        self._came: deque[tuple[float, int]] = deque()
+        #: Chunks that were kept, and their bytes.
+        self.chunks, self.bytes = 0, 0
+        #: The share of the keys below which all is here, whatever root it was proved for; it never goes back.
+        self.share = 0.0
+
+    # -- what
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not self._items
+
+    def begin(self, parts: Iterable[StatePart]) -> list[PartAsk[K]]:
+        """Plan anew; answer the requests that are open for nothing now."""
+        asks = self.asks()
+        for server in self.servers.values():
+            server.asks.clear()
+            server.lacks_until, server.lacks_pause = -inf, LACKS_MIN
+        self._items, self._queue, self._here = {}, [], 0
+        self._add(parts, 0.0)
+        return asks
+
+    def asks(self) -> list[PartAsk[K]]:
+        """All open requests, oldest first."""
+        return sorted((ask for server in self.servers.values() for ask in server.asks), key=lambda ask: ask.since)
+
+    def _add(self, parts: Iterable[StatePart], least: float) -> None:
+        for part in parts:
+            self._items[part.prefix] = _Item(part, least)
+            heappush(self._queue, part.prefix)
+
+    # -- whom
+
+    def choose(self, now: float, sources: Sequence[Source[K]]) -> PartAsk[K] | None:
+        """Return the next request to send, if there is one."""
+        if self._here + sum(len(server.asks) for server in self.servers.values()) >= CHUNKS_MAX:
+            return None
+        able = self._able(now, sources)
+        free = sorted((one for one in able if self._free(one.key, now)), key=self._order)
+        if not free:
+            return None
+        skipped: list[bytes] = []
+        try:
+            while self._queue:
+                item = self._items.get(self._queue[0])
+                if item is None or item.asks or item.here:
+                    heappop(self._queue)
+                    continue
+                others = any(one.key not in item.avoid for one in able)
+                for source in free:
+                    if source.key not in item.avoid or not others:
+                        heappop(self._queue)
+                        return self._ask(source.key, item, now)
+                skipped.append(heappop(self._queue))
+        finally:
+            for prefix in skipped:
+                heappush(self._queue, prefix)
+        return self._again(now, free)
+
+    def _again(self, now: float, free: Sequence[Source[K]]) -> PartAsk[K] | None:
+        """Ask another one for what is late, or would come sooner from there."""
+        for ask in self.asks():
+            item = self._items.get(ask.part.prefix)
+            if item is None or ask.loose or item.here:
+                continue
+            for source in free:
+                seconds = self._seconds(source.key)
+                left = inf if ask.expected is None else ask.since + ask.expected - now
+                sooner = ask.expected is not None and seconds is not None and seconds < SOONER * left
+                if source.key != ask.peer and (self._due(ask) <= now or sooner):
+                    ask.loose = True
+                    return self._ask(source.key, item, now)
+        return None
+
+    def _ask(self, key: K, item: _Item[K], now: float) -> PartAsk[K]:
+        ask = PartAsk(key, item.part, now, self._seconds(key))
+        self._server(key).asks.append(ask)
+        item.asks.append(ask)
+        return ask
+
+    def _server(self, key: K) -> _Server[K]:
+        return self.servers.setdefault(key, _Server())
+
+    def _able(self, now: float, sources: Sequence[Source[K]]) -> list[Source[K]]:
+        able = [one for one in sources if self._server(one.key).lacks_until <= now]
+        return [one for one in able if not one.failed] or able
+
+    def _free(self, key: K, now: float) -> bool:
+        server = self._server(key)
+        most = OPEN_MAX if server.rate.per_second is not None else 1
+        return len(server.asks) < most and all(now < self._due(ask) for ask in server.asks)
+
+    def _order(self, source: Source[K]) -> tuple[tuple[bool, bool], float]:
+        return source.standing, self._seconds(source.key) or 0.0
+
+    def _seconds(self, key: K) -> float | None:
+        """How long one more chunk should take this peer, after those that it is asked for."""
+        server = self._server(key)
+        return server.rate.seconds((len(server.asks) + 1) * self._typical)
+
+    def _due(self, ask: PartAsk[K]) -> float:
+        expected = ask.expected
+        if expected is None:
+            rates = [server.rate.seconds(self._typical) for server in self.servers.values()]
+            known = [seconds for seconds in rates if seconds is not None]
+            expected = median(known) if known else inf
+        return ask.since + min(DUE_MAX, OVERDUE * expected)
+
+    def nobody(self, now: float, sources: Sequence[Source[K]]) -> bool:
+        """Whether there are peers, and all of them lack this state."""
+        return bool(sources) and all(self._server(one.key).lacks_until > now for one in sources)
+
+    # -- answers
+
+    def arrived(self, ask: PartAsk[K], size: int, now: float) -> bool:
+        """A chunk came; answer whether it is of use."""
+        server = self._server(ask.peer)
+        server.rate.measured(size, ask.since, now)
+        server.lacks_pause = LACKS_MIN
+        self._typical += (size - self._typical) / SIZE_PARTS
+        self._drop(ask)
+        item = self._items.get(ask.part.prefix)
+        if item is None or item.here or item.part != ask.part:
+            return False
+        item.here = True
+        self._here += 1
+        return True
+
+    def closed(self, ask: PartAsk[K], failed: bool = True) -> None:
+        """Nothing came of a request: the same is asked of another peer, if there is one; *failed*: it took too long."""
+        item = self._items.get(ask.part.prefix)
+        if failed:
+            self._server(ask.peer).rate.slower()
+        self._drop(ask)
+        if item is not None and item.part == ask.part:
+            item.avoid.add(ask.peer)
+            self._reopen(item)
+
+    def lacked(self, ask: PartAsk[K], now: float) -> None:
+        """The peer does not serve this state."""
+        server = self._server(ask.peer)
+        server.lacks_until = now + server.lacks_pause
+        server.lacks_pause = min(LACKS_MAX, 2 * server.lacks_pause)
+        item = self._items.get(ask.part.prefix)
+        self._drop(ask)
+        if item is not None:
+            self._reopen(item)
+
+    def _drop(self, ask: PartAsk[K]) -> None:
+        asks = self._server(ask.peer).asks
+        if ask in asks:
+            asks.remove(ask)
+        item = self._items.get(ask.part.prefix)
+        if item is not None and ask in item.asks:
+            item.asks.remove(ask)
+
+    def _reopen(self, item: _Item[K]) -> None:
+        if not item.asks and not item.here:
+            heappush(self._queue, item.part.prefix)
+        for ask in item.asks:
+            ask.loose = False
+
+    def forget(self, key: K) -> None:
+        """The peer is gone; its requests have been closed, or will be."""
+        if key in self.servers and not self.servers[key].asks:
+            del self.servers[key]
+
+    # -- what the chain says
+
+    def kept(self, prefix: bytes, opened: Sequence[StatePart], size: int, now: float) -> None:
+        """The chunk of *prefix* was good; *opened* are to be asked for in its place."""
+        item = self._items.pop(prefix, None)
+        if item is None:
+            return
+        self._here -= item.here
+        self.chunks += 1
+        self.bytes += size
+        self._came.append((now, size))
+        if not opened and not any(item.part.base):
+            self._dense.append((size / _share(prefix), _share(prefix)))
+        self._add(opened, CHUNK_BYTES / len(opened) if opened else 0.0)
+        missing = sum(_share(one.part.prefix) for one in self._items.values() if not any(one.part.base))
+        self.share = max(self.share, 1.0 - missing)
+
+    def refused(self, prefix: bytes, peer: K) -> None:
+        """The chunk of *prefix* was not good, or could not be kept."""
+        item = self._items.get(prefix)
+        if item is not None:
+            self._here -= item.here
+            item.here = False
+            item.avoid.add(peer)
+            self._reopen(item)
+
+    # -- how long
+
+    def left(self) -> float | None:
+        """Bytes that are still to come; None: nothing to go by has come."""
+        if not self._items:
+            return 0.0
+        density = self._density()
+        if density is None:
+            return None
+        return sum(max(density * _share(item.part.prefix), item.least) for item in self._items.values())
+
+    def eta(self, now: float) -> float | None:
+        """Seconds until all is here, as far as can be told."""
+        left = self.left()
+        while len(self._came) > 1 and self._came[0][0] < now - RATE_WINDOW:
+            self._came.popleft()
+        if left is None or len(self._came) < 2:
+            return None
+        seconds = now - self._came[0][0]
+        came = sum(size for _, size in self._came) - self._came[0][1]
+        return left * seconds / came if came else None
+
+    def _density(self) -> float | None:
+        """Bytes for all keys, by the parts that came; the middle of the keys counts, not ground prefixes."""
+        if not self._dense:
+            return None
+        self._dense.sort()
+        half, seen = sum(share for _, share in self._dense) / 2, 0.0
+        for density, share in self._dense:
+            seen += share
+            if seen >= half:
+                return density
+        raise AssertionError("the middle is somewhere")
+
+
+def _share(prefix: bytes) -> float:
+    """The share of all keys that begin with *prefix*."""
+    return float(16.0 ** -len(prefix))
