@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import directlyProvides
 
+from chainp2p.chain.interfaces import (
+    FinalizedChanged,
+    HeadChanged,
+    HeaderInfo,
+    ITransactionPool,
+    TransactionAdded,
+    TransactionDropped,
+)
 from chainp2p.events import EventBus
 from chainp2p.namespaces import RpcError
 from chainp2p.rpc.cursor import Cursor
@@ -15,6 +25,35 @@ from chainp2p.rpc.methods.chain import chain_namespace
 from chainp2p.rpc.outbox import Outbox
 from chainp2p.rpc.registry import Begin, Registry, Unsubscribe
 from chainp2p.rpc.stream import Streams
+from chainp2p.testing.toychain import ToyChain
+
+
+class LateChain:
+    """A chain whose attributes and events lag behind what is read of it, as those of a chain on a thread of its own."""
+
+    def __init__(self, chain: ToyChain, clock: Clock, lag: float) -> None:
+        directlyProvides(self, ITransactionPool)
+        self._chain = chain
+        self._clock = clock
+        self._lag = lag
+        self.events = EventBus()
+        self.head, self.finalized = chain.head, chain.finalized
+        for kind in (HeadChanged, FinalizedChanged, TransactionAdded, TransactionDropped):
+            chain.events.subscribe(kind, self._happened)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chain, name)
+
+    def _happened(self, event: Any) -> None:
+        facts = self._chain.head, self._chain.finalized
+        if self._lag:
+            self._clock.callLater(self._lag, self._tell, event, *facts)
+        else:
+            self._tell(event, *facts)
+
+    def _tell(self, event: Any, head: HeaderInfo, finalized: HeaderInfo) -> None:
+        self.head, self.finalized = head, finalized
+        self.events.publish(event)
 
 
 class Server:

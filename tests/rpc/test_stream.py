@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import HeaderInfo
@@ -11,7 +12,7 @@ from chainp2p.events import EventBus
 from chainp2p.peer.link import PeerJoined, PeerLeft
 from chainp2p.rpc.cursor import Cursor
 from chainp2p.testing.toychain import ToyChain
-from tests.rpc.streaming import NaiveClient, Server, Socket, raised
+from tests.rpc.streaming import LateChain, NaiveClient, Server, Socket, raised
 
 
 def text(hash: bytes) -> str:
@@ -615,6 +616,49 @@ class SlowReaders(StreamHarness):
         self.assertEqual(got[0]["type"], "ready")
         blocks = [one["height"] for one in got if one["type"] == "block"]
         self.assertEqual((got[0]["head"]["height"], blocks), (1, [2, 3, 4]))
+
+
+class Lagging(StreamHarness):
+    """What is read is ahead of what the chain says of itself, and so may be one subscriber of another."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Clock()
+        self.late = LateChain(self.chain, self.clock, 1.0)
+        self.server = Server(self.late)
+
+    def blocks(self, socket: Socket) -> list[str]:
+        return [one["hash"] for one in socket.results() if one["type"] == "block"]
+
+    def test_who_is_ahead_of_the_others_is_told_nothing_twice(self) -> None:
+        first = self.subscribe(["heads"])
+        cursor = first.results()[0]["cursor"]
+        new = self.extend(3)
+        self.late.head = HeaderInfo(b"?" * 32, b"?" * 32, 3, bytes(32))  # whatever it is, it is not where they are
+        ahead = self.subscribe(["heads"], cursor)
+        self.assertEqual(self.blocks(ahead), new)
+        self.clock.advance(1)
+        new += self.extend(2)
+        self.clock.advance(1)
+        self.assertEqual((self.blocks(first), self.blocks(ahead)), (new, new[3:]))
+
+    def test_who_is_behind_the_others_is_told_what_it_lacks(self) -> None:
+        first = self.subscribe(["heads"])
+        (left,) = self.extend(1)
+        self.clock.advance(0.5)
+        new = self.fork(1, 2)
+        self.clock.advance(0.5)  # that the first block was left is not said yet, but it is read
+        self.assertEqual(self.blocks(first), new)
+        self.assertEqual(text(self.late.head.hash), left)
+        cursor = Cursor.of(1, self.late.head.hash, {0: self.chain.genesis_hash})
+        second = self.subscribe(["heads"], cursor.encode().decode())
+        self.assertEqual([one["type"] for one in second.results()], ["ready", "finalized"])
+        self.clock.advance(0.5)
+        rollback, *blocks = second.results()
+        self.assertEqual((rollback["left"], [one["hash"] for one in blocks]), ([left], new))
+        new = self.extend(2)
+        self.clock.advance(1)
+        self.assertEqual((self.blocks(first), self.blocks(second)), (new, new))
 
 
 class Failing(StreamHarness):

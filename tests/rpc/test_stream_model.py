@@ -11,52 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from twisted.internet.task import Clock
-from zope.interface import directlyProvides
 
-from chainp2p.chain.interfaces import (
-    FinalizedChanged,
-    HeadChanged,
-    HeaderInfo,
-    ITransactionPool,
-    TransactionAdded,
-    TransactionDropped,
-)
-from chainp2p.events import EventBus
 from chainp2p.testing.toychain import ToyChain
-from tests.rpc.streaming import NaiveClient, Server, Socket
+from tests.rpc.streaming import LateChain, NaiveClient, Server, Socket
 
 #: Seconds by which time goes on: what takes longer may be overtaken.
 STEP = 0.02
 NODES = st.integers(0, 1)
 CLIENTS = st.integers(0, 2)
-
-
-class LateChain:
-    """A chain whose attributes and events lag behind what is read of it, as those of a chain on a thread of its own."""
-
-    def __init__(self, chain: ToyChain, clock: Clock, lag: float) -> None:
-        directlyProvides(self, ITransactionPool)
-        self._chain = chain
-        self._clock = clock
-        self._lag = lag
-        self.events = EventBus()
-        self.head, self.finalized = chain.head, chain.finalized
-        for kind in (HeadChanged, FinalizedChanged, TransactionAdded, TransactionDropped):
-            chain.events.subscribe(kind, self._happened)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._chain, name)
-
-    def _happened(self, event: Any) -> None:
-        facts = self._chain.head, self._chain.finalized
-        if self._lag:
-            self._clock.callLater(self._lag, self._tell, event, *facts)
-        else:
-            self._tell(event, *facts)
-
-    def _tell(self, event: Any, head: HeaderInfo, finalized: HeaderInfo) -> None:
-        self.head, self.finalized = head, finalized
-        self.events.publish(event)
 
 
 class Node:

@@ -1,0 +1,112 @@
+"""The loss-free stream of a real network: clients that come back rebuild its chain. Figures: table_stream.py."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+from tests.integration.followers import Followers
+from tests.integration.npm import npm_folder
+from tests.integration.processes import ROOT, Devnet, call, eventually, scratch
+from tests.integration.test_wallet import PACKAGE
+
+CLIENTS = 12
+#: Seconds of the partition, and that the frozen one does not read.
+PARTED, FROZEN = 5.0, 14.0
+
+
+def stored(store: Path) -> list[str]:
+    """The chain in the store of an example."""
+    chain: list[str] = []
+    for line in store.read_text().splitlines():
+        for height, hash in json.loads(line)[1:]:
+            chain[height:] = [hash]
+    return chain
+
+
+class Example:
+    """One of the two example clients as a process that is killed and started again."""
+
+    def __init__(self, test: unittest.TestCase, command: list[str], store: Path, urls: list[str], cwd: Path) -> None:
+        self._command, self._cwd, self.store = [*command, str(store), *urls], cwd, store
+        self.process = self._start()
+        test.addCleanup(self.kill)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self._command, stderr=subprocess.DEVNULL, cwd=self._cwd)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def again(self) -> None:
+        self.kill()
+        with self.store.open("a") as file:
+            file.write('["half a li')
+        self.process = self._start()
+
+    def has(self, chain: list[str]) -> bool:
+        return self.store.exists() and stored(self.store)[: len(chain)] == chain
+
+
+def examples_of(test: unittest.TestCase, urls: list[str]) -> list[Example]:
+    """Both example clients, the one for Node.js where that and npm are."""
+    folder = scratch(test)
+    python = [sys.executable, str(ROOT / "examples/follow.py")]
+    found = [Example(test, python, folder / "python", urls, ROOT)]
+    npm = npm_folder("ethers", PACKAGE)
+    if npm is not None:
+        shutil.copy(ROOT / "examples/follow.mjs", npm / "follow.mjs")
+        found.append(Example(test, ["node", "follow.mjs"], folder / "node", urls[::-1], npm))
+    return found
+
+
+class StreamTests(unittest.TestCase):
+    def test_the_examples_are_short(self) -> None:
+        for name in ("follow.py", "follow.mjs"):
+            self.assertLess(len((ROOT / "examples" / name).read_text().splitlines()), 80)
+
+    def test_partition_kill_reconnect_freeze(self) -> None:
+        devnet = Devnet(self, "--period", "0.5")
+        chance = random.Random(8)
+        down: set[int] = set()
+
+        def urls() -> list[str]:
+            return [node["ws"] for number, node in enumerate(devnet.nodes, 1) if number not in down]
+
+        genesis = call(devnet.nodes[0]["rpc"], "chain_info")["genesis"]
+        examples = examples_of(self, urls())
+        with Followers(CLIENTS, genesis, urls) as followers:
+            eventually(lambda: followers.counts["block"] > 5 * CLIENTS, 30, "blocks")
+            followers.freeze(True)
+            begun = time.monotonic()
+            devnet.verb("partition", "1,2", "/", "3,4")
+            time.sleep(PARTED)
+            followers.tear(chance.sample(range(CLIENTS), CLIENTS // 2))
+            for example in examples:
+                example.again()
+            devnet.verb("heal")
+            eventually(lambda: followers.counts["rollback"], 40, "a rollback")
+            down.add(4)
+            devnet.verb("kill", 4)
+            time.sleep(max(0.0, begun + FROZEN - time.monotonic()))
+            followers.freeze(False)
+            devnet.verb("start", 4)
+            down.clear()
+            followers.tear(chance.sample(range(CLIENTS), CLIENTS // 2))
+            height = eventually(followers.agree_with(devnet.nodes[0]["rpc"]), 60, "all have the chain")
+            self.assertGreater(height, 10)
+            chain = followers.all[0].client.chain[: height + 1]
+            for example in examples:
+                eventually(lambda example=example: example.has(chain), 40, f"{example.store.name} has it")
+            print(f"height {height}, {len(examples)} examples, {dict(followers.counts)}", file=sys.stderr)
+            (gap,) = followers.frozen.gaps
+            self.assertEqual((gap["topic"], gap["reason"]), ("heads", "slow"))
+            self.assertGreater(gap["lost"], 0)
+            self.assertGreaterEqual(followers.counts["torn"], CLIENTS // 2)
+            self.assertGreater(followers.counts["moves"], 0)
