@@ -147,6 +147,18 @@ class BlockProduced:
 
 
 @frozen
+class FailedBlock:
+    """A block whose header is good broke a rule when it was connected, and its branch was left: no peer's fault.
+
+    :param signer: who made it, as the chain names its producers; None: the chain does not tell.
+    """
+
+    header: HeaderInfo
+    signer: bytes | None
+    reason: str
+
+
+@frozen
 class FinalityConflict:
     """Two justified blocks contradict each other: at least a third of the signers is faulty."""
 
@@ -159,7 +171,9 @@ class IChain(Interface):
     """A blockchain: header tree, block store, fork choice, execution."""
 
     genesis_hash = Attribute("bytes: identity of the network")
-    events = Attribute("EventBus: HeadChanged, FinalizedChanged, HeaderAdded, BlockProduced, FinalityConflict")
+    events = Attribute(
+        "EventBus: HeadChanged, FinalizedChanged, HeaderAdded, BlockProduced, FinalityConflict, FailedBlock"
+    )
     head = Attribute("HeaderInfo: best connected block")
     best_header = Attribute("HeaderInfo: highest-ranked valid header, body or not")
     finalized = Attribute("HeaderInfo: never below genesis")

@@ -18,6 +18,7 @@ from chainp2p.chain.interfaces import (
     BlockProduced,
     Connected,
     Executor,
+    FailedBlock,
     FinalityConflict,
     FinalizedChanged,
     HeaderAdded,
@@ -233,6 +234,7 @@ class StoredChain:
             publish(FinalizedChanged(changes.finalized))
         for info, reason in changes.failed:
             self.log.warn("block {height} {hash} fails: {why}", height=info.height, hash=info.hash.hex(), why=reason)
+            publish(FailedBlock(info, None, reason))
         if changes.new_conflict is not None:
             publish(changes.new_conflict)
         if changes.change is not None:

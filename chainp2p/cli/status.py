@@ -76,7 +76,14 @@ def _pairs(facts: dict[str, Any]) -> list[tuple[str, object]]:
         pairs += [("phase", sync["phase"]), ("sync", sync["text"])]
         if sync["eta"] is not None:
             pairs.append(("eta", f"{sync['eta']:.0f} s at {sync['rate']:.1f} blocks/s"))
+        pairs += [("failed", _failed(failed)) for failed in sync.get("failed", ())]
     return pairs
+
+
+def _failed(failed: dict[str, Any]) -> str:
+    """Say which block failed, and whose it was, in a line."""
+    whose = "" if failed["signer"] is None else f" of signer {failed['signer']}"
+    return f"block {failed['header']['height']} {failed['header']['hash']}{whose}: {failed['reason']}"
 
 
 def _watch(client: NodeClient) -> None:

@@ -309,6 +309,8 @@ class Ledger(StateDoor):
         self._pool_moved(pool_change)
         self._expire()
         report(news)
+        for failed in news.failed:
+            publish(failed)
         if news.new_conflict is not None:
             publish(news.new_conflict)
 

@@ -15,6 +15,7 @@ from attrs import define, field
 
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
+    FailedBlock,
     Fault,
     HeadChanged,
     HeaderInfo,
@@ -33,7 +34,7 @@ from chainp2p.ledger.connected import BlockFailed, ConnectedChain, Moved
 from chainp2p.ledger.execution import BlockResult, Execution
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.header import Header, HeaderError
-from chainp2p.ledger.news import FailedBlock, News
+from chainp2p.ledger.news import News
 from chainp2p.ledger.poa import Entry, Slots
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.sealing import SealRecord

@@ -2,21 +2,12 @@
 
 from attrs import frozen
 
-from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo
+from chainp2p.chain.interfaces import FailedBlock, FinalityConflict, HeaderInfo
 from chainp2p.ledger.connected import Moved
 from chainp2p.ledger.equivocation import Evidence
 from chainp2p.ledger.state import State
 
-__all__ = ["FailedBlock", "News"]
-
-
-@frozen
-class FailedBlock:
-    """A block whose header and seal are good but whose content is not: its signer's fault."""
-
-    block: HeaderInfo
-    signer: bytes
-    reason: str
+__all__ = ["News"]
 
 
 @frozen

@@ -25,8 +25,8 @@ def report(news: News) -> None:
     for failed in news.failed:
         log.warn(
             "block 0x{hash} of signer 0x{signer} failed: {reason}",
-            hash=failed.block.hash.hex(),
-            signer=failed.signer.hex(),
+            hash=failed.header.hash.hex(),
+            signer=failed.signer.hex() if failed.signer is not None else "",
             reason=failed.reason,
         )
     for one in news.evidence:

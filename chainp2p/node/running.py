@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from chainp2p import __version__
 from chainp2p.chain.interfaces import (
     BlockProduced,
+    FailedBlock,
     FinalityConflict,
     FinalizedChanged,
     HeadChanged,
@@ -55,6 +56,7 @@ _FORWARDED = (
     FinalizedChanged,
     HeaderAdded,
     BlockProduced,
+    FailedBlock,
     FinalityConflict,
     TransactionAdded,
     TransactionDropped,

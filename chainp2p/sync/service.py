@@ -1,6 +1,7 @@
 """Sync: two loops that always do the next useful thing, and can always say what they wait for."""
 
 import random as random_module
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected, IStateSource
+from chainp2p.chain.interfaces import FailedBlock, HeaderInfo, HeadersRejected, IStateSource
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
@@ -43,6 +44,8 @@ SLICE, SLICE_ANSWERS = 2.0, 16
 IDLE_SHARE, IDLE_REST_MAX = 9.0, 600.0
 #: A chain of unknown worth is followed so far beyond the height that its peer claims: it may have grown meanwhile.
 CEILING_SLACK = 2 * HEADERS_MAX
+#: Blocks that failed when they were connected that are told of, the last ones.
+FAILED_TOLD = 16
 
 
 class SyncService:
@@ -103,12 +106,15 @@ class SyncService:
         self._probed: dict[bytes, float] = {}
         self._given_up = ""
         self._behind = False
+        self._failed: deque[FailedBlock] = deque(maxlen=FAILED_TOLD)
+        self._deaf: Callable[[], None] = lambda: None
 
     # life
 
     def start(self) -> None:
         """Begin; the chain has been started."""
         self._tasks.start()
+        self._deaf = self._chain.events.subscribe(FailedBlock, self._failed.append)
         self._poll_at = self._next_poll()
         self._tasks.spawn(self._learn())
         self._tasks.spawn(self._bring())
@@ -117,6 +123,7 @@ class SyncService:
         """Cancel the loops and whatever they wait for."""
         self._tasks.stop()
         self._states.stop()
+        self._deaf()
         self._blocks.stop()
 
     def handlers(self) -> Mapping[type[Any], Handler]:
@@ -178,7 +185,7 @@ class SyncService:
         if self._states.busy:
             phase = Phase.STATE
         starting = current if self._starting is None else self._starting
-        return SyncState(phase, starting, current, highest, None, "")
+        return SyncState(phase, starting, current, highest, None, "", failed=tuple(self._failed))
 
     # the loops
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.chain.interfaces import FailedBlock, HeaderInfo
 
 __all__ = ["Activity", "Phase", "SyncChanged", "SyncState", "Waiting", "short", "wins"]
 
@@ -76,6 +76,7 @@ class SyncState:
     :param eta: seconds until *highest* at that rate; None: unknown.
     :param waits: all that is awaited, what everything waits for first.
     :param state: how far the state is that is downloaded in place of blocks; *eta* is that of it then.
+    :param failed: the last blocks that failed when they were connected, and whose fault that is.
     """
 
     phase: Phase
@@ -88,6 +89,7 @@ class SyncState:
     eta: float | None = None
     waits: tuple[Waiting, ...] = field(default=())
     state: StateProgress | None = None
+    failed: tuple[FailedBlock, ...] = field(default=())
 
     @property
     def behind(self) -> bool:

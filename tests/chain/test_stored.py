@@ -12,6 +12,7 @@ from chainp2p.chain.interfaces import (
     AlreadyKnown,
     BlockProduced,
     Connected,
+    FailedBlock,
     Fault,
     FinalityConflict,
     FinalizedChanged,
@@ -261,9 +262,12 @@ class RefusingTest(Promises, StoredCase):
         good, bad = self.make(1, b"apples 1 a"), self.make(3, b"poison 1 b", seed=3)
         self.submit(good[0])
         state = self.wait(self.chain.state())
+        failed: list[FailedBlock] = []
+        self.chain.events.subscribe(FailedBlock, failed.append)
         verdicts = self.wait(self.chain.submit_blocks(bad, b""))
         self.assertEqual({(type(one), one.fault) for one in verdicts}, {(Invalid, Fault.SIGNER)})
         self.assertEqual((self.chain.head.height, self.wait(self.chain.state())), (1, state))
+        self.assertEqual([(one.header.hash, one.signer) for one in failed], [(self.chain.block_hash(bad[0]), None)])
         headers = [self.chain.split(raw)[0] for raw in bad]
         self.assertTrue(self.fails(self.chain.add_headers(headers), HeadersRejected).condemned)
         self.wait(self.chain.stop())

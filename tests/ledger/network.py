@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import (
     BlockProduced,
+    FailedBlock,
     FinalityConflict,
     FinalizedChanged,
     HeadChanged,
@@ -29,6 +30,7 @@ KEYS = [bytes(DEV_KEYS[index]) for index in range(10)]
 ADDRESSES = list(DEV_ADDRESSES)
 EVENTS = (
     BlockProduced,
+    FailedBlock,
     FinalityConflict,
     FinalizedChanged,
     HeadChanged,

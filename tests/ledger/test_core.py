@@ -7,6 +7,7 @@ from attrs import evolve
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
     Connected,
+    FailedBlock,
     Fault,
     FinalityConflict,
     FinalizedChanged,
@@ -170,6 +171,9 @@ class ForkChoice(Harness):
         self.assertIsInstance(verdicts[-1], Invalid)
         self.assertEqual(verdicts[-1].fault, Fault.SIGNER)
         self.assertIn("state root", verdicts[-1].reason)
+        (failed,) = [event for event in ledger.seen if isinstance(event, FailedBlock)]
+        self.assertEqual((failed.header.hash, failed.signer), (liar.hash, ADDRESSES[7 % 4]))
+        self.assertIn("state root", failed.reason)
         if bulk:
             self.assertEqual([type(one) for one in verdicts[:4]], [Stored, Stored, Invalid, Invalid])
         again = self.feed(ledger, above[0].raw)
