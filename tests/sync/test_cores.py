@@ -201,4 +201,4 @@ class State(SynchronousTestCase):
 
     def test_behind(self) -> None:
         states = [SyncState(phase, 0, 10, high, None, "") for phase in Phase for high in (18, 19)]
-        self.assertEqual([state.behind for state in states], [False, False, False, True, False, True, False, False])
+        self.assertEqual([state.behind for state in states], [False] * 3 + [True, False] * 3 + [False])
