@@ -30,7 +30,7 @@ from random import Random
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.header import Header, make_header
-from chainp2p.ledger.poa import Entry, rank_of, seal_header
+from chainp2p.ledger.poa import SlotEntry, rank_of, seal_header
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.serving import HEADERS_MAX
 from chainp2p.testing.cheap import CheapHeaders
@@ -99,7 +99,7 @@ class Served:
         return NotFound(()) if at is None else Blocks(tuple(self.blocks[at : at + min(message.count, 128)]))
 
 
-def sealed(forge: Forge, slots: Sequence[int], key: Callable[[int], bytes]) -> Iterator[tuple[Header, Entry]]:
+def sealed(forge: Forge, slots: Sequence[int], key: Callable[[int], bytes]) -> Iterator[tuple[Header, SlotEntry]]:
     """Empty headers in a row from genesis on, one in each of these *slots*, sealed by the *key* of its height."""
     parent, entry = forge.root.header, forge.root.entry
     for number, slot in enumerate(slots, 1):

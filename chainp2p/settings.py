@@ -129,7 +129,7 @@ class SyncSettings:
 class ChainSettings:
     """``[chain]``."""
 
-    max_reorg_depth: int | None = None
+    max_reorg_depth: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
 
 
 @frozen(kw_only=True)

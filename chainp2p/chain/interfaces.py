@@ -4,7 +4,7 @@ Ids are 32-byte hashes; raw headers, blocks and transactions are opaque bytes. E
 cost time answers a ``Deferred``; what is an attribute is in memory. All calls are made on the reactor thread.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -22,6 +22,19 @@ T = TypeVar("T")
 HEADERS_KEPT = 10_000
 
 
+class Process(Protocol):
+    """A process of its own for work that holds the GIL, such as a search; started by the first task."""
+
+    def ask(self, task: bytes, within: float) -> "Deferred[bytes | None]":
+        """Begin with *task*, and no longer with the one before; fires with the answer, or with None when there is none
+        in so many seconds, or it was dropped, or the process died (it is started again). Cancelling drops it, too."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of the task."""
+        ...
+
+
 class Executor(Protocol):
     """Runs work off the reactor thread; built only in ``node/`` and ``testing/``."""
 
@@ -31,6 +44,11 @@ class Executor(Protocol):
 
     def lane(self, name: str) -> "Executor":
         """Answer an executor with a single thread of its own: its jobs run one by one, in order."""
+        ...
+
+    def process(self, name: str, work: "Callable[[bytes], Iterator[bytes | None]]") -> Process:
+        """Answer a process for tasks that *work*, a function of a module, solves: it yields None now and then, when it
+        can be stopped, and at last the answer. It ends with the executor."""
         ...
 
 
@@ -167,6 +185,20 @@ class FinalityConflict:
     signers: tuple[bytes, ...]
 
 
+@frozen
+class RefusedBranch:
+    """A branch that wins over the head and is not followed, since too many blocks would be undone for it.
+
+    :param ancestor: where it parts from the head's chain; None, like *depth*: too far down to be known.
+    :param depth: how many blocks would be undone.
+    """
+
+    tip: HeaderInfo
+    head: HeaderInfo
+    ancestor: HeaderInfo | None
+    depth: int | None
+
+
 class IChain(Interface):
     """A blockchain: header tree, block store, fork choice, execution."""
 
@@ -251,6 +283,27 @@ class IHeaderRuns(Interface):
         The first follows the last header of the call that answered *after*, or, if that is None, a known header. What
         is answered beside the headers stands for the last of them: of constant size, holding none of the others.
         """
+
+
+class IReorgs(Interface):
+    """Optional: a chain whose operator decides what it does not decide itself. Each method fires with the reason why
+    that cannot be, or with an empty text."""
+
+    refused = Attribute(
+        "Sequence[RefusedBranch]: branches that would win but are too deep; none where depth is no limit"
+    )
+
+    def accept_reorg(hash: bytes) -> "Deferred[str]":
+        """Follow the refused branch that block *hash* is on, once."""
+
+    def set_finalized(hash: bytes) -> "Deferred[str]":
+        """Put finality at block *hash*."""
+
+    def invalidate_block(hash: bytes) -> "Deferred[str]":
+        """Treat a block, and what descends from it, as if it had failed."""
+
+    def reconsider_block(hash: bytes) -> "Deferred[str]":
+        """Give a block that failed, its ancestors and its descendants another try."""
 
 
 @frozen
@@ -391,6 +444,9 @@ class IBlockProducer(Interface):
 
     def produce(now: float) -> "Deferred[bytes | None]":
         """Produce, connect and publish BlockProduced if it is our turn; None if it is not."""
+
+    def abandon() -> None:
+        """Let a ``produce`` that searches for a block end soon, with None."""
 
 
 class IChainPlugin(IPlugin):

@@ -148,9 +148,9 @@ class ChainStore:
         row = (info.hash, info.parent, info.height, info.rank, rest, raw)
         self.execute(f"INSERT INTO headers({_INFO}, bad, rest, raw) VALUES(?,?,?,?,0,?,?)", row)
 
-    def mark_bad(self, hashes: Iterable[bytes]) -> None:
-        """Note that these headers failed, or descend from one that did."""
-        self.connection.executemany("UPDATE headers SET bad=1 WHERE hash=?", ((hash,) for hash in hashes))
+    def mark_bad(self, hashes: Iterable[bytes], bad: bool = True) -> None:
+        """Note that these headers failed, or descend from one that did; or, after all, did not."""
+        self.connection.executemany("UPDATE headers SET bad=? WHERE hash=?", ((int(bad), hash) for hash in hashes))
 
     def header(self, hash: bytes) -> HeaderRow | None:
         """A header by hash."""

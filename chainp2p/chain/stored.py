@@ -332,6 +332,9 @@ class StoredChain:
         (verdict,) = await self._submit([raw], produced=True)
         return raw if isinstance(verdict, Connected) else None
 
+    def abandon(self) -> None:
+        """Nothing is searched for here."""
+
     def _propose(self, core: StoredCore, transactions: Sequence[bytes], now: float) -> bytes | None:
         raw: bytes | None = self._rules.propose(core.head.data, StateLayer(core.state), transactions, now)
         return raw

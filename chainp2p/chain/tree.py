@@ -4,7 +4,8 @@ Pure: it knows hashes, heights and ranks, never what a header means; *data* is t
 
 - higher rank wins, then the smaller hash;
 - only *live* nodes (the finalized block and what descends from it) may become the best; where a block was made final by
-  hand before all bodies up to it were there, it is the ``anchor`` that the live ones descend from;
+  hand before all bodies up to it were there, it is the ``anchor`` that the live ones descend from. A chain may count
+  more than what is final as such: whatever is too deep to be left;
 - headers alone choose what to download (``best``); only nodes with every body down to the root may be connected
   (``best_ready``);
 - a node that is condemned takes its descendants with it.
@@ -153,6 +154,36 @@ class HeaderTree(Generic[D]):
         if self.best.bad or self.best_ready.bad:
             self._choose()
         return fresh
+
+    def absolve(self, node: Node[D]) -> list[Node[D]]:
+        """Let *node*, its ancestors and its descendants be bad no longer; return those that were."""
+        fresh: list[Node[D]] = []
+        step = node.parent
+        while step is not None and step.bad:
+            fresh.append(step)
+            step = step.parent
+        fresh += [below for below in self._subtree(node) if below.bad]
+        for other in fresh:
+            other.bad = False
+        self._choose()
+        return fresh
+
+    def revive(self, node: Node[D]) -> None:
+        """Let the dead branch that *node* is on live again; where it parts from ours is the finalized block then.
+
+        Other branches that part there or above stay dead.
+        """
+        fork = self.fork(self.finalized, node)
+        assert fork is not None
+        step = node
+        while step.parent is not fork:
+            assert step.parent is not None  # it descends from the fork
+            step = step.parent
+        for below in self._subtree(step):
+            below.live = True
+        fork.live = True
+        self.finalized = self.anchor = fork
+        self._choose()
 
     def prune(self, floor: int) -> None:
         """Forget all nodes below height *floor*."""

@@ -1,5 +1,6 @@
 """The ledger as a chain plug-in: built from the settings, with Ethereum's methods on it."""
 
+import re
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from chainp2p.ethapi.debug import debug_namespace
 from chainp2p.ethapi.eth import eth_namespace
 from chainp2p.ethapi.txpool import txpool_namespace
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.genesis import DEV_GENESIS, DEV_KEYS, Genesis
+from chainp2p.ledger.genesis import DEV_GENESIS, DEV_KEYS, Genesis, Pow
 from chainp2p.ledger.poa import address_of
 from chainp2p.namespaces import Namespace
 from chainp2p.peer.key import read_key
@@ -23,6 +24,9 @@ from chainp2p.primitives.secp256k1 import public_key
 from chainp2p.settings import Settings
 
 __all__ = ["LedgerPlugin", "read_genesis"]
+
+_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}\Z")
+_HASH = re.compile(r"0[xX][0-9a-fA-F]{64}\Z")
 
 
 def _read(name: str, path: Path) -> str:
@@ -52,16 +56,42 @@ def read_genesis(settings: Settings) -> Genesis:
 def _signer(settings: Settings, genesis: Genesis) -> bytes | None:
     """Return the key to seal with; SettingsError if it could never seal a block of this network."""
     seal = settings.seal
-    if seal.mine is not None:
-        raise SettingsError("seal.mine: this network is sealed by its signers (config.poa), use seal.keyfile")
+    if isinstance(genesis.consensus, Pow):
+        if seal.keyfile is not None:
+            raise SettingsError("seal.keyfile: this network has proof of work (config.pow), use seal.mine")
+        return None
     if seal.keyfile is None:
         follows = settings.network.bootstrap_nodes or settings.network.static_nodes
         return DEV_KEYS[0] if settings.node.genesis is None and not follows else None
     private = read_key(seal.keyfile)
     address = address_of(public_key(private))
-    if not any(address in change.signers for change in genesis.poa.changes):
+    if not any(address in change.signers for change in genesis.consensus.changes):
         raise SettingsError(f"seal.keyfile: 0x{address.hex()} is not a signer of this network")
     return private
+
+
+def _miner(settings: Settings, genesis: Genesis) -> bytes | None:
+    """Return the address to mine for; SettingsError if there is nothing to mine."""
+    text = settings.seal.mine
+    if text is None:
+        return None
+    if not isinstance(genesis.consensus, Pow):
+        raise SettingsError("seal.mine: this network is sealed by its signers (config.poa), use seal.keyfile")
+    if not _ADDRESS.match(text):
+        raise SettingsError(f"seal.mine: {text!r:.80} is no address (0x and 40 hex digits)")
+    return bytes.fromhex(text[2:])
+
+
+def _assumed(settings: Settings, genesis: Genesis) -> bytes | None:
+    """Return the block up to which state roots are taken on trust."""
+    text = settings.sync.assume_valid
+    if text is None:
+        return None
+    if not isinstance(genesis.consensus, Pow):
+        raise SettingsError("sync.assume_valid: a network with signers knows by their seals what is valid")
+    if not _HASH.match(text):
+        raise SettingsError(f"sync.assume_valid: {text!r:.80} is no hash (0x and 64 hex digits)")
+    return bytes.fromhex(text[2:])
 
 
 @implementer(IPlugin, IChainPlugin)
@@ -80,10 +110,6 @@ class LedgerPlugin:
     ) -> Ledger:
         """See ``IChainPlugin.make``; *settings* are :class:`Settings`."""
         genesis = read_genesis(settings)
-        if settings.sync.assume_valid is not None:
-            raise SettingsError("sync.assume_valid: a network with signers knows by their seals what is valid")
-        if settings.chain.max_reorg_depth is not None:
-            raise SettingsError("chain.max_reorg_depth: a network with signers is bounded by its finality")
         network = settings.network
         return Ledger(
             genesis,
@@ -92,7 +118,10 @@ class LedgerPlugin:
             random=random,
             open_database=open_database,
             signer=_signer(settings, genesis),
+            mine=_miner(settings, genesis),
             verify=settings.sync.verify,
+            assume_valid=_assumed(settings, genesis),
+            max_reorg_depth=settings.chain.max_reorg_depth,
             sole_start=not network.bootstrap_nodes and not network.static_nodes,
         )
 

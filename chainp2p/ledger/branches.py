@@ -1,35 +1,42 @@
-"""All headers this node knows: their checks, the tree above the finalized block, and conflicts of finality.
+"""All headers this node knows: their checks, the tree above what is settled, and conflicts of finality.
 
-Works on the lane that owns the database; the caller opens the transactions. In memory is the tree from 1,024 blocks
-below the finalized block on; what is older is read when a header asks for it. Every 64th height stores its count of
-votes, so that a start, or a fork from far below, recounts from there instead of from genesis.
+Works on the lane that owns the database; the caller opens the transactions. *Settled* is the finalized block, or, where
+reorganisations have a greatest depth, the block so deep below the head, if that is higher: branches that part below it
+are kept by their headers and not followed, until an operator allows it. In memory is the tree from 1,024 blocks below
+that on (where headers finalize blocks, below the finalized one: votes may reach so far); what is older is read when a
+header asks for it. Every 64th height stores its whole entry, so that a start, or a fork from far below, follows the
+headers from there instead of from genesis.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from attrs import evolve, frozen
 
 from chainp2p.chain.conflict import load_conflict, store_conflict
-from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected
+from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected, RefusedBranch
 from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
 from chainp2p.chain.verdicts import DESCENDS
+from chainp2p.ledger.consensus import Engine, Entry, HeaderInvalid
 from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence, SealWatch
-from chainp2p.ledger.finality import decode_tally, encode_tally, span_count
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.header import Header, HeaderError
-from chainp2p.ledger.poa import Entry, HeaderInvalid, Slots, rank_of
-from chainp2p.primitives import rlp
+from chainp2p.ledger.refusals import Refusals
 
 __all__ = ["Branches", "Candidate"]
 
-#: The tree goes this many blocks below the finalized one: late side blocks find their parents there.
+#: The tree goes this many blocks below the settled one: late side blocks find their parents there, and operators the
+#: branches that they may allow.
 KEPT_BELOW_FINALIZED = 1024
-#: A count of votes is stored at each multiple of this height.
+#: A whole entry is stored at each multiple of this height.
 TALLY_INTERVAL = 64
-#: Headers that are not kept yet are not followed when their votes are in more pieces than this. A signer leaves a gap
-#: when it comes back from another branch; one whose key leaked can leave one in each block, and each costs memory.
+#: Headers that are not kept yet are not followed when what is remembered of them is in more pieces than this. A signer
+#: leaves a gap when it comes back from another branch; one whose key leaked can leave one in each block, and each
+#: costs memory.
 SPANS_MAX = 4_096
+#: Where nothing becomes final, a state is handed on of blocks so deep below the tip (design: "State sync").
+LASTING_DEPTH = 100
 #: The memory is freed in steps of this many blocks.
 _PRUNE_STEP = 64
 
@@ -51,12 +58,20 @@ class Candidate:
 
 
 class Branches:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, genesis: Genesis, slots: Slots, store: ChainStore) -> None:
+    :param max_depth: so many blocks may be undone without an operator; None: as many as are not final.
+    :ivar tree: its finalized block is the settled one.
+    :ivar final: the finalized block.
+    """
+
+    def __init__(self, genesis: Genesis, engine: Engine[Any], store: ChainStore, max_depth: int | None = None) -> None:
         self._genesis = genesis
-        self._slots = slots
+        self._engine = engine
         self._store = store
+        self._max_depth = max_depth
+        self._refusals = Refusals()
+        self._allowed: Node[Entry] | None = None
         self.conflict: FinalityConflict | None = None
         self.new_conflict: FinalityConflict | None = None
         self.new_evidence: list[Evidence] = []
@@ -65,60 +80,72 @@ class Branches:
         self._dismissed: set[bytes] = set()
 
     tree: HeaderTree[Entry]
+    final: Node[Entry]
 
     # -- start
 
     def create(self) -> None:
         """Store the genesis header in a new database."""
         header = self._genesis.header
-        entry = self._slots.first()
-        info = HeaderInfo(header.hash, header.parent, 0, rank_of(entry, 0))
-        self._store.add_header(info, _pack(entry, 0), header.raw)
+        entry = self._engine.first()
+        info = HeaderInfo(header.hash, header.parent, 0, self._engine.rank(entry, 0))
+        self._store.add_header(info, self._engine.pack(entry, True), header.raw)
         self._store.set_meta("finalized", header.hash)
 
     def load(self, evidence: Iterable[Evidence]) -> None:
         """Build the tree from the database; *evidence* is what was kept of signers that contradict themselves."""
         self._evidence = set(evidence)
         store = self._store
-        hash = store.meta("finalized")
-        assert hash is not None
-        final = store.info(hash)
+        final = self._stored("finalized")
         assert final is not None
-        floor = max(0, final.height - KEPT_BELOW_FINALIZED) // TALLY_INTERVAL * TALLY_INTERVAL
+        chosen = self._stored("chosen")
+        settled = None if self._max_depth is None or chosen is not None else self._stored("settled")
+        if settled is None or settled.height < final.height or store.hash_at(settled.height) != settled.hash:
+            settled = final
+        floor = _floor(final if self._engine.finalizes else settled)
         lowest = store.hash_at(floor)
         row = store.header(lowest) if lowest is not None else None
         assert row is not None
-        self.tree = HeaderTree(row.info, self._counted(row))
+        self.tree = HeaderTree(row.info, self._unpack(row))
         self._watch = SealWatch(self.tree)
         for row in store.headers_from(floor):
             if self.tree.get(row.info.hash) is None:
                 parent = self.tree.get(row.info.parent)
-                entry = self._counted(row) if parent is None else self._recount(row, parent.data)
+                entry = self._unpack(row) if parent is None else self._count(row, parent.data)
                 self._watch.saw(self.tree.add(row.info, entry, row.body, row.bad))
         base = self.tree.get(store.meta("base") or b"")
         if base is not None:
             self.tree.ground(base)
-        node = self.tree.get(hash)
+        node = self.tree.get(settled.hash)
         assert node is not None
-        chosen = self.tree.get(store.meta("chosen") or b"")
-        self.tree.finalize(chosen or node, node)
+        self.tree.finalize(node if chosen is None else self.tree.get(chosen.hash) or node, node)
+        self._load_settled(final)
         self.conflict = load_conflict(store)
         dismissed = store.meta("dismissed") or b""
         self._dismissed = {dismissed[at : at + 32] for at in range(0, len(dismissed), 32)}
 
-    def _counted(self, row: HeaderRow) -> Entry:
-        """The entry of a header that has its count stored."""
-        header = Header.decode(row.raw)
-        signer, tally = rlp.decode_list(row.rest)
-        assert isinstance(signer, bytes) and isinstance(tally, bytes)
-        base = int.from_bytes(header.mix_hash, "big") if header.number else 0
-        fees = header.gas_limit, header.gas_used, header.base_fee
-        return Entry(header.nonce, base, signer, header.timestamp, *fees, decode_tally(tally))
+    def _load_settled(self, final: HeaderInfo) -> None:
+        node = self.tree.get(final.hash)
+        if node is None:
+            info, entry, _ = self._deep(0, final.hash)
+            node = Node(info, entry, None, body=True)
+        self.final = node
+        allowed = self._stored("allowed")
+        self._allowed = None if allowed is None else self.tree.get(allowed.hash)
+        self._refuse(self.tree.nodes())
 
-    def _recount(self, row: HeaderRow, parent: Entry) -> Entry:
-        signer = rlp.decode_list(row.rest)[0]
-        assert isinstance(signer, bytes)
-        return self._slots.entry(Header.decode(row.raw), parent, row.info.height, signer)
+    def _stored(self, name: str) -> HeaderInfo | None:
+        hash = self._store.meta(name)
+        return None if hash is None else self._store.info(hash)
+
+    def _unpack(self, row: HeaderRow) -> Entry:
+        """The entry of a header that was stored whole."""
+        entry: Entry = self._engine.unpack(Header.decode(row.raw), row.rest)
+        return entry
+
+    def _count(self, row: HeaderRow, parent: Entry) -> Entry:
+        entry: Entry = self._engine.follow(Header.decode(row.raw), row.rest, parent, row.info.height)
+        return entry
 
     # -- headers
 
@@ -145,7 +172,7 @@ class Branches:
             candidate = self._check_one(index, raw, {} if after is None else {after.info.hash: after}, now)
             found.append(candidate if isinstance(candidate, HeaderInfo) else candidate.info)
             after = None if isinstance(candidate, HeaderInfo) else evolve(candidate, parent=None)
-        if after is not None and span_count(after.entry.tally) > SPANS_MAX:
+        if after is not None and after.entry.pieces > SPANS_MAX:
             raise HeadersRejected(len(raws) - 1, "its votes leave too many gaps", condemned=True)
         return found, after
 
@@ -166,7 +193,8 @@ class Branches:
     def store(self, candidate: Candidate) -> Candidate:
         """Store a header that passed its checks."""
         info, entry = candidate.info, candidate.entry
-        self._store.add_header(info, _pack(entry, info.height), candidate.header.raw)
+        whole = info.height % TALLY_INTERVAL == 0
+        self._store.add_header(info, self._engine.pack(entry, whole), candidate.header.raw)
         node = None
         if info.height >= self.tree.floor:
             node = self.tree.add(info, entry)
@@ -176,6 +204,8 @@ class Branches:
                     self.new_evidence.append(evidence)
         stored = Candidate(info, entry, candidate.header, node, candidate.live, candidate.parent)
         self.fresh.append(stored)
+        if not stored.live and self._max_depth is not None:
+            self._refusals.saw(info)
         self._look_for_conflict(stored)
         return stored
 
@@ -213,16 +243,16 @@ class Branches:
             info, data, live = parent.info, parent.data, parent.live
         height = info.height + 1
         try:
-            entry = self._slots.check(header, data, height)
+            entry: Entry = self._engine.check(header, data, height)
         except HeaderInvalid as error:
             raise HeadersRejected(index, str(error)) from None
-        if self._slots.is_early(header, now):
-            raise HeadersRejected(index, "it comes from the future", when=self._slots.not_before(header))
-        own = HeaderInfo(header.hash, info.hash, height, rank_of(entry, height))
+        if self._engine.is_early(header, now):
+            raise HeadersRejected(index, "it comes from the future", when=self._engine.not_before(header))
+        own = HeaderInfo(header.hash, info.hash, height, self._engine.rank(entry, height))
         return Candidate(own, entry, header, None, live, parent)
 
     def _deep(self, index: int, hash: bytes) -> tuple[HeaderInfo, Entry, bool]:
-        """A stored parent that is below the tree: recount from the last stored count on."""
+        """A stored parent that is below the tree: follow from the last entry that was stored whole."""
         rows: list[HeaderRow] = []
         for row in self._store.ancestors(hash):
             if row.bad:
@@ -233,24 +263,26 @@ class Branches:
         if not rows:
             raise HeadersRejected(index, "its parent is not known", parent_missing=True)
         row = rows.pop()
-        entry = self._counted(row)
+        entry = self._unpack(row)
         while rows:
             row = rows.pop()
-            entry = self._recount(row, entry)
+            entry = self._count(row, entry)
         return row.info, entry, False
 
     # -- finality
 
     def finalize(self, node: Node[Entry]) -> None:
         """Move finality forward to *node*."""
-        died = self.tree.advance(node)
+        self.final = node
+        if node.info.height > self.tree.finalized.info.height:
+            died = self.tree.advance(node)
+        else:
+            died = [other for other in self.tree.nodes() if not other.live and not other.children]
         self._store.set_meta("finalized", node.info.hash)
         self._store.set_meta("chosen", None)
         for dead in died:
             self._judge(dead)
-        floor = max(0, node.info.height - KEPT_BELOW_FINALIZED) // TALLY_INTERVAL * TALLY_INTERVAL
-        if floor >= self.tree.floor + _PRUNE_STEP:
-            self.tree.prune(floor)
+        self._prune()
 
     def choose(self, node: Node[Entry], given_up: Node[Entry] | None = None) -> None:
         """Put finality at *node* by hand, which settles the conflict: the other branches are not reported again.
@@ -264,7 +296,9 @@ class Branches:
         if given_up is not None and not node.ready:
             assert given_up.parent is not None
             final = given_up.parent
-        self.tree.finalize(node, final)
+        if self.mark is not self.final or not self.tree.descends(self.tree.finalized, node):
+            self._settle_at(node, final)
+        self.final = final
         self._store.set_meta("finalized", final.info.hash)
         self._store.set_meta("chosen", None if final is node else node.info.hash)
         if self.conflict is not None and self.tree.get(self.conflict.theirs.hash) is None:
@@ -280,9 +314,90 @@ class Branches:
         self.conflict = None
         store_conflict(self._store, None)
 
+    def settle(self, head: Node[Entry]) -> None:
+        """The head moved: what is too deep below it is not undone any more, unless a branch was allowed and is awaited.
+
+        That counts until it is connected, or another one is better.
+        """
+        tree = self.tree
+        if self._max_depth is None:
+            return
+        if self._allowed is not None:
+            if tree.descends(tree.best, self._allowed) and not tree.descends(head, self._allowed):
+                return
+            self._allow(None)
+        height = head.info.height - self._max_depth
+        if height <= tree.anchor.info.height:
+            return
+        step = tree.at(height) if tree.on_path(head) else head
+        while step is not None and step.info.height > height:
+            step = step.parent
+        assert step is not None  # it lies between the settled block and the head
+        self._refuse(tree.advance(step))
+        self._store.set_meta("settled", step.info.hash)
+        self._prune()
+
+    def _prune(self) -> None:
+        floor = _floor((self.final if self._engine.finalizes else self.tree.finalized).info)
+        if floor >= self.tree.floor + _PRUNE_STEP:
+            self.tree.prune(floor)
+
+    @property
+    def mark(self) -> Node[Entry]:
+        """What nothing may contradict: the finalized block, or one chosen by hand whose blocks are awaited."""
+        return self.final if self.tree.anchor is self.tree.finalized else self.tree.anchor
+
+    def lasting(self, tip: Node[Entry]) -> int:
+        """Up to which height on the chain of *tip* a state is worth handing on."""
+        if not self._engine.finalizes:
+            return max(0, tip.info.height - LASTING_DEPTH)
+        final = self.tree.get(tip.data.finalized.hash)
+        return 0 if final is None else final.info.height
+
+    @property
+    def undo_floor(self) -> int:
+        """Blocks up to this height are never undone, not even by hand."""
+        return max(self.final.info.height, self.tree.floor)
+
     def condemn(self, node: Node[Entry]) -> None:
         """Mark a header and all that descend from it as bad."""
         self._store.mark_bad(bad.info.hash for bad in self.tree.condemn(node))
+
+    # -- the operator's hand
+
+    def allow(self, node: Node[Entry]) -> None:
+        """Let the refused branch that *node* is on be followed, once."""
+        self.tree.revive(node)
+        self._store.set_meta("settled", self.tree.finalized.info.hash)
+        self._allow(node)
+
+    def _allow(self, node: Node[Entry] | None) -> None:
+        self._allowed = node
+        self._store.set_meta("allowed", None if node is None else node.info.hash)
+
+    def withdraw(self, node: Node[Entry]) -> None:
+        """Let *node*, which may be settled, be undone: whatever descends from its parent may be followed."""
+        if self.tree.descends(self.tree.finalized, node):
+            assert node.parent is not None
+            self._settle_at(node.parent)
+
+    def _settle_at(self, node: Node[Entry], until: Node[Entry] | None = None) -> None:
+        self.tree.finalize(node, until)
+        self._store.set_meta("settled", self.tree.finalized.info.hash)
+
+    def refused(self, head: Node[Entry]) -> tuple[RefusedBranch, ...]:
+        """Branches that win over the *head* and are too deep."""
+        return tuple(self._refusals.standing(self.tree, head, self.final.info))
+
+    def _refuse(self, nodes: Iterable[Node[Entry]]) -> None:
+        if self._max_depth is not None:
+            for node in nodes:
+                if not node.live and not node.children:
+                    self._refusals.saw(node.info)
+
+    def absolve(self, node: Node[Entry]) -> None:
+        """Mark a header, its ancestors and all that descend from it as not bad."""
+        self._store.mark_bad((fresh.info.hash for fresh in self.tree.absolve(node)), False)
 
     def told(self) -> None:
         """Forget what is new: it has been told."""
@@ -300,14 +415,17 @@ class Branches:
         below *tip* nothing is justified that high, so no honest signer whose branch had our block justified was led
         there by the fork choice. (A mere vote for our block proves nothing: from there it may well have been.)
         """
-        mark = _entry(tip).tally.justified
-        final = self.tree.anchor
-        if self.conflict is not None or mark.slot < final.data.slot:
+        mark = _entry(tip).justified
+        final = self.mark
+        if self.conflict is not None or mark.slot < final.data.slot or not final.info.height:
             return
+        own = self.tree.get(mark.hash)
+        if own is not None and self.tree.descends(self.tree.finalized, own):
+            return  # a branch that is merely too deep: that is our own chain
         theirs = self._store.info(mark.hash)
         voters: set[bytes] = set()
         for info, entry in _walk(tip):
-            if info.hash in self._dismissed:
+            if info.hash in self._dismissed or info.hash == final.info.hash:
                 return
             if info.hash == mark.hash:
                 theirs = info
@@ -316,16 +434,16 @@ class Branches:
         ours = {
             node.data.signer
             for node in self.tree.nodes()
-            if node.live and node.data.base < final.data.slot <= node.data.tally.justified.slot
+            if node.live and node.data.base < final.data.slot <= node.data.justified.slot
         }
         assert theirs is not None
         self.conflict = self.new_conflict = FinalityConflict(final.info, theirs, tuple(sorted(voters & ours)))
         store_conflict(self._store, self.conflict)
 
 
-def _pack(entry: Entry, height: int) -> bytes:
-    tally = encode_tally(entry.tally) if height % TALLY_INTERVAL == 0 else b""
-    return rlp.encode([entry.signer, tally])
+def _floor(lowest: HeaderInfo) -> int:
+    """Where the tree may begin."""
+    return max(0, lowest.height - KEPT_BELOW_FINALIZED) // TALLY_INTERVAL * TALLY_INTERVAL
 
 
 def _entry(place: "Candidate | Node[Entry]") -> Entry:

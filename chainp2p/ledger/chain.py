@@ -27,7 +27,9 @@ from chainp2p.chain.interfaces import (
     IBodyCheck,
     IChain,
     IHeaderRuns,
+    IReorgs,
     ITransactionPool,
+    RefusedBranch,
     TransactionAdded,
     TransactionDropped,
     Verdict,
@@ -35,23 +37,26 @@ from chainp2p.chain.interfaces import (
 from chainp2p.chain.store import ChainStore
 from chainp2p.events import EventBus
 from chainp2p.ledger import block as blocks
-from chainp2p.ledger.core import LedgerCore
+from chainp2p.ledger.core import LedgerCore, Policy
+from chainp2p.ledger.engines import engine_of
 from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence
 from chainp2p.ledger.execution import Execution, ValueTransfers
 from chainp2p.ledger.fees import base_fee_floor
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.journal import PoolJournal
-from chainp2p.ledger.making import Made
+from chainp2p.ledger.mining import Miner
 from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import CHAIN_FILE, Opened, open_ledger
-from chainp2p.ledger.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of
+from chainp2p.ledger.poa import Slots
 from chainp2p.ledger.pool import Pool, PoolChange, PoolLimits
+from chainp2p.ledger.pow import Work
+from chainp2p.ledger.producing import Producer
 from chainp2p.ledger.reports import report
 from chainp2p.ledger.senders import SenderRecovery
+from chainp2p.ledger.slots import SlotProducer
 from chainp2p.ledger.statedoor import StateDoor
 from chainp2p.ledger.transaction import transaction_hash
 from chainp2p.ledger.views import Reader, Reads
-from chainp2p.primitives.secp256k1 import public_key
 
 if TYPE_CHECKING:
     from random import Random
@@ -62,19 +67,25 @@ __all__ = ["Ledger"]
 EXPIRY_INTERVAL = 60.0
 #: Gas of the cheapest transaction: no block holds more than its gas limit divided by this.
 _CHEAPEST_GAS = 21_000
+#: Blocks that may be undone for another branch of a network with proof of work, unless told otherwise: nothing is
+#: final there, but whoever rewrites so much is more likely to be an attack than the truth.
+WORK_REORG_DEPTH = 1000
 
 
-@implementer(IChain, IBodyCheck, IHeaderRuns, ITransactionPool, IBlockProducer)
+@implementer(IChain, IBodyCheck, IHeaderRuns, IReorgs, ITransactionPool, IBlockProducer)
 class Ledger(StateDoor):
     """See the module.
 
-    :param executor: its pool recovers senders; two lanes are taken from it.
+    :param executor: its pool recovers senders; two lanes are taken from it, and a process if this node mines.
     :param now: answers Unix time in seconds.
-    :param random: chance, as every chain is given it; this one leaves nothing to chance.
+    :param random: chance: where a search for a nonce begins.
     :param open_database: opens a file of the data directory in the calling thread.
-    :param signer: private key of 32 bytes to seal with.
-    :param sole_start: there is nobody to ask, so that a sole signer needs no warm-up.
+    :param signer: private key of 32 bytes to seal with (proof of authority).
+    :param mine: address to mine for (proof of work).
+    :param sole_start: there is nobody to ask, so that a miner or a sole signer needs no warm-up.
     :param verify: ``all`` state roots, or once per ``batch`` where headers finalize the blocks (design: "Sync").
+    :param assume_valid: see :class:`~chainp2p.ledger.core.Policy`.
+    :param max_reorg_depth: likewise; unless given, none with signers, :data:`WORK_REORG_DEPTH` with proof of work.
     """
 
     log = Logger()
@@ -94,7 +105,10 @@ class Ledger(StateDoor):
         random: "Random",
         open_database: Callable[[str], sqlite3.Connection],
         signer: bytes | None = None,
+        mine: bytes | None = None,
         verify: str = "batch",
+        assume_valid: bytes | None = None,
+        max_reorg_depth: int | None = None,
         pool_limits: PoolLimits | None = None,
         execution: Execution | None = None,
         sole_start: bool = False,
@@ -106,22 +120,22 @@ class Ledger(StateDoor):
         self.conflict: FinalityConflict | None = None
         self.evidence: list[Evidence] = []
         self.execution: Execution = ValueTransfers() if execution is None else execution
-        self.slots = Slots(genesis)
-        self.signer_address = None if signer is None else address_of(public_key(signer))
+        self.engine = engine_of(genesis)
+        if max_reorg_depth is None and not self.engine.finalizes:
+            max_reorg_depth = WORK_REORG_DEPTH
+        self._producer: Producer | None = None
+        if signer is not None and isinstance(self.engine, Slots):
+            self._producer = SlotProducer(self.engine, signer, sole_start)
+        elif mine is not None and isinstance(self.engine, Work):
+            self._producer = Miner(self.engine, mine, random, now, sole_start)
+        self._policy = Policy(verify == "all", assume_valid, max_reorg_depth)
         self._executor = executor
         self._now = now
         self._open_database = open_database
-        self._signer = signer
-        self._verify_all = verify == "all"
         self._pool_limits = PoolLimits() if pool_limits is None else pool_limits
-        self._sole_start = sole_start
         self._recovery = SenderRecovery(executor)
         self._opened: Opened | None = None
         self._submitted: Deferred[None] = succeed(None)
-        self._head_slot = 0
-        self._sealed_at = float("-inf")
-        self._highest_slot = 0
-        self._refused_on: bytes | None = None
         self._expire_at = float("-inf")
 
     # -- life
@@ -135,14 +149,16 @@ class Ledger(StateDoor):
         opened: Opened = await self._lane.run(
             open_ledger,
             self.genesis,
-            self.slots,
+            self.engine,
             self.execution,
-            self._signer,
-            self._verify_all,
+            self._producer,
+            self._policy,
             self._open_database,
             self._now(),
         )
         self._opened = opened
+        if self._producer is not None:
+            self._producer.start(self._executor)
         self._journal = PoolJournal(self._lane, opened.core)
         self.reader = await self._open_reader(opened)
         news = opened.news
@@ -177,6 +193,7 @@ class Ledger(StateDoor):
         opened, self._opened = self._opened, None
         if opened is None:
             return
+        self.abandon()
         await self.reader.close()
         await self._journal.flush()
         await self._lane.run(opened.close)
@@ -271,12 +288,26 @@ class Ledger(StateDoor):
         self._apply(news)
         return verdicts
 
-    def set_finalized(self, hash: bytes) -> "Deferred[str]":
-        """Put finality at block *hash* by hand; fires with the reason why that cannot be, or with an empty text."""
-        return Deferred.fromCoroutine(self._set_finalized(hash))
+    # -- the operator's hand
 
-    async def _set_finalized(self, hash: bytes) -> str:
-        reason, news = await self._lane.run(self._core().set_finalized, hash)
+    @property
+    def refused(self) -> Sequence[RefusedBranch]:
+        return self._news.refused
+
+    def accept_reorg(self, hash: bytes) -> "Deferred[str]":
+        return Deferred.fromCoroutine(self._decide(self._core().accept_reorg, hash))
+
+    def set_finalized(self, hash: bytes) -> "Deferred[str]":
+        return Deferred.fromCoroutine(self._decide(self._core().set_finalized, hash))
+
+    def invalidate_block(self, hash: bytes) -> "Deferred[str]":
+        return Deferred.fromCoroutine(self._decide(self._core().invalidate, hash))
+
+    def reconsider_block(self, hash: bytes) -> "Deferred[str]":
+        return Deferred.fromCoroutine(self._decide(self._core().reconsider, hash))
+
+    async def _decide(self, decision: Callable[[bytes], tuple[str, News]], hash: bytes) -> str:
+        reason, news = await self._lane.run(decision, hash)
         self._apply(news)
         return reason
 
@@ -285,7 +316,7 @@ class Ledger(StateDoor):
     def _set(self, news: News) -> None:
         self.head, self.best_header = news.head, news.best_header
         self.finalized, self.safe, self.conflict = news.finalized, news.safe, news.conflict
-        self._head_slot, self._highest_slot = news.head_slot, news.highest_slot
+        self._news = news
         self.evidence.extend(news.evidence)
         del self.evidence[:-EVIDENCE_MAX]
 
@@ -294,6 +325,7 @@ class Ledger(StateDoor):
         self._set(news)
         moved, pool_change = news.moved, PoolChange()
         if moved is not None:
+            self._changed(head=True)
             pool_change = self.pool.on_head(
                 news.state, news.next_base_fee, news.gas_limit, moved.included, moved.left, self._now()
             )
@@ -348,7 +380,7 @@ class Ledger(StateDoor):
 
     def _pool_moved(self, change: PoolChange) -> None:
         if change.added:
-            self._refused_on = None
+            self._changed(head=False)
         self._journal.note(change)
         for dropped in change.dropped:
             self.events.publish(TransactionDropped(dropped.hash, dropped.reason))
@@ -357,45 +389,46 @@ class Ledger(StateDoor):
 
     # -- production
 
+    @property
+    def producer_address(self) -> bytes | None:
+        """Where the rewards of this node's blocks go; None: it makes none."""
+        return None if self._producer is None else self._producer.address
+
+    def _changed(self, head: bool) -> None:
+        if self._producer is not None:
+            self._producer.changed(head)
+
     def can_produce(self) -> bool:
-        if self._opened is None or self._signer is None or self.conflict is not None:
+        if self._opened is None or self._producer is None or self.conflict is not None:
             return False
-        return self.signer_address in self.slots.signers(self.head.height + 1)
+        return self._producer.able(self.head.height + 1)
 
     def sole_producer(self) -> bool:
-        return self.slots.signers(self.head.height + 1) == (self.signer_address,)
+        return self._producer is not None and self._producer.sole(self.head.height + 1)
 
     def next_time(self, now: float) -> float | None:
-        if not self.can_produce() or self._refused_on == self.head.hash:
+        if self._producer is None or not self.can_produce():
             return None
-        if self.slots.on_demand:
-            return max(now, self._sealed_at + ON_DEMAND_INTERVAL) if self.pool.has_executable() else None
-        signers = self.slots.signers(self.head.height + 1)
-        slot = max(self.slots.slot_at(now), self._head_slot + 1, self._highest_slot + 1)
-        slot += (signers.index(self.signer_address) - slot) % len(signers)
-        return max(now, self.slots.start_of(slot))
+        return self._producer.next_time(now, self._news, self.pool.has_executable())
 
     def warm_up_seconds(self) -> float:
-        if self._sole_start and self.sole_producer():
-            return 0.0
-        signers = self.slots.signers(self.head.height + 1)
-        return max(WARM_UP_SECONDS, 2 * len(signers) * self.slots.period_ms / 1000)
+        return 0.0 if self._producer is None else self._producer.warm_up_seconds(self.head.height + 1)
+
+    def abandon(self) -> None:
+        if self._producer is not None:
+            self._producer.abandon()
 
     def produce(self, now: float) -> "Deferred[bytes | None]":
         return Deferred.fromCoroutine(self._produce(now))
 
     async def _produce(self, now: float) -> bytes | None:
-        when = self.next_time(now)
-        if self._opened is None or self._opened.maker is None or when is None or when > now:
+        when, opened, producer = self.next_time(now), self._opened, self._producer
+        if producer is None or opened is None or when is None or when > now:
             return None
         candidates = list(islice(self.pool.best(), self.pool.gas_limit // _CHEAPEST_GAS))
-        head = self.head.hash
-        made: Made | str = await self._lane.run(self._opened.maker.make, now, candidates)
+        made = await producer.make(self._lane, opened.maker, now, candidates)
         if isinstance(made, str):
-            if self.slots.on_demand:
-                self._refused_on = head
-            self.log.debug("no block sealed: {reason}", reason=made)
+            self.log.debug("no block made: {reason}", reason=made)
             return None
-        self._sealed_at = now
         self._apply(made.news, made.raw)
         return made.raw

@@ -13,10 +13,10 @@ from chainp2p.chain.store import ChainStore
 from chainp2p.chain.tree import HeaderTree, Node
 from chainp2p.errors import Ours, StartupError
 from chainp2p.ledger.block import Block, decode_block
+from chainp2p.ledger.consensus import Entry
 from chainp2p.ledger.execution import BlockContext, BlockResult, Execution, mismatch, run_block
 from chainp2p.ledger.header import Header
 from chainp2p.ledger.overlay import Recent
-from chainp2p.ledger.poa import Entry
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.senders import Senders
 from chainp2p.ledger.state import Change, State
@@ -81,6 +81,7 @@ class _Batch:
 class ConnectedChain:
     """See the module.
 
+    :param reward: wei that each block brings its miner.
     :ivar head: its last block.
     :ivar state: the accounts after it.
     """
@@ -88,8 +89,11 @@ class ConnectedChain:
     head: Node[Entry]
     state: State
 
-    def __init__(self, chain_id: int, execution: Execution, store: ChainStore, rows: LedgerRows) -> None:
+    def __init__(
+        self, chain_id: int, execution: Execution, store: ChainStore, rows: LedgerRows, reward: int = 0
+    ) -> None:
         self._chain_id = chain_id
+        self._reward = reward
         self._execution = execution
         self._store = store
         self._rows = rows
@@ -197,10 +201,10 @@ class ConnectedChain:
         if self._prepared is not None and self._prepared[0] == hash and node.parent is self.head:
             batch.state = self._prepared[2]
             return _Step(node, header, *self._prepared[1:])
-        if block.transactions:
+        if block.transactions or self._reward:
             try:
                 signed = [_sender(transaction, senders) for transaction in block.transactions]
-                context = BlockContext.of(header, self._chain_id)
+                context = BlockContext.of(header, self._chain_id, self._reward)
                 result = run_block(self._execution, block.transactions, signed, batch.state, context, batch.recent)
             except TransactionError as error:
                 raise BlockFailed(node, error.text) from None
@@ -245,9 +249,9 @@ class ConnectedChain:
         rows.write_accounts(written.items())
         store.set_meta("head", target.info.hash)
 
-    def prune(self, final_height: int) -> None:
-        """Forget undo rows that no reorganisation and no reader needs any more."""
-        lowest = min(final_height, self.head.info.height - RECENT_BLOCKS)
+    def prune(self, floor: int) -> None:
+        """Forget undo rows that no reorganisation (none goes below *floor*) and no reader needs any more."""
+        lowest = min(floor, self.head.info.height - RECENT_BLOCKS)
         if lowest > 0:
             self._rows.prune_undo(lowest)
         if len(self._states) > 2 * RECENT_BLOCKS:

@@ -10,8 +10,9 @@ tried. ``finalized`` moves with its block, and stands still while a conflict of 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
@@ -31,11 +32,12 @@ from chainp2p.errors import StartupError
 from chainp2p.ledger.block import Block, BlockError, assemble, block_hash, decode_block, split
 from chainp2p.ledger.branches import Branches
 from chainp2p.ledger.connected import BlockFailed, ConnectedChain, Moved
+from chainp2p.ledger.consensus import Engine, Entry
+from chainp2p.ledger.decisions import accept_reorg, invalidate, reconsider
 from chainp2p.ledger.execution import BlockResult, Execution
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.header import Header, HeaderError
 from chainp2p.ledger.news import News
-from chainp2p.ledger.poa import Entry, Slots
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.sealing import SealRecord
 from chainp2p.ledger.senders import Prepared, Senders
@@ -44,7 +46,21 @@ from chainp2p.ledger.state import State
 from chainp2p.ledger.transaction import Transaction
 from chainp2p.primitives.rlp import decode_list, decode_uint, encode, encode_uint
 
-__all__ = ["LedgerCore"]
+__all__ = ["LedgerCore", "Policy"]
+
+
+@frozen
+class Policy:
+    """What an operator sets.
+
+    :param verify_all: look at every state root, below what headers finalize too.
+    :param assume_valid: hash of a block up to which roots are taken on trust like those below what headers finalize.
+    :param max_reorg_depth: a branch for which more blocks would be undone is refused until an operator allows it.
+    """
+
+    verify_all: bool = False
+    assume_valid: bytes | None = None
+    max_reorg_depth: int | None = None
 
 
 @define(eq=False)
@@ -52,16 +68,15 @@ class LedgerCore:
     """See the module.
 
     :param record: what this node sealed, if it is a signer.
-    :param verify_all: look at every state root, below what headers finalize too.
     """
 
     genesis: Genesis
-    slots: Slots
+    engine: Engine[Any]
     execution: Execution
     store: ChainStore
     rows: LedgerRows
     record: SealRecord | None
-    verify_all: bool
+    policy: Policy
     branches: Branches = field(init=False)
     chain: ConnectedChain = field(init=False)
     snapshots: Snapshots = field(init=False)
@@ -69,8 +84,9 @@ class LedgerCore:
     _reasons: dict[bytes, str] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chain = ConnectedChain(self.genesis.chain_id, self.execution, self.store, self.rows)
-        self.snapshots = Snapshots(snapshot_interval(self.slots.period_ms))
+        reward = self.engine.reward
+        self.chain = ConnectedChain(self.genesis.chain_id, self.execution, self.store, self.rows, reward)
+        self.snapshots = Snapshots(snapshot_interval(self.engine.period_ms))
 
     # -- start
 
@@ -84,14 +100,14 @@ class LedgerCore:
         with self._transaction():
             self.store.set_meta("schedule", _pack_changes(self.genesis))
             moved = self._follow({}, {})
-        self.snapshots.note(self.branches.tree.finalized.info.height, self.chain, self.store)
+        self.snapshots.note(self._lasting(), self.chain, self.store)
         return self._news(moved)
 
     def begin_at(self, hash: bytes, state: State, write: Callable[[], None]) -> News:
         """Let the chain begin anew at block *hash*, with *state* after it; *write* puts both into the database."""
         with self._transaction():
             write()
-            self.branches = Branches(self.genesis, self.slots, self.store)
+            self.branches = self._make_branches()
             self.branches.load(self.rows.evidence())
             node = self.branches.tree.get(hash)
             assert node is not None
@@ -101,7 +117,7 @@ class LedgerCore:
 
     def _create(self) -> None:
         header = self.genesis.header
-        Branches(self.genesis, self.slots, self.store).create()
+        Branches(self.genesis, self.engine, self.store).create()
         self.store.add_body(header.hash, assemble(header.raw, ()))
         self.store.set_best(0, header.hash)
         self.store.set_meta("head", header.hash)
@@ -122,11 +138,14 @@ class LedgerCore:
 
     def _read(self) -> None:
         """Take all that is kept in memory from the database."""
-        self.branches = Branches(self.genesis, self.slots, self.store)
+        self.branches = self._make_branches()
         self.branches.load(self.rows.evidence())
         self.chain.load(self.branches.tree)
         self._failed.clear()
         self._fold()
+
+    def _make_branches(self) -> Branches:
+        return Branches(self.genesis, self.engine, self.store, self.policy.max_reorg_depth)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -226,7 +245,7 @@ class LedgerCore:
     def _condemn(self, node: Node[Entry], reason: str) -> None:
         self._reasons[node.info.hash] = reason
         self.branches.condemn(node)
-        self._failed.append(FailedBlock(node.info, node.data.signer, reason))
+        self._failed.append(FailedBlock(node.info, node.data.producer, reason))
 
     # -- fork choice
 
@@ -241,31 +260,44 @@ class LedgerCore:
             if stands and not better(target.info, chain.head.info):
                 return None
             left, entered = tree.route(chain.head, target)
-            by_seals = -1 if self.verify_all or not tree.on_path(target) else tree.best.data.tally.finalized.slot
             try:
-                moved = chain.move(left, entered, blocks, senders, by_seals)
+                moved = chain.move(left, entered, blocks, senders, self._trusted(target))
             except BlockFailed as failure:
                 self._condemn(failure.node, failure.reason)
                 continue
             self._finalize()
             return moved
 
+    def _trusted(self, target: Node[Entry]) -> int:
+        """The slot up to which headers, or the settings, say that the blocks on the way to *target* are good."""
+        tree, policy = self.branches.tree, self.policy
+        if policy.verify_all or not tree.on_path(target):
+            return -1
+        assumed = None if policy.assume_valid is None else tree.get(policy.assume_valid)
+        slot: int = tree.best.data.finalized.slot
+        return slot if assumed is None or not tree.on_path(assumed) else max(slot, assumed.data.slot)
+
     def _finalize(self) -> None:
         """Let finality follow the head; not while it is disputed, for then the votes prove nothing."""
-        tree = self.branches.tree
-        head = self.chain.head
-        final = head.data.tally.finalized
+        branches, head = self.branches, self.chain.head
+        final, mark = head.data.finalized, branches.mark
         node: Node[Entry] | None = None
-        if final.slot > tree.anchor.data.slot and self.branches.conflict is None:
-            node = tree.get(final.hash)
+        if final.slot > mark.data.slot and branches.conflict is None:
+            node = branches.tree.get(final.hash)
             assert node is not None  # it lies between the finalized block and the head
-        elif tree.anchor is not tree.finalized and tree.descends(head, tree.anchor):
-            node = tree.anchor
+        elif mark is not branches.final and branches.tree.descends(head, mark):
+            node = mark
         if node is not None:
-            self.branches.finalize(node)
-        height = tree.finalized.info.height
+            branches.finalize(node)
+        branches.settle(head)
+        height = self._lasting()
         self.snapshots.note(height, self.chain, self.store)
-        self.chain.prune(min(height, self.snapshots.lowest(height)))
+        self.chain.prune(min(branches.undo_floor, self.snapshots.lowest(height)))
+
+    def _lasting(self) -> int:
+        """The height up to which states are handed on."""
+        branches = self.branches
+        return branches.final.info.height if self.engine.finalizes else branches.lasting(self.chain.head)
 
     def set_finalized(self, hash: bytes) -> tuple[str, News]:
         """Put finality at a block by hand; the text says why not, if not."""
@@ -281,7 +313,7 @@ class LedgerCore:
         if node.bad:
             return "the block, or an ancestor of it, failed", None
         if tree.descends(chain.head, node):
-            if node.info.height < tree.finalized.info.height:
+            if node.info.height < self.branches.final.info.height:
                 return "it is below the finalized block", None
             self.branches.choose(node)
             return "", None
@@ -304,10 +336,28 @@ class LedgerCore:
             self.record.fold_all()
         return "", self._follow({}, {})
 
+    def accept_reorg(self, hash: bytes) -> tuple[str, News]:
+        """Follow a refused branch, once; the text says why not, if not."""
+        return self._decide(lambda: accept_reorg(self.branches, self.chain, hash))
+
+    def invalidate(self, hash: bytes) -> tuple[str, News]:
+        """Treat a block as if it had failed; likewise."""
+        return self._decide(lambda: invalidate(self.branches, self.chain, hash))
+
+    def reconsider(self, hash: bytes) -> tuple[str, News]:
+        """Give a block that failed another try; likewise."""
+        return self._decide(lambda: reconsider(self.branches, hash))
+
+    def _decide(self, decision: Callable[[], str]) -> tuple[str, News]:
+        with self._transaction():
+            reason = decision()
+            moved = None if reason else self._follow({}, {})
+        return reason, self._news(moved)
+
     # -- own seals
 
     def _join_fresh(self) -> None:
-        if self.record is not None and self.branches.fresh and not self.slots.on_demand:
+        if self.record is not None and self.branches.fresh and not self.engine.on_demand:
             self._join_seals(one.node for one in self.branches.fresh if one.node is not None)
 
     def _join_seals(self, nodes: Iterable[Node[Entry]]) -> None:
@@ -317,7 +367,7 @@ class LedgerCore:
 
     def _fold(self) -> None:
         if self.record is not None:
-            final = self.branches.tree.finalized
+            final = self.branches.final
             self.record.fold(final.data.slot, lambda hash: self.is_ancestor(hash, final))
 
     def is_ancestor(self, hash: bytes, node: Node[Entry]) -> bool:
@@ -357,8 +407,8 @@ class LedgerCore:
 
     def _news(self, moved: Moved | None) -> News:
         branches, head = self.branches, self.chain.head
-        final = branches.tree.finalized
-        justified = branches.tree.get(head.data.tally.justified.hash)
+        final = branches.final
+        justified = branches.tree.get(head.data.justified.hash)
         safe = final if justified is None or justified.data.slot < final.data.slot else justified
         news = News(
             head=head.info,
@@ -367,10 +417,11 @@ class LedgerCore:
             finalized=final.info,
             safe=safe.info,
             state=self.chain.state,
-            next_base_fee=self.slots.base_fee_after(head.data),
+            next_base_fee=self.engine.base_fee_after(head.data),
             gas_limit=head.data.gas_limit,
             conflict=branches.conflict,
             new_conflict=branches.new_conflict,
+            refused=branches.refused(head),
             added=tuple(one.info for one in branches.fresh),
             moved=moved,
             failed=tuple(self._failed),
@@ -383,7 +434,7 @@ class LedgerCore:
 
 
 def _pack_changes(genesis: Genesis) -> bytes:
-    return encode([[encode_uint(change.height), *change.signers] for change in genesis.poa.changes])
+    return encode([[encode_uint(change.height), *change.signers] for change in genesis.consensus.changes])
 
 
 def _hash_of(raw: bytes) -> bytes:

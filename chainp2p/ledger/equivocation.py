@@ -10,7 +10,7 @@ an ancestor is one too. Honest signers have one tip; a second costs a walk down 
 from attrs import frozen
 
 from chainp2p.chain.tree import HeaderTree, Node
-from chainp2p.ledger.poa import Entry
+from chainp2p.ledger.consensus import Entry
 
 __all__ = ["EVIDENCE_MAX", "Evidence", "SealWatch"]
 
@@ -42,6 +42,8 @@ class SealWatch:
     def saw(self, node: Node[Entry]) -> list[Evidence]:
         """Compare a header that just joined the tree with the others of its signer."""
         signer = node.data.signer
+        if not signer:
+            return []
         tips = self._tips.get(signer)
         if tips is None:
             self._tips[signer] = [node]

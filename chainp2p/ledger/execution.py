@@ -38,7 +38,10 @@ _SMALLEST_GAS = intrinsic_gas(b"")
 
 @frozen
 class BlockContext:
-    """What a transaction may know of the block it is in."""
+    """What a transaction may know of the block it is in.
+
+    :param reward: wei that the block brings its miner, after its transactions.
+    """
 
     chain_id: int
     number: int
@@ -46,10 +49,11 @@ class BlockContext:
     miner: bytes
     base_fee: int
     gas_limit: int
+    reward: int = 0
 
     @classmethod
-    def of(cls, header: Header, chain_id: int) -> "BlockContext":
-        return cls(chain_id, header.number, header.timestamp, header.miner, header.base_fee, header.gas_limit)
+    def of(cls, header: Header, chain_id: int, reward: int = 0) -> "BlockContext":
+        return cls(chain_id, header.number, header.timestamp, header.miner, header.base_fee, header.gas_limit, reward)
 
 
 @frozen
@@ -194,7 +198,13 @@ def run_block(
             raise TransactionError(f"transaction {index} (0x{transaction.hash.hex()}): {error}") from None
         gas_used = receipt.cumulative_gas
         receipts.append(receipt)
+    _reward(overlay, context)
     return BlockResult(tuple(receipts), overlay.changes(), gas_used)
+
+
+def _reward(overlay: Overlay, context: BlockContext) -> None:
+    if context.reward:
+        overlay.live(context.miner).balance += context.reward
 
 
 def mismatch(header: Header, result: BlockResult, state_root: bytes | None) -> str | None:
@@ -242,4 +252,5 @@ def fill_block(
         receipts.append(receipt)
         if context.gas_limit - gas_used < _SMALLEST_GAS:
             break
+    _reward(overlay, context)
     return tuple(chosen), BlockResult(tuple(receipts), overlay.changes(), gas_used)

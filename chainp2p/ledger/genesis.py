@@ -28,6 +28,7 @@ __all__ = [
     "Genesis",
     "GenesisError",
     "Poa",
+    "Pow",
     "SignerChange",
     "genesis_json",
     "make_genesis",
@@ -35,6 +36,13 @@ __all__ = [
 
 #: Shortest period of slots that is not 0 (on demand), in milliseconds.
 MIN_PERIOD_MS = 250
+
+#: Shortest mean time between mined blocks, in milliseconds: timestamps are whole seconds, and each has to be above the
+#: median of those before.
+MIN_WORK_PERIOD_MS = 1000
+
+#: Difficulty doubles or halves when the chain is ahead or behind by this many seconds, unless told otherwise.
+DEFAULT_HALF_LIFE = 3600
 
 #: Entries of ``Status.settings`` (wire format).
 MAX_SETTINGS = 16
@@ -82,12 +90,26 @@ class Poa:
 
 
 @frozen
+class Pow:
+    """Proof of work: a block every *period_ms* on average; *half_life* in seconds, *reward* a block in wei."""
+
+    period_ms: int
+    half_life: int
+    reward: int
+
+    @property
+    def changes(self) -> tuple[SignerChange, ...]:
+        """Nobody signs."""
+        return ()
+
+
+@frozen
 class Genesis:
     """A checked genesis file together with the scheduled changes."""
 
     chain_id: int
     config: dict[str, Any] = field(repr=False)  #: as written, without scheduled changes
-    poa: Poa
+    consensus: Poa | Pow
     alloc: Mapping[bytes, Account] = field(repr=False)
     header: Header
 
@@ -102,11 +124,12 @@ class Genesis:
         """
         fields = Fields(parse_json(source, "genesis"), "")
         config = fields.object("config")
-        chain_id, poa, plain = _parse_config(config, schedule)
-        alloc = _parse_alloc(fields.object("alloc", {}))
-        header = _parse_header(fields, plain, State.of(alloc).root)
+        chain_id, consensus, plain = _parse_config(config, schedule)
+        alloc = _parse_alloc(fields.object("alloc", {}), consensus)
+        difficulty = _parse_difficulty(fields, consensus)
+        header = _parse_header(fields, plain, State.of(alloc).root, difficulty)
         fields.end()
-        return cls(chain_id, plain, poa, alloc, header)
+        return cls(chain_id, plain, consensus, alloc, header)
 
     @property
     def hash(self) -> bytes:
@@ -124,15 +147,15 @@ class Genesis:
 
     def signers_at(self, height: int) -> tuple[bytes, ...]:
         """Return the signer list in force at *height*, in the order of their turns."""
-        return self.poa.changes[bisect_right(self._heights, height) - 1].signers
+        return self.consensus.changes[bisect_right(self._heights, height) - 1].signers
 
     @cached_property
     def _heights(self) -> list[int]:
-        return [change.height for change in self.poa.changes]
+        return [change.height for change in self.consensus.changes]
 
     def settings_hashes(self) -> tuple[tuple[int, bytes], ...]:
         """Return (height, hash of the settings up to it) of the last 16 scheduled changes, lowest first."""
-        planned = self.poa.changes[1:]
+        planned = self.consensus.changes[1:]
         return tuple(
             (change.height, keccak256(canonical_json(_with_changes(self.config, planned[: index + 1]))))
             for index, change in enumerate(planned)
@@ -146,17 +169,41 @@ def _with_changes(config: Mapping[str, Any], changes: tuple[SignerChange, ...]) 
 
 def _parse_config(
     config: Fields, schedule: "str | bytes | Mapping[str, Any] | None"
-) -> tuple[int, Poa, dict[str, Any]]:
+) -> tuple[int, Poa | Pow, dict[str, Any]]:
     plain = dict(config.members)
     chain_id = config.integer("chainId", minimum=1, maximum=(1 << 63) - 18)
     for fork in _FORKS:
         if config.integer(fork, 0) != 0:
             raise GenesisError(f"{config.name(fork)}: this fork is in force from block 0, 0 is the only value")
+    consensus: Poa | Pow
     if config.has("pow"):
-        raise GenesisError(f"{config.name('pow')}: proof of work is not available yet, use config.poa")
-    poa = config.object("poa")
+        consensus = _parse_pow(config, schedule)
+    else:
+        consensus = _parse_poa(config, schedule)
+        plain["poa"] = {name: value for name, value in config.members["poa"].items() if name != "changes"}
     config.end()
-    plain["poa"] = {name: value for name, value in poa.members.items() if name != "changes"}
+    try:
+        canonical_json(plain)
+    except ValueError as error:
+        raise GenesisError(f"config: {error}") from None
+    return chain_id, consensus, plain
+
+
+def _parse_pow(config: Fields, schedule: "str | bytes | Mapping[str, Any] | None") -> Pow:
+    if config.has("poa"):
+        raise GenesisError(f"{config.name('pow')}: there is config.poa already, and one of them decides")
+    if schedule is not None:
+        raise GenesisError("schedule: a network with proof of work (config.pow) has no signers that could change")
+    pow = config.object("pow")
+    period = pow.integer("periodMs", minimum=MIN_WORK_PERIOD_MS, maximum=(1 << 32) - 1)
+    half_life = pow.integer("halfLife", DEFAULT_HALF_LIFE, minimum=1, maximum=(1 << 32) - 1)
+    reward = pow.integer("reward", 0, maximum=(1 << 128) - 1)
+    pow.end()
+    return Pow(period, half_life, reward)
+
+
+def _parse_poa(config: Fields, schedule: "str | bytes | Mapping[str, Any] | None") -> Poa:
+    poa = config.object("poa")
     period = poa.integer("periodMs", maximum=(1 << 32) - 1)
     if 0 < period < MIN_PERIOD_MS:
         raise GenesisError(f"{poa.name('periodMs')}: {period} is neither 0 (on demand) nor at least {MIN_PERIOD_MS}")
@@ -168,11 +215,7 @@ def _parse_config(
         planned.end()
     changes.sort(key=lambda change: change.height)
     _check_changes(changes, on_demand=period == 0)
-    try:
-        canonical_json(plain)
-    except ValueError as error:
-        raise GenesisError(f"config: {error}") from None
-    return chain_id, Poa(period, tuple(changes)), plain
+    return Poa(period, tuple(changes))
 
 
 def _signers(fields: Fields, name: str) -> tuple[bytes, ...]:
@@ -203,7 +246,7 @@ def _check_changes(changes: list[SignerChange], on_demand: bool) -> None:
             raise GenesisError(f"changes: the signers at height {after.height} must add or remove exactly one key")
 
 
-def _parse_alloc(fields: Fields) -> dict[bytes, Account]:
+def _parse_alloc(fields: Fields, consensus: Poa | Pow) -> dict[bytes, Account]:
     alloc: dict[bytes, Account] = {}
     for text in fields.members:
         address = fields.key_address(text)
@@ -215,13 +258,24 @@ def _parse_alloc(fields: Fields) -> dict[bytes, Account]:
                 raise GenesisError(f"{entry.name(contract)}: this chain has no contracts")
         alloc[address] = Account(entry.integer("nonce", 0), entry.integer("balance", maximum=(1 << 256) - 1))
         entry.end()
-    if sum(account.balance for account in alloc.values()) >= 1 << 256:
-        raise GenesisError(f"{fields.name('')[:-1]}: the balances together exceed 2^256-1")
+    # heights are of 64 bits: no balance will ever overflow
+    rewards = consensus.reward << 64 if isinstance(consensus, Pow) else 0
+    if sum(account.balance for account in alloc.values()) + rewards >= 1 << 256:
+        and_rewards = " and all rewards to come" if rewards else ""
+        raise GenesisError(f"{fields.name('')[:-1]}: the balances{and_rewards} together exceed 2^256-1")
     return alloc
 
 
-def _parse_header(fields: Fields, config: dict[str, Any], state_root: bytes) -> Header:
-    for name, only in (("nonce", 0), ("number", 0), ("gasUsed", 0), ("difficulty", 1)):
+def _parse_difficulty(fields: Fields, consensus: Poa | Pow) -> int:
+    if isinstance(consensus, Pow):
+        return fields.integer("difficulty", minimum=1, maximum=(1 << 256) - 1)
+    if fields.integer("difficulty", 1) != 1:
+        raise GenesisError(f"{fields.name('difficulty')}: 1 is the only value")
+    return 1
+
+
+def _parse_header(fields: Fields, config: dict[str, Any], state_root: bytes, difficulty: int) -> Header:
+    for name, only in (("nonce", 0), ("number", 0), ("gasUsed", 0)):
         if fields.integer(name, only) != only:
             raise GenesisError(f"{fields.name(name)}: {only} is the only value")
     if any(fields.data("parentHash", 32)):
@@ -234,6 +288,7 @@ def _parse_header(fields: Fields, config: dict[str, Any], state_root: bytes) -> 
     return make_header(
         miner=fields.data("coinbase", 20),
         state_root=state_root,
+        difficulty=difficulty,
         number=0,
         gas_limit=fields.integer("gasLimit", DEFAULT_GAS_LIMIT, minimum=GAS_LIMIT_MINIMUM, maximum=(1 << 63) - 1),
         timestamp=fields.integer("timestamp", 0),

@@ -25,6 +25,7 @@ MAX_HEADER_BYTES = 1024
 
 MAX_EXTRA_BYTES = 32
 SEAL_BYTES = 65
+NONCE_BYTES = 8
 
 _FIELDS = 17
 
@@ -51,7 +52,7 @@ class Header:
     timestamp: int
     extra: bytes
     mix_hash: bytes
-    nonce: int  #: the slot, for proof of authority
+    nonce: int  #: the slot, for proof of authority; what a miner changes, for proof of work
     base_fee: int
     seal: bytes
 
@@ -73,6 +74,18 @@ class Header:
     def _unsealed(self) -> bytes:
         """The items of all fields but the seal: the bloom filter alone makes the list's own prefix three bytes long."""
         return self.raw[3 : -len(rlp.encode(self.seal))]
+
+    @property
+    def around_nonce(self) -> tuple[bytes, bytes]:
+        """The bytes before and after those of the nonce."""
+        after = rlp.encode(rlp.encode_uint(self.base_fee)) + rlp.encode(self.seal)
+        return self.raw[: -len(after) - NONCE_BYTES], after
+
+    def with_nonce(self, nonce: int) -> "Header":
+        """Return this header with another *nonce*."""
+        before, after = self.around_nonce
+        raw = before + nonce.to_bytes(NONCE_BYTES, "big") + after
+        return evolve(self, raw=raw, hash=keccak256(raw), nonce=nonce)
 
     def sealed(self, seal: bytes) -> "Header":
         """Return this header with another *seal*."""
@@ -118,7 +131,7 @@ def _build(raw: bytes, fields: list[rlp.Item]) -> Header:
         timestamp=uint(timestamp, 8),
         extra=extra,
         mix_hash=_fixed(mix_hash, 32, "mix hash"),
-        nonce=int.from_bytes(_fixed(nonce, 8, "nonce"), "big"),
+        nonce=int.from_bytes(_fixed(nonce, NONCE_BYTES, "nonce"), "big"),
         base_fee=uint(base_fee),
         seal=_checked_seal(seal),
     )
@@ -165,7 +178,7 @@ def make_header(
         uint(timestamp),
         extra,
         mix_hash,
-        nonce.to_bytes(8, "big"),
+        nonce.to_bytes(NONCE_BYTES, "big"),
         uint(base_fee),
         seal,
     ]

@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from chainp2p.chain.interfaces import FailedBlock, FinalityConflict, HeaderInfo
+from chainp2p.chain.interfaces import FailedBlock, FinalityConflict, HeaderInfo, RefusedBranch
 from chainp2p.ledger.connected import Moved
 from chainp2p.ledger.equivocation import Evidence
 from chainp2p.ledger.state import State
@@ -27,6 +27,7 @@ class News:
     gas_limit: int
     conflict: FinalityConflict | None
     new_conflict: FinalityConflict | None
+    refused: tuple[RefusedBranch, ...]
     added: tuple[HeaderInfo, ...]
     moved: Moved | None
     failed: tuple[FailedBlock, ...]

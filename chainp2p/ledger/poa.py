@@ -7,14 +7,25 @@ milliseconds; *now* is Unix time in seconds.
 
 from attrs import frozen
 
-from chainp2p.ledger.fees import base_fee_floor, gas_limit_allowed, next_base_fee
-from chainp2p.ledger.finality import Tally, Vote, count_vote, first_tally
-from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.consensus import HeaderInvalid, check_line, fee_after
+from chainp2p.ledger.fees import base_fee_floor
+from chainp2p.ledger.finality import (
+    Mark,
+    Tally,
+    Vote,
+    count_vote,
+    decode_tally,
+    encode_tally,
+    first_tally,
+    span_count,
+)
+from chainp2p.ledger.genesis import Genesis, Poa
 from chainp2p.ledger.header import Header
+from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.secp256k1 import SignatureError, recover, sign
 
-__all__ = ["Entry", "HeaderInvalid", "Slots", "rank_of", "seal_header"]
+__all__ = ["SlotEntry", "Slots", "address_of", "rank_of", "seal_header"]
 
 #: A header may be early by a quarter of a period and by no more than this, in milliseconds: clocks differ.
 EARLY_MS_MAX = 250
@@ -30,13 +41,9 @@ WARM_UP_SECONDS = 10.0
 _SLOT_MAX = 2**64 - 1
 
 
-class HeaderInvalid(ValueError):
-    """The header breaks a rule; the text says which."""
-
-
 @frozen(eq=False)
-class Entry:
-    """What the tree keeps of a header: what its children are checked against, and the count of votes."""
+class SlotEntry:
+    """What the tree keeps of a sealed header: what its children are checked against, and the count of votes."""
 
     slot: int
     base: int
@@ -47,11 +54,28 @@ class Entry:
     base_fee: int
     tally: Tally
 
+    @property
+    def producer(self) -> bytes:
+        return self.signer
+
+    @property
+    def justified(self) -> Mark:
+        return self.tally.justified
+
+    @property
+    def finalized(self) -> Mark:
+        return self.tally.finalized
+
+    @property
+    def pieces(self) -> int:
+        """Spans of votes: a signer leaves a gap when it comes back from another branch."""
+        return span_count(self.tally)
+
     def __repr__(self) -> str:
-        return f"<Entry slot {self.slot}>"
+        return f"<SlotEntry slot {self.slot}>"
 
 
-def rank_of(entry: Entry, height: int) -> bytes:
+def rank_of(entry: SlotEntry, height: int) -> bytes:
     """Rank: slot of J, total difficulty (1 a block, the genesis's own 1 included), earlier slot."""
     parts = (entry.tally.justified.slot, height + 1, _SLOT_MAX - entry.slot)
     return bytes(8) + b"".join(part.to_bytes(8, "big") for part in parts)
@@ -70,8 +94,12 @@ def address_of(public: bytes) -> bytes:
 class Slots:
     """The slot rules of one network."""
 
+    finalizes = True
+    reward = 0
+
     def __init__(self, genesis: Genesis) -> None:
-        self.period_ms = genesis.poa.period_ms
+        assert isinstance(genesis.consensus, Poa)
+        self.period_ms = genesis.consensus.period_ms
         self.genesis_time = genesis.header.timestamp
         self._genesis = genesis
         self._floor = base_fee_floor(genesis.base_fee)
@@ -104,9 +132,13 @@ class Slots:
         """The one timestamp that a block of *slot* may carry."""
         return self.genesis_time + slot * self.period_ms // 1000
 
-    def base_fee_after(self, parent: Entry) -> int:
+    def base_fee_after(self, parent: SlotEntry) -> int:
         """The base fee of *parent*'s children."""
-        return next_base_fee(parent.base_fee, parent.gas_used, parent.gas_limit, self._floor)
+        return fee_after(parent, self._floor)
+
+    def rank(self, entry: SlotEntry, height: int) -> bytes:
+        """See :func:`rank_of`."""
+        return rank_of(entry, height)
 
     def not_before(self, header: Header) -> float:
         """The earliest *now* at which *header* is acceptable."""
@@ -118,20 +150,22 @@ class Slots:
         """Whether *header* comes from the future."""
         return (self.not_before(header) - now) * 1000 > ROUNDING_MS
 
-    def first(self) -> Entry:
+    def first(self) -> SlotEntry:
         """The entry of the genesis block."""
         header = self._genesis.header
         tally = first_tally(header.hash, self.signers(0))
-        return Entry(0, 0, b"", header.timestamp, header.gas_limit, header.gas_used, header.base_fee, tally)
+        return SlotEntry(0, 0, b"", header.timestamp, header.gas_limit, header.gas_used, header.base_fee, tally)
 
-    def check(self, header: Header, parent: Entry, height: int) -> Entry:
+    def check(self, header: Header, parent: SlotEntry, height: int) -> SlotEntry:
         """Check a header against its parent at *height* - 1 and count its vote; raises :exc:`HeaderInvalid`.
 
         Whether it is early is asked apart, since that is no fault.
         """
         slot = header.nonce
         base = int.from_bytes(header.mix_hash, "big")
-        self._check_fields(header, parent, height)
+        check_line(header, parent, height, self._floor)
+        if header.difficulty != 1:
+            raise HeaderInvalid(f"difficulty {header.difficulty}, must be 1")
         if slot <= parent.slot:
             raise HeaderInvalid(f"slot {slot} is not above the parent's {parent.slot}")
         if base >= slot:
@@ -152,23 +186,29 @@ class Slots:
             raise HeaderInvalid(f"sealed by 0x{sealer.hex()}, but slot {slot} is the turn of 0x{signer.hex()}")
         return self.entry(header, parent, height, signer)
 
-    def entry(self, header: Header, parent: Entry, height: int, signer: bytes) -> Entry:
+    def entry(self, header: Header, parent: SlotEntry, height: int, signer: bytes) -> SlotEntry:
         """The entry of a header that is known to be good."""
         base = int.from_bytes(header.mix_hash, "big")
         vote = Vote(header.nonce, header.hash, signer, base, self.signers(height))
-        tally = count_vote(parent.tally, vote)
-        fee = header.base_fee
-        return Entry(header.nonce, base, signer, header.timestamp, header.gas_limit, header.gas_used, fee, tally)
+        return _entry(header, base, signer, count_vote(parent.tally, vote))
 
-    def _check_fields(self, header: Header, parent: Entry, height: int) -> None:
-        if header.number != height:
-            raise HeaderInvalid(f"number {header.number} does not follow the parent's {height - 1}")
-        if header.difficulty != 1:
-            raise HeaderInvalid(f"difficulty {header.difficulty}, must be 1")
-        if header.gas_used > header.gas_limit:
-            raise HeaderInvalid(f"gas used {header.gas_used} exceeds the gas limit {header.gas_limit}")
-        if not gas_limit_allowed(parent.gas_limit, header.gas_limit):
-            raise HeaderInvalid(f"gas limit {header.gas_limit} is too far from the parent's {parent.gas_limit}")
-        fee = self.base_fee_after(parent)
-        if header.base_fee != fee:
-            raise HeaderInvalid(f"base fee {header.base_fee}, must be {fee}")
+    # -- what is stored: the signer, and the count of votes where a restart may begin with it
+
+    def pack(self, entry: SlotEntry, whole: bool) -> bytes:
+        return rlp.encode([entry.signer, encode_tally(entry.tally) if whole else b""])
+
+    def unpack(self, header: Header, rest: bytes) -> SlotEntry:
+        signer, tally = rlp.decode_list(rest)
+        assert isinstance(signer, bytes) and isinstance(tally, bytes)
+        base = int.from_bytes(header.mix_hash, "big") if header.number else 0
+        return _entry(header, base, signer, decode_tally(tally))
+
+    def follow(self, header: Header, rest: bytes, parent: SlotEntry, height: int) -> SlotEntry:
+        signer = rlp.decode_list(rest)[0]
+        assert isinstance(signer, bytes)
+        return self.entry(header, parent, height, signer)
+
+
+def _entry(header: Header, base: int, signer: bytes, tally: Tally) -> SlotEntry:
+    fees = header.gas_limit, header.gas_used, header.base_fee
+    return SlotEntry(header.nonce, base, signer, header.timestamp, *fees, tally)

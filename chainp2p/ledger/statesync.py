@@ -34,8 +34,7 @@ class StateSync:
         tree, snapshots = core.branches.tree, core.snapshots
         if core.chain.head.info.height:
             return None
-        final = tree.get(tree.best.data.tally.finalized.hash)
-        height = 0 if final is None else snapshots.newest(final.info.height)
+        height = snapshots.newest(core.branches.lasting(tree.best))
         node = tree.at(height)
         if node is None or not height:
             return None

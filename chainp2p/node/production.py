@@ -73,6 +73,7 @@ class Production:
             return None
         done: Deferred[None] = Deferred()
         running.addBoth(lambda _: done.callback(None))
+        self._chain.abandon()
         return done
 
     def _cancel(self) -> None:

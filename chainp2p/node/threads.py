@@ -1,14 +1,15 @@
-"""Threads of a node's own: a pool for work that releases the GIL, and lanes of one thread each."""
+"""Threads of a node's own: a pool for work that releases the GIL, lanes of one thread each, and child processes."""
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.python.failure import Failure
 
 from chainp2p.chain.interfaces import Executor
+from chainp2p.node.children import ChildProcess
 
 __all__ = ["OwnedExecutor", "ThreadExecutor"]
 
@@ -19,7 +20,7 @@ class OwnedExecutor(Executor, Protocol):
     """An executor that the node made and therefore ends."""
 
     def stop(self) -> "Deferred[None]":
-        """Finish what is queued and end the threads; fires when they are gone. Later jobs fail."""
+        """Finish what is queued, end threads and processes; fires when they are gone. Later jobs fail."""
         ...
 
     def stuck(self, seconds: float) -> list[str]:
@@ -55,6 +56,9 @@ class _Crew:
 
     def lane(self, name: str) -> Executor:
         raise RuntimeError(f"{self.name}: a lane has no lanes of its own ({name})")
+
+    def process(self, name: str, work: "Callable[[bytes], Iterator[bytes | None]]") -> ChildProcess:
+        raise RuntimeError(f"{self.name}: a lane has no processes of its own ({name})")
 
     def busy_since(self) -> float | None:
         """When (reactor time) the oldest running job began."""
@@ -104,6 +108,7 @@ class ThreadExecutor:
         self._reactor = reactor
         self._pool = _Crew(reactor, "pool", size)
         self._lanes: list[_Crew] = []
+        self._processes: list[ChildProcess] = []
         self._stopped: Deferred[None] | None = None
 
     def run(self, f: Callable[..., T], /, *args: Any) -> "Deferred[T]":
@@ -116,6 +121,13 @@ class ThreadExecutor:
         self._lanes.append(crew)
         return crew
 
+    def process(self, name: str, work: "Callable[[bytes], Iterator[bytes | None]]") -> ChildProcess:
+        process = ChildProcess(self._reactor, name, work)
+        if self._stopped is not None:
+            process.stop()
+        self._processes.append(process)
+        return process
+
     def stuck(self, seconds: float) -> list[str]:
         limit = self._reactor.seconds() - seconds
         since = ((crew.name, crew.busy_since()) for crew in self._lanes)
@@ -123,13 +135,13 @@ class ThreadExecutor:
 
     def stop(self) -> "Deferred[None]":
         if self._stopped is None:
-            self._stopped = Deferred()
+            joined: Deferred[None] = Deferred()
             crews = (self._pool, *self._lanes)
             for crew in crews:
                 crew.close()
-            threading.Thread(
-                target=self._join, args=(crews, self._stopped), name="chainp2p joiner", daemon=True
-            ).start()
+            threading.Thread(target=self._join, args=(crews, joined), name="chainp2p joiner", daemon=True).start()
+            ended = gatherResults([joined, *(process.stop() for process in self._processes)])
+            self._stopped = ended.addCallback(lambda _: None)
         return self._stopped
 
     def _join(self, crews: tuple[_Crew, ...], done: "Deferred[None]") -> None:

@@ -1,6 +1,6 @@
 """Jobs of a simulated node: they run on the clock, one by one in each lane, on no thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from chainp2p.chain.interfaces import Executor
 
-__all__ = ["SimExecutor"]
+__all__ = ["SimExecutor", "SimProcess"]
 
 T = TypeVar("T")
 
@@ -19,11 +19,13 @@ class SimExecutor:
 
     :param clock: runs the jobs; when it dies, so do they.
     :param cost: virtual seconds that a job takes; with 0 it is done in a turn of its own at the same time.
+    :param step: virtual seconds between two chances of a process to stop: how fast a miner is.
     """
 
-    def __init__(self, clock: IReactorTime, cost: float = 0.0) -> None:
+    def __init__(self, clock: IReactorTime, cost: float = 0.0, step: float = 0.1) -> None:
         self._clock = clock
         self._cost = cost
+        self._step = step
         self._free_at = 0.0
         self._lanes: list[SimExecutor] = []
         self._open = 0
@@ -47,6 +49,10 @@ class SimExecutor:
             lane._stopped = succeed(None)
         self._lanes.append(lane)
         return lane
+
+    def process(self, name: str, work: "Callable[[bytes], Iterator[bytes | None]]") -> "SimProcess":
+        """See ``Executor.process``."""
+        return SimProcess(self._clock, work, self._step)
 
     def stuck(self, seconds: float) -> list[str]:
         """No job hangs here."""
@@ -75,3 +81,51 @@ class SimExecutor:
             done.errback(Failure())  # type: ignore[no-untyped-call]
         else:
             done.callback(outcome)
+
+
+class SimProcess:
+    """Stands for a process (``chainp2p.chain.interfaces.Process``): it works in steps on the clock."""
+
+    def __init__(self, clock: IReactorTime, work: "Callable[[bytes], Iterator[bytes | None]]", step: float) -> None:
+        self._clock = clock
+        self._work = work
+        self._step = step
+        self._call: Any = None
+        self._waiting: Deferred[bytes | None] | None = None
+
+    def ask(self, task: bytes, within: float) -> "Deferred[bytes | None]":
+        """See ``Process.ask``."""
+        self.drop()
+        waiting: Deferred[bytes | None] = Deferred(lambda _: self._cancelled())
+        self._waiting = waiting
+        self._go_on(self._work(task), self._clock.seconds() + within)
+        return waiting
+
+    def drop(self) -> None:
+        """See ``Process.drop``."""
+        self._fire(None)
+
+    def _cancelled(self) -> None:
+        self._forget()
+
+    def _forget(self) -> "Deferred[bytes | None] | None":
+        waiting, self._waiting = self._waiting, None
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._call = None
+        return waiting
+
+    def _fire(self, answer: bytes | None) -> None:
+        waiting = self._forget()
+        if waiting is not None:
+            waiting.callback(answer)
+
+    def _go_on(self, steps: "Iterator[bytes | None]", until: float) -> None:
+        self._call = self._clock.callLater(self._step, self._next, steps, until)
+
+    def _next(self, steps: "Iterator[bytes | None]", until: float) -> None:
+        answer = next(steps)
+        if answer is not None or self._clock.seconds() >= until:
+            self._fire(answer)
+        else:
+            self._go_on(steps, until)

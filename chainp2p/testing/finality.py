@@ -19,6 +19,7 @@ from attrs import define, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo, Invalid
 from chainp2p.ledger.block import assemble, decode_block
+from chainp2p.ledger.core import Policy
 from chainp2p.ledger.devkeys import DEV_KEYS
 from chainp2p.ledger.execution import ValueTransfers
 from chainp2p.ledger.genesis import Genesis
@@ -27,6 +28,7 @@ from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import Opened, open_ledger
 from chainp2p.ledger.poa import Slots, address_of
 from chainp2p.ledger.senders import Prepared
+from chainp2p.ledger.slots import SlotProducer
 from chainp2p.primitives.secp256k1 import public_key
 from chainp2p.testing.adversary import Adversary
 from chainp2p.testing.simulator import EPOCH, ledger_genesis
@@ -130,8 +132,9 @@ class _World:
 
     def _node(self, name: str, key: bytes | None) -> _Node:
         databases = iter((sqlite3.connect(":memory:"), sqlite3.connect(":memory:")))
+        producer = None if key is None else SlotProducer(self.slots, key, sole_start=False)
         opened = open_ledger(
-            self.genesis, self.slots, ValueTransfers(), key, False, lambda _: next(databases), self.now
+            self.genesis, self.slots, ValueTransfers(), producer, Policy(), lambda _: next(databases), self.now
         )
         return _Node(name, opened, {self.genesis.hash}, [opened.news.finalized])
 

@@ -14,7 +14,7 @@ from chainp2p.errors import SettingsError
 from chainp2p.ethapi.plugin import LedgerPlugin
 from chainp2p.ledger.genesis import DEV_ADDRESSES, DEV_GENESIS, DEV_KEYS, genesis_json
 from chainp2p.rpc.openrpc import render_rpc
-from chainp2p.settings import ChainSettings, NetworkSettings, NodeSettings, SealSettings, Settings, SyncSettings
+from chainp2p.settings import NetworkSettings, NodeSettings, SealSettings, Settings, SyncSettings
 from tests.ledger.network import AtOnce, Clock, Disk
 
 
@@ -50,16 +50,16 @@ class Plugins(SynchronousTestCase):
     def test_the_dev_network_seals(self) -> None:
         chain = self.make()
         self.assertTrue(IChain.providedBy(chain))
-        self.assertEqual((chain.genesis_hash, chain.signer_address), (DEV_GENESIS.hash, DEV_ADDRESSES[0]))
+        self.assertEqual((chain.genesis_hash, chain.producer_address), (DEV_GENESIS.hash, DEV_ADDRESSES[0]))
         for network in (NetworkSettings(bootstrap_nodes=("x",)), NetworkSettings(static_nodes=("x",))):
-            self.assertIsNone(self.make(network=network).signer_address)
+            self.assertIsNone(self.make(network=network).producer_address)
 
     def test_a_network_of_ones_own(self) -> None:
         node = NodeSettings(genesis=self.genesis())
         chain = self.make(node=node)
-        self.assertEqual((chain.chain_id, chain.signer_address), (9, None))
+        self.assertEqual((chain.chain_id, chain.producer_address), (9, None))
         key = self.write("key", DEV_KEYS[1].hex())
-        self.assertEqual(self.make(node=node, seal=SealSettings(keyfile=key)).signer_address, DEV_ADDRESSES[1])
+        self.assertEqual(self.make(node=node, seal=SealSettings(keyfile=key)).producer_address, DEV_ADDRESSES[1])
         changes = {"changes": [{"height": 5, "signers": ["0x" + one.hex() for one in DEV_ADDRESSES[:3]]}]}
         planned = evolve(node, schedule=self.write("schedule.json", json.dumps(changes)))
         chain = self.make(node=planned, seal=SealSettings(keyfile=self.write("third", DEV_KEYS[2].hex())))
@@ -82,7 +82,6 @@ class Plugins(SynchronousTestCase):
         self.assertIn("not a signer", self.refused(node=node, seal=SealSettings(keyfile=stranger)))
         self.assertIn("seal.mine", self.refused(node=node, seal=SealSettings(mine="0x00")))
         self.assertIn("sync.assume_valid", self.refused(sync=SyncSettings(assume_valid="0x00")))
-        self.assertIn("chain.max_reorg_depth", self.refused(chain=ChainSettings(max_reorg_depth=5)))
 
     def test_the_methods_it_adds(self) -> None:
         eth, txpool, debug = LedgerPlugin().namespaces(self.make())

@@ -26,7 +26,7 @@ class Writer(Harness):
         ledger = self.make(genesis, 0, disk=Folder(folder))
         self.clock.now = TIME + 10**7 + 10**5 * int(sys.argv[2])
         self.get(ledger.start())
-        first = ledger.slots.slot_at(self.clock.now) // 2 * 2 + 2
+        first = ledger.engine.slot_at(self.clock.now) // 2 * 2 + 2
         for slot in itertools.count(first, 2):
             nonce = ledger.pool.pending_nonce(bytes.fromhex(sys.argv[3]))
             self.get(ledger.admit(transfer(5, nonce), True))

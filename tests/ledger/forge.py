@@ -9,7 +9,7 @@ from chainp2p.ledger.block import assemble, transactions_root
 from chainp2p.ledger.execution import BlockContext, ValueTransfers, run_block
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.header import Header, make_header
-from chainp2p.ledger.poa import Entry, Slots, seal_header
+from chainp2p.ledger.poa import SlotEntry, Slots, seal_header
 from chainp2p.ledger.state import State
 from chainp2p.ledger.transaction import Transaction
 from tests.ledger.network import ADDRESSES, KEYS
@@ -19,7 +19,7 @@ from tests.ledger.network import ADDRESSES, KEYS
 class Made:
     raw: bytes
     header: Header
-    entry: Entry
+    entry: SlotEntry
     state: State
     parent: "Made | None"
 

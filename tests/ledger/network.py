@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import (
@@ -48,6 +48,22 @@ class AtOnce:
 
     def lane(self, name: str) -> "AtOnce":
         return self
+
+    def process(self, name: str, work: Callable[[bytes], Any]) -> "SolvedAtOnce":
+        return SolvedAtOnce(work)
+
+
+class SolvedAtOnce:
+    """A process whose tasks are solved in the caller."""
+
+    def __init__(self, work: Callable[[bytes], Any]) -> None:
+        self._work = work
+
+    def ask(self, task: bytes, within: float) -> "Deferred[bytes | None]":
+        return succeed(next(answer for answer in self._work(task) if answer is not None))
+
+    def drop(self) -> None:
+        pass
 
 
 class Clock:
@@ -147,8 +163,8 @@ class Harness(SynchronousTestCase):
 
     def seal(self, ledger: Ledger, slot: int) -> bytes | None:
         """Let *ledger* produce at the start of *slot*."""
-        self.clock.now = max(self.clock.now, ledger.slots.start_of(slot))
-        return self.get(ledger.produce(ledger.slots.start_of(slot)))
+        self.clock.now = max(self.clock.now, ledger.engine.start_of(slot))
+        return self.get(ledger.produce(ledger.engine.start_of(slot)))
 
     def feed(self, ledger: Ledger, raw: bytes) -> Any:
         return self.get(ledger.submit_block(raw))

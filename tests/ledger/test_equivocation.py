@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.chain.tree import HeaderTree
+from chainp2p.ledger.consensus import Entry
 from chainp2p.ledger.equivocation import SealWatch
-from chainp2p.ledger.poa import Entry, rank_of
+from chainp2p.ledger.poa import rank_of
 from tests.ledger.forge import Forge, Made
 from tests.ledger.network import Disk, Harness, genesis_of
 

@@ -45,7 +45,7 @@ class Dev(SynchronousTestCase):
 
     def test_network(self) -> None:
         self.assertEqual(DEV_GENESIS.chain_id, DEV_CHAIN_ID)
-        self.assertTrue(DEV_GENESIS.poa.on_demand)
+        self.assertTrue(DEV_GENESIS.consensus.on_demand)
         self.assertEqual(DEV_GENESIS.signers_at(99), DEV_ADDRESSES[:1])
         self.assertEqual(DEV_GENESIS.state.account(DEV_ADDRESSES[9]), Account(0, 10_000 * ETHER))
         self.assertEqual(DEV_GENESIS.settings_hashes(), ())
@@ -114,8 +114,8 @@ class Meaning(SynchronousTestCase):
         made = make_genesis(chain_id=5, signers=DEV_ADDRESSES[:3], period_ms=500, alloc=alloc, timestamp=9)
         written = genesis_json(chain_id=5, signers=DEV_ADDRESSES[:3], period_ms=500, alloc=alloc, timestamp=9)
         self.assertEqual(Genesis.parse(json.dumps(written)).hash, made.hash)
-        self.assertEqual((made.poa.period_ms, made.header.timestamp), (500, 9))
-        self.assertFalse(made.poa.on_demand)
+        self.assertEqual((made.consensus.period_ms, made.header.timestamp), (500, 9))
+        self.assertFalse(made.consensus.on_demand)
 
 
 class Schedule(SynchronousTestCase):
@@ -211,7 +211,12 @@ class Refusals(SynchronousTestCase):
             ({**config(), "clique": {}}, "config.clique: unknown field"),
             ({**config(), "londonBlock": 5}, "config.londonBlock: this fork is in force from block 0"),
             ({**config(), "chainId": 2**53}, "config: 9007199254740992 has no canonical form: write it as a string"),
-            ({"chainId": 1, "pow": {}}, "config.pow: proof of work is not available yet"),
+            ({"chainId": 1, "pow": {}}, "config.pow.periodMs: missing"),
+            ({"chainId": 1, "pow": {"periodMs": 999}}, "config.pow.periodMs: 999 is not between 1000"),
+            ({"chainId": 1, "pow": {"periodMs": 1000, "halfLife": 0}}, "config.pow.halfLife: 0 is not between 1"),
+            ({"chainId": 1, "pow": {"periodMs": 1000, "reward": -1}}, "config.pow.reward: -1 is not between 0"),
+            ({"chainId": 1, "pow": {"periodMs": 1000, "bits": 1}}, "config.pow.bits: unknown field"),
+            ({"chainId": 1, "pow": {}, "poa": {}}, "config.pow: there is config.poa already"),
             (config(periodMs=249), "config.poa.periodMs: 249 is neither 0 (on demand) nor at least 250"),
             (config(periodMs="fast"), "config.poa.periodMs: 'fast' is no integer"),
             (config(periodMs=0), "config.poa: periodMs 0 (on demand) needs exactly one signer"),
@@ -236,7 +241,7 @@ class Refusals(SynchronousTestCase):
             with self.subTest(text):
                 self.assert_refused(file(config=changed), text)
         on_demand = config(periodMs=0, signers=[A])
-        self.assertTrue(Genesis.parse(file(config=on_demand)).poa.on_demand)
+        self.assertTrue(Genesis.parse(file(config=on_demand)).consensus.on_demand)
         self.assert_refused(
             file(config=on_demand), "needs exactly one signer", schedule={"changes": [{"height": 1, "signers": [A, B]}]}
         )

@@ -48,7 +48,7 @@ class Delays(Harness):
         healed = calm = None
         while True:
             slot += 1
-            start = ledgers[0].slots.start_of(slot)
+            start = ledgers[0].engine.start_of(slot)
             while queue and queue[0][0] <= start:
                 self.clock.now, _, source, target, raw = heapq.heappop(queue)
                 receive(source, target, raw)

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.ledger.consensus import HeaderInvalid
 from chainp2p.ledger.genesis import Genesis, genesis_json
-from chainp2p.ledger.poa import HeaderInvalid, Slots, rank_of
+from chainp2p.ledger.poa import Slots, rank_of
 from chainp2p.primitives.secp256k1 import ORDER, sign
 from tests.ledger.forge import Forge
 from tests.ledger.network import ADDRESSES, KEYS, TIME, genesis_of

@@ -161,7 +161,7 @@ class Lives(Harness):
         disk.open["chain.sqlite"].execute(
             "CREATE TRIGGER t BEFORE INSERT ON headers BEGIN SELECT RAISE(ABORT, 'power cut'); END"
         )
-        self.clock.now = one.slots.start_of(2)
+        self.clock.now = one.engine.start_of(2)
         self.failureResultOf(one.produce(self.clock.now))
         disk.open["chain.sqlite"].execute("DROP TRIGGER t")
         again = self.started(one.genesis, 0, disk=disk.copy())
@@ -197,7 +197,7 @@ class Lives(Harness):
         one, twin = self.started(genesis, 0), self.started(genesis, 0)
         raw = self.seal(twin, 4)
         self.feed(one, raw)
-        self.assertIsNone(self.get(one.produce(one.slots.start_of(4))))
+        self.assertIsNone(self.get(one.produce(one.engine.start_of(4))))
         # the twin seals a branch that ours does not follow
         forge = Forge(genesis)
         main = forge.line(forge.root, (1, 3, 5, 7, 9))

@@ -49,6 +49,9 @@ class Producer:
     def next_time(self, now: float) -> float | None:
         return self.when
 
+    def abandon(self) -> None:
+        pass
+
     def produce(self, now: float) -> Deferred:
         self.times.append(self.clock.seconds())
         if self.answer is not None:
