@@ -243,7 +243,7 @@ class ConnectedChain:
             store.set_best(info.height, info.hash)
             rows.add_undo(info.height, info.hash, step.result.changes)
             if step.result.receipts:
-                rows.add_receipts(info.hash, step.result.receipts)
+                rows.add_receipts(info.height, info.hash, step.result.receipts)
             if step.state is not None:
                 self._states[info.hash] = step.state
         rows.write_accounts(written.items())

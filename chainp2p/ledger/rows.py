@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
+from chainp2p.ledger import places
 from chainp2p.ledger.equivocation import Evidence
 from chainp2p.ledger.pool import Journaled
 from chainp2p.ledger.receipt import Receipt
@@ -11,16 +12,17 @@ from chainp2p.primitives import rlp
 
 __all__ = ["TABLES", "LedgerRows"]
 
-TABLES = """
+TABLES = (
+    """
 CREATE TABLE IF NOT EXISTS accounts(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS undo(height INTEGER PRIMARY KEY, hash BLOB NOT NULL, old BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS receipts(block BLOB PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS transactions(
-    hash BLOB PRIMARY KEY, block BLOB NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pool(hash BLOB PRIMARY KEY, raw BLOB NOT NULL, added REAL NOT NULL, local INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS evidence(
     signer BLOB, first BLOB, first_slot INTEGER, second BLOB, second_slot INTEGER, PRIMARY KEY(first, second));
 """
+    + places.TABLES
+)
 
 
 class LedgerRows:
@@ -30,6 +32,7 @@ class LedgerRows:
         self._connection = connection
         self._execute = connection.execute
         self._many = connection.executemany
+        self._places = places.Places(connection)
 
     # -- state
 
@@ -52,7 +55,8 @@ class LedgerRows:
 
     def add_undo(self, height: int, hash: bytes, changes: Sequence[Change]) -> None:
         """Note what the accounts were before block *hash*."""
-        old = rlp.encode([[change.key, change.old or b""] for change in changes])
+        string, wrap = rlp.encode, rlp.wrap_list
+        old = wrap(b"".join([wrap(b"\xa0" + key + (string(old) if old else b"\x80")) for key, old, _ in changes]))
         self._execute("INSERT OR REPLACE INTO undo VALUES(?,?,?)", (height, hash, old))
 
     def undo(self, height: int) -> tuple[bytes, tuple[Change, ...]] | None:
@@ -76,33 +80,15 @@ class LedgerRows:
 
     # -- blocks of the best chain
 
-    def add_receipts(self, block: bytes, receipts: Sequence[Receipt]) -> None:
+    def add_receipts(self, height: int, block: bytes, receipts: Sequence[Receipt]) -> None:
         """Store the receipts of a block that joined the best chain, and where its transactions are."""
-        uint = rlp.encode_uint
-        data = rlp.encode(
-            [
-                [
-                    uint(one.status),
-                    uint(one.cumulative_gas),
-                    uint(one.gas_used),
-                    uint(one.effective_gas_price),
-                    one.sender,
-                    one.transaction_hash,
-                    uint(one.type),
-                ]
-                for one in receipts
-            ]
-        )
+        data = rlp.wrap_list(b"".join(map(_receipt_item, receipts)))
         self._execute("INSERT OR REPLACE INTO receipts VALUES(?,?)", (block, data))
-        self._many(
-            "INSERT OR REPLACE INTO transactions VALUES(?,?,?)",
-            [(one.transaction_hash, block, position) for position, one in enumerate(receipts)],
-        )
+        self._places.add(height, [one.transaction_hash for one in receipts])
 
     def drop_receipts(self, block: bytes) -> None:
         """The block left the best chain."""
-        gone = [(one.transaction_hash, block) for one in self.receipts(block)]
-        self._many("DELETE FROM transactions WHERE hash=? AND block=?", gone)
+        self._places.drop([one.transaction_hash for one in self.receipts(block)])
         self._execute("DELETE FROM receipts WHERE block=?", (block,))
 
     def receipts(self, block: bytes) -> tuple[Receipt, ...]:
@@ -112,8 +98,12 @@ class LedgerRows:
 
     def position(self, hash: bytes) -> tuple[bytes, int] | None:
         """(block, index) of a transaction on the best chain."""
-        row = self._execute("SELECT block, position FROM transactions WHERE hash=?", (hash,)).fetchone()
-        return None if row is None else (row[0], row[1])
+        place = self._places.find(hash)
+        if place is None:
+            return None
+        height, index = place
+        row = self._execute("SELECT hash FROM best WHERE height=?", (height,)).fetchone()
+        return None if row is None else (row[0], index)
 
     # -- pool
 
@@ -145,6 +135,14 @@ class LedgerRows:
     def evidence(self) -> list[Evidence]:
         """All that was kept."""
         return [Evidence(*row) for row in self._execute("SELECT * FROM evidence ORDER BY rowid")]
+
+
+def _receipt_item(receipt: Receipt) -> bytes:
+    uint = rlp.uint_item
+    status, cumulative, used, price, sender, hash, kind = receipt
+    return rlp.wrap_list(
+        b"%b%b%b%b\x94%b\xa0%b%b" % (uint(status), uint(cumulative), uint(used), uint(price), sender, hash, uint(kind))
+    )
 
 
 def _receipt(item: rlp.Item) -> Receipt:
