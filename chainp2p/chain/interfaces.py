@@ -449,6 +449,18 @@ class IBlockProducer(Interface):
         """Let a ``produce`` that searches for a block end soon, with None."""
 
 
+class IStorageWatch(Interface):
+    """A chain that tells when the disk does not take what it has to store (full, read-only, failing).
+
+    Calls that had to store something fail with ``StorageError`` then, and have done nothing.
+    """
+
+    storage_error = Attribute("str: why the last write failed, with file and remedy; empty since one succeeded")
+
+    def store_again() -> "Deferred[None]":
+        """Try whether the disk takes something now; fires when that has been tried."""
+
+
 class IChainPlugin(IPlugin):
     """How ``node/`` finds a chain by name (a Twisted plug-in)."""
 

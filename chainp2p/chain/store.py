@@ -28,6 +28,9 @@ _CHECKPOINT_PAGES = 4000
 #: Values in one question: SQLite before 3.32 takes 999.
 _VALUES = 900
 
+#: Under this name so much is written, and taken away again, to find out whether there is room. Bytes.
+_ROOM, _ROOM_BYTES = "room", 256 * 1024
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS headers(
@@ -113,6 +116,13 @@ class ChainStore:
                 raise
             if self.connection.total_changes != before:
                 self.failure = ""
+
+    def try_disk(self) -> None:
+        """Find out whether the disk takes as much as a block may need; StorageError."""
+        with self.transaction():
+            self.set_meta(_ROOM, bytes(_ROOM_BYTES))
+        with self.transaction():
+            self.set_meta(_ROOM, None)
 
     def _anew(self, again: Callable[[], None]) -> None:
         again()

@@ -6,6 +6,7 @@ then events published, on the reactor thread.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -27,6 +28,7 @@ from chainp2p.chain.interfaces import (
     IBlockProducer,
     IChain,
     IHeaderRuns,
+    IStorageWatch,
     ITransactionPool,
     TransactionAdded,
     TransactionDropped,
@@ -36,6 +38,7 @@ from chainp2p.chain.rules import IPoolRules, IProducerRules, IRules
 from chainp2p.chain.statemap import STATE_TABLES, StateLayer
 from chainp2p.chain.store import ChainStore
 from chainp2p.chain.storedcore import Changes, StoredCore
+from chainp2p.errors import StorageError
 from chainp2p.events import EventBus
 
 __all__ = ["StoredChain"]
@@ -49,7 +52,7 @@ WARM_UP = 10.0
 _Headers = tuple["list[HeaderInfo] | HeadersRejected", Changes]
 
 
-@implementer(IChain)
+@implementer(IChain, IStorageWatch)
 class StoredChain:
     """Any ``IRules`` as an ``IChain``; with a pool and production where the rules provide ``IPoolRules`` and
     ``IProducerRules``, and with ``IHeaderRuns`` where they say how far they look back.
@@ -120,6 +123,17 @@ class StoredChain:
         self._pool.clear()
         self._pool_bytes = 0
         return self._lane.run(_close, core)
+
+    @property
+    def storage_error(self) -> str:
+        return "" if self._core is None else self._core.store.failure
+
+    def store_again(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self._store_again())
+
+    async def _store_again(self) -> None:
+        with suppress(StorageError):
+            await self._lane.run(self._opened().store.try_disk)
 
     def _opened(self) -> StoredCore:
         if self._core is None:

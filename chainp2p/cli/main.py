@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 
 from chainp2p import __version__
-from chainp2p.errors import SettingsError, StartupError
+from chainp2p.errors import SettingsError, StartupError, StorageError
 
 __all__ = ["cli", "main"]
 
@@ -63,10 +63,10 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
-    except (click.ClickException, SettingsError, StartupError) as error:
+    except (click.ClickException, SettingsError, StartupError, StorageError) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print(f"chainp2p: {' '.join(text.split())}", file=sys.stderr)
-        code = 1 if isinstance(error, StartupError) else getattr(error, "exit_code", 2)
+        code = 1 if isinstance(error, StartupError | StorageError) else getattr(error, "exit_code", 2)
     except BrokenPipeError:
         # the reader of our output (head, less) has gone
         sys.stderr.close()

@@ -19,7 +19,7 @@ from chainp2p.chain.interfaces import (
     Stored,
     Verdict,
 )
-from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
+from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut, StorageError
 from chainp2p.gossip.compact import Draft
 from chainp2p.gossip.forms import CompactForms
 from chainp2p.gossip.parked import Parked, ParkedBlocks
@@ -276,6 +276,9 @@ class BlockRelay:
         peer.checking += 1
         try:
             verdict: Verdict = await self._chain.submit_block(raw)
+        except StorageError:  # sync fetches it when there is room again
+            self._heard(link, hash, height)
+            raise
         finally:
             peer.checking -= 1
             del self._checking[hash]

@@ -6,6 +6,7 @@ then events published, here, on the reactor thread. The pool lives on this side.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from chainp2p.chain.interfaces import (
     IChain,
     IHeaderRuns,
     IReorgs,
+    IStorageWatch,
     ITransactionPool,
     RefusedBranch,
     TransactionAdded,
@@ -35,6 +37,7 @@ from chainp2p.chain.interfaces import (
     Verdict,
 )
 from chainp2p.chain.store import ChainStore
+from chainp2p.errors import StorageError
 from chainp2p.events import EventBus
 from chainp2p.ledger import block as blocks
 from chainp2p.ledger.core import LedgerCore, Policy
@@ -72,7 +75,7 @@ _CHEAPEST_GAS = 21_000
 WORK_REORG_DEPTH = 1000
 
 
-@implementer(IChain, IBodyCheck, IHeaderRuns, IReorgs, ITransactionPool, IBlockProducer)
+@implementer(IChain, IBodyCheck, IHeaderRuns, IReorgs, ITransactionPool, IBlockProducer, IStorageWatch)
 class Ledger(StateDoor):
     """See the module.
 
@@ -198,6 +201,18 @@ class Ledger(StateDoor):
         await self._journal.flush()
         await self._lane.run(opened.close)
 
+    @property
+    def storage_error(self) -> str:
+        return "" if self._opened is None else self._opened.core.storage_error
+
+    def store_again(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self._store_again())
+
+    async def _store_again(self) -> None:
+        with suppress(StorageError):
+            await self._lane.run(self._core().try_disk)
+            self._journal.again()
+
     def _core(self) -> LedgerCore:
         if self._opened is None:
             raise RuntimeError("the ledger is not started")
@@ -272,14 +287,19 @@ class Ledger(StateDoor):
     def submit_blocks(self, raws: Sequence[bytes], header_tip: bytes) -> "Deferred[list[Verdict]]":
         return Deferred.fromCoroutine(self._submit(raws))
 
+    def _acceptable(self, headers: list[bytes]) -> "Deferred[list[bool]]":
+        """Which headers are good; known ones without the lane, so that recovery goes on while blocks are connected."""
+        core = self._core()
+        if all(core.known(keccak256(header)) for header in headers):
+            return succeed([True] * len(headers))
+        return self._lane.run(core.acceptable, headers, self._now())
+
     async def _submit(self, raws: Sequence[bytes]) -> list[Verdict]:
         core = self._core()
         before, queued = self._submitted, Deferred[None]()
         self._submitted = queued
         try:
-            prepared = await self._recovery.blocks(
-                raws, self.pool, lambda headers: self._lane.run(core.acceptable, headers, self._now())
-            )
+            prepared = await self._recovery.blocks(raws, self.pool, self._acceptable)
             await before  # blocks reach the lane in the order they came, whosever senders took longer
             job = self._lane.run(core.submit, raws, self._now(), prepared)
         finally:

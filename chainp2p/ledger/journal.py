@@ -4,11 +4,13 @@ A crash may lose the last few milliseconds of it; nothing depends on it.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from chainp2p.chain.interfaces import Admission, Executor
+from chainp2p.errors import StorageError
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.pool import Journaled, Pool, PoolChange
 from chainp2p.ledger.senders import SenderRecovery
@@ -16,8 +18,12 @@ from chainp2p.ledger.transaction import Transaction
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
 __all__ = ["PoolJournal"]
+
+#: So many hashes of what left the pool are kept while the disk takes none: the rest shows at the next start.
+DROPPED_MAX = 100_000
 
 
 class PoolJournal:
@@ -58,23 +64,39 @@ class PoolJournal:
         """These are not in the pool (any more)."""
         for hash in hashes:
             self._added.pop(hash, None)
-            self._dropped.add(hash)
+            if len(self._dropped) < DROPPED_MAX:
+                self._dropped.add(hash)
 
     def flush(self) -> "Deferred[None]":
-        """Store what is left; fires when everything is stored."""
-        return self._lane.run(self._write, *self._taken())
+        """Store what is left, for there will be no more; fires when everything is stored, or cannot be."""
+        return self._lane.run(self._write, *self._taken()).addErrback(
+            lambda failure: self.log.error("the pool could not be stored: {why}", why=failure.getErrorMessage())
+        )
+
+    def again(self) -> None:
+        """Try to store what could not be stored."""
+        self._go_on()
 
     def _go_on(self) -> None:
         if self._busy or not (self._added or self._dropped):
             return
         self._busy = True
-        stored = self._lane.run(self._write, *self._taken())
-        stored.addErrback(lambda failure: self.log.failure("the pool could not be stored", failure))
-        stored.addCallback(self._stored)
+        taken = self._taken()
+        self._lane.run(self._write, *taken).addCallbacks(self._stored, self._failed, errbackArgs=taken)
 
     def _stored(self, _: None) -> None:
         self._busy = False
         self._go_on()
+
+    def _failed(self, failure: "Failure", added: dict[bytes, Journaled], dropped: set[bytes]) -> None:
+        """Keep what could not be stored; it is tried again with the next change, or when there is room."""
+        self._busy = False
+        for hash, one in added.items():
+            if hash not in self._dropped:
+                self._added.setdefault(hash, one)
+        self._dropped.update(hash for hash in islice(dropped, DROPPED_MAX) if hash not in self._added)
+        if not isinstance(failure.value, StorageError):
+            self.log.failure("the pool could not be stored", failure)
 
     def _taken(self) -> tuple[dict[bytes, Journaled], set[bytes]]:
         taken = self._added, self._dropped

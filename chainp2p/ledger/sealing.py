@@ -21,7 +21,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 from chainp2p.chain.database import file_of, guarded, prepare, transaction
-from chainp2p.errors import StartupError
+from chainp2p.errors import StartupError, StorageError
 
 __all__ = ["SealRecord"]
 
@@ -43,6 +43,7 @@ class SealRecord:
     :param first_slot: the slot that runs now (0 on demand): the floor where the file knows nothing of this signer.
     :ivar floor: highest slot of own seals that are no ancestors of anything to come.
     :ivar highest: highest slot of any own seal.
+    :ivar failure: why the last write failed; empty since one succeeded.
     """
 
     def __init__(self, connection: sqlite3.Connection, signer: bytes, genesis_hash: bytes, first_slot: int) -> None:
@@ -57,6 +58,7 @@ class SealRecord:
             self._entries: dict[bytes, int] = dict(rows)
         self._gone: set[bytes] = set()
         self._last: tuple[int, bytes, int] | None = None
+        self.failure = ""
 
     def _open(self, genesis_hash: bytes, first_slot: int) -> tuple[int, int]:
         """The floor and the highest slot that are stored for this signer, now at the latest."""
@@ -130,20 +132,32 @@ class SealRecord:
         self._entries.clear()
         self._write([])
 
+    def try_disk(self) -> None:
+        """Write what is known once more; StorageError."""
+        self._write([])
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
     def _write(self, seals: list[tuple[int, bytes, int]], highest: int = 0) -> None:
-        execute = self._connection.execute
         highest = max([highest, self.highest, *(slot for slot, _, _ in seals)])
+        try:
+            self._write_rows(seals, highest)
+        except StorageError as error:
+            self.failure = str(error)
+            raise
+        self.failure = ""
+        self._gone.clear()
+        self.highest = highest
+        for slot, hash, _ in seals:
+            self._entries[hash] = slot
+
+    def _write_rows(self, seals: list[tuple[int, bytes, int]], highest: int) -> None:
+        execute = self._connection.execute
         with guarded(self._file), transaction(self._connection):
             for slot, hash, base in seals:
                 execute("INSERT OR REPLACE INTO seals VALUES(?,?,?,?)", (self.signer, hash, slot, base))
             for hash in self._gone:
                 execute("DELETE FROM seals WHERE signer=? AND hash=?", (self.signer, hash))
             execute("UPDATE signers SET floor=?, highest=? WHERE signer=?", (self.floor, highest, self.signer))
-        self._gone.clear()
-        self.highest = highest
-        for slot, hash, _ in seals:
-            self._entries[hash] = slot

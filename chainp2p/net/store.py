@@ -2,14 +2,17 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.logger import Logger
 
-from chainp2p.errors import StartupError
+from chainp2p.chain.database import file_of, guarded, prepare, transaction
+from chainp2p.errors import StartupError, StorageError
 from chainp2p.net.book_store import (
     BOOK_SCHEMA,
+    Statement,
     StoredBook,
     anchor_statements,
     book_statements,
@@ -34,10 +37,14 @@ from chainp2p.peer.known import Known
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
     from chainp2p.chain.interfaces import Executor
 
 __all__ = ["PeerStore", "StoredPeers"]
+
+#: What could not be stored waits for the next write; of more than so many statements the oldest are forgotten.
+WAITING_MAX = 10_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS own (id INTEGER PRIMARY KEY CHECK (id = 0), enr BLOB NOT NULL);
@@ -63,7 +70,8 @@ class StoredPeers:
 class PeerStore:
     """The network's tables.
 
-    Writes are queued and not waited for: a lost record costs a dial, and the own one is found again by its number.
+    Writes are queued and not waited for: a lost record costs a dial, and the own one is found again by its number. What
+    the disk does not take is carried out with the next write.
 
     :param open_database: answers a connection to the named file of the data directory, in the calling thread.
     :param lane: an executor with a single thread of its own.
@@ -75,20 +83,27 @@ class PeerStore:
         self._open_database = open_database
         self._lane = lane
         self._database: sqlite3.Connection | None = None
+        self._waiting: list[Statement] = []
+        self._told = False
 
     def load(self) -> "Deferred[StoredPeers]":
         """Open the database and read all of it; fails with StartupError if it cannot be read."""
         return self._lane.run(self._load)
 
     def _load(self) -> StoredPeers:
-        try:
-            return self._read()
-        except sqlite3.Error as error:
-            raise StartupError(f"node.sqlite: {error}") from error
-
-    def _read(self) -> StoredPeers:
         database = self._database = self._open_database("node.sqlite")
-        database.executescript(_SCHEMA + BOOK_SCHEMA + SCHEMA + CAUSE_SCHEMA + TABLE_SCHEMA + TREE_SCHEMA)
+        database.isolation_level = None
+        self._file = file_of(database) or "node.sqlite"
+        try:
+            return self._read(database)
+        except StorageError as error:
+            raise StartupError(str(error)) from error
+        except sqlite3.Error as error:
+            raise StartupError(f"{self._file}: {error}: move it away, and peers are found anew") from error
+
+    def _read(self, database: sqlite3.Connection) -> StoredPeers:
+        with guarded(self._file), transaction(database):
+            prepare(database, _SCHEMA + BOOK_SCHEMA + SCHEMA + CAUSE_SCHEMA + TABLE_SCHEMA + TREE_SCHEMA, (), "own")
         own = database.execute("SELECT enr FROM own").fetchone()
         removed = database.execute("SELECT peer FROM removed").fetchall()
         return StoredPeers(
@@ -101,14 +116,28 @@ class PeerStore:
             read_trees(database),
         )
 
-    def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
-        def work() -> None:
-            if self._database is not None:
-                with self._database:
-                    for sql, values in statements:
-                        self._database.execute(sql, values)
+    def _write(self, *statements: Statement) -> None:
+        self._lane.run(self._store, statements).addCallbacks(self._stored, self._failed)
 
-        self._lane.run(work).addErrback(lambda failure: self._log.failure("storing peers failed", failure=failure))
+    def _store(self, statements: Sequence[Statement]) -> None:
+        """Carry them out, after those that could not be before."""
+        if self._database is None:
+            return
+        self._waiting = [*self._waiting, *statements][-WAITING_MAX:]
+        with guarded(self._file), transaction(self._database):
+            for sql, values in self._waiting:
+                self._database.execute(sql, values)
+        self._waiting = []
+
+    def _stored(self, _: None) -> None:
+        self._told = False
+
+    def _failed(self, failure: "Failure") -> None:
+        if not isinstance(failure.value, StorageError):
+            self._log.failure("storing peers failed", failure=failure)
+        elif not self._told:
+            self._told = True
+            self._log.error("what is known of peers cannot be stored, and waits: {why}", why=failure.getErrorMessage())
 
     def save_own(self, enr: bytes) -> None:
         """Remember the own record."""
@@ -160,5 +189,7 @@ class PeerStore:
 
     def _close(self) -> None:
         if self._database is not None:
+            with suppress(StorageError):
+                self._store(())
             self._database.close()
             self._database = None

@@ -1,6 +1,7 @@
 """The data directory of a running node: its lock, key, token secret, databases and ``node.json``."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from chainp2p.chain.database import guarded
 from chainp2p.errors import SettingsError, StartupError
 from chainp2p.peer.key import NodeKey, write_private
 
@@ -58,7 +60,9 @@ def lock_file(path: Path) -> int:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             by = f" (process {holder})" if holder else ""
-            raise StartupError(f"data directory {path.parent} is in use by another node{by}") from None
+            raise StartupError(
+                f"data directory {path.parent} is in use by another node{by}: stop that one, or use another directory"
+            ) from None
         with contextlib.suppress(FileNotFoundError):
             # the holder before us removes the file as it unlocks: a lock on a removed file would guard nothing
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
@@ -83,6 +87,20 @@ def lock_holder(folder: Path) -> str:
     return ""
 
 
+def _refusal(path: Path, error: OSError) -> StartupError:
+    """Say why a file or the directory cannot be had, and what to do."""
+    remedy = {
+        errno.ENOSPC: "make room",
+        errno.EDQUOT: "make room",
+        errno.EROFS: "mount the disk for writing, or use another directory",
+        errno.EACCES: "give it to this user, or use another directory",
+        errno.EPERM: "give it to this user, or use another directory",
+        errno.ENOTDIR: "a directory is expected",
+        errno.EEXIST: "a directory is expected",
+    }.get(error.errno or 0, "look at the disk")
+    return StartupError(f"data directory: {path}: {error.strerror}: {remedy}")
+
+
 class DirectoryHome:
     """A directory on disk, locked against any second node while it is open."""
 
@@ -92,20 +110,24 @@ class DirectoryHome:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor: int | None = lock_file(path / LOCK_FILE)
         except OSError as error:
-            raise StartupError(f"data directory {path}: {error.strerror}") from None
+            raise _refusal(path, error) from None
 
     def node_key(self, entropy: Callable[[int], bytes]) -> NodeKey:
         try:
             return NodeKey.load_or_create(self.path / KEY_FILE, entropy)
         except SettingsError as error:
             raise StartupError(str(error)) from None
+        except OSError as error:
+            raise _refusal(self.path / KEY_FILE, error) from None
 
     def token_secret(self, entropy: Callable[[int], bytes]) -> bytes:
         file = self.path / JWT_FILE
-        if not file.exists():
-            write_private(file, entropy(32).hex().encode() + b"\n")
         try:
+            if not file.exists():
+                write_private(file, entropy(32).hex().encode() + b"\n")
             secret = bytes.fromhex(file.read_text("ascii").strip().removeprefix("0x"))
+        except OSError as error:
+            raise _refusal(file, error) from None
         except ValueError:
             secret = b""
         if len(secret) != 32:
@@ -114,16 +136,24 @@ class DirectoryHome:
 
     def open_database(self, name: str) -> sqlite3.Connection:
         file = self.path / name
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(file, timeout=_BUSY_TIMEOUT, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        with guarded(str(file)):
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            connection = sqlite3.connect(file, timeout=_BUSY_TIMEOUT, check_same_thread=False)
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=NORMAL")
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def publish(self, facts: Mapping[str, Any]) -> None:
         temporary = self.path / (NODE_FILE + ".new")
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path / NODE_FILE)
+        try:
+            temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            os.replace(temporary, self.path / NODE_FILE)
+        except OSError as error:
+            raise _refusal(temporary, error) from None
 
     def close(self) -> None:
         if self._descriptor is None:

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chainp2p.chain.interfaces import Executor
+from chainp2p.errors import StorageError
 from chainp2p.node.transfer import Export, Import, Transfer, TransferError
 
 __all__ = ["EXPORT_FOLDER", "Job", "JobRefused", "Jobs", "rate_and_eta"]
@@ -45,7 +46,7 @@ class Job:
         try:
             await self.transfer.run()
             self.state = "done"
-        except TransferError as error:
+        except (TransferError, StorageError) as error:
             self.state, self.error = "stopped" if self.transfer.stopped else "failed", str(error)
         except Exception as error:
             self.state, self.error, wrong = "failed", f"{type(error).__name__}: {error}", error

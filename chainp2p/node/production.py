@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chainp2p.chain.interfaces import FinalizedChanged, HeadChanged, TransactionAdded
-from chainp2p.errors import Reason
+from chainp2p.errors import Reason, StorageError
 from chainp2p.node.warmup import WarmUp
 from chainp2p.peer.link import Handler, Link
 
@@ -125,6 +125,7 @@ class Production:
 
     def _failed(self, failure: Any) -> None:
         self._running = None
-        self.log.failure("producing a block failed", failure)
+        if not isinstance(failure.value, StorageError):  # of the disk it is told once, see StorageCheck
+            self.log.failure("producing a block failed", failure)
         if self._on:
             self._sleep(_AFTER_FAILURE)

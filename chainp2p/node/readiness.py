@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from attrs import define
 
 from chainp2p.node.parts import Parts
+from chainp2p.node.storage import StorageCheck
 
 __all__ = ["Check", "Lag", "readiness_checks"]
 
@@ -58,4 +59,4 @@ def readiness_checks(parts: Parts) -> Sequence[Check]:
             f"theirs {found.theirs.height} 0x{found.theirs.hash.hex()}, signers {signers}",
         )
 
-    return (peers, phase, behind, conflict)
+    return (peers, phase, behind, conflict, StorageCheck(chain, parts.now))

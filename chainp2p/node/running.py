@@ -24,7 +24,7 @@ from chainp2p.chain.interfaces import (
     TransactionDropped,
 )
 from chainp2p.discovery.service import PeerExchange
-from chainp2p.errors import SettingsError, StartupError
+from chainp2p.errors import SettingsError, StartupError, StorageError
 from chainp2p.events import EventBus
 from chainp2p.gossip.service import GossipService
 from chainp2p.namespaces import Namespace
@@ -122,6 +122,9 @@ class Running:
         """Open everything; StartupError, with everything closed again, if something cannot be had."""
         try:
             return await self._start()
+        except StorageError as error:
+            await self.stop()
+            raise StartupError(str(error)) from None
         except Exception:
             await self.stop()
             raise

@@ -8,12 +8,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chainp2p.errors import PeerGone, RequestRefused, RequestTimedOut
+from chainp2p.errors import PeerGone, RequestRefused, RequestTimedOut, StorageError
 
 __all__ = ["Bell", "Tasks"]
 
-#: Nobody's fault: a peer went away, was slow or busy, or the service stops.
-QUIET = (CancelledError, PeerGone, RequestTimedOut, RequestRefused)
+#: Nobody's fault: a peer went away, was slow or busy, or the service stops; or told already, by who watches the disk.
+QUIET = (CancelledError, PeerGone, RequestTimedOut, RequestRefused, StorageError)
 
 
 class Tasks:

@@ -13,7 +13,7 @@ from chainp2p.chain.interfaces import (
     Stored,
     Verdict,
 )
-from chainp2p.errors import PeerFault, Reason, RequestTimedOut
+from chainp2p.errors import PeerFault, Reason, RequestTimedOut, StorageError
 from chainp2p.peer.link import Credit, Link
 from chainp2p.sync.asking import UNANSWERED, Asking
 from chainp2p.sync.branch import other_branch
@@ -32,6 +32,9 @@ __all__ = ["BlockFetch", "EARLY_REST_MAX", "TICK"]
 TICK = 1.0
 #: A header or block from the future is asked for again at its time, but after this at the latest. Seconds.
 EARLY_REST_MAX = 60.0
+#: When the disk did not take what had to be stored, the chain is given nothing for so long: a try may cost it a second.
+#: Seconds.
+STORAGE_REST = 3.0
 #: Blocks that are known to be missing ahead of time, so that the chain is asked seldom.
 PLAN = 2 * WINDOW
 #: The chain is given so many blocks, or bytes of them, at a time, and so many times before it has judged the first: it
@@ -279,8 +282,12 @@ class BlockFetch:
 
     async def _hand_over(self, taken: Sequence[tuple[HeaderInfo, bytes]]) -> None:
         verdicts: Sequence[Verdict] = ()
+        rest, why = TICK, "the chain failed to check blocks"
         try:
             verdicts = await self._chain.submit_blocks([raw for _, raw in taken], self._chain.best_header.hash)
+        except StorageError as error:
+            rest, why = STORAGE_REST, str(error)
+            raise
         finally:
             self._submits -= 1
             now = self.submitted_at = self._reactor.seconds()
@@ -288,7 +295,7 @@ class BlockFetch:
                 self._verdict(info, verdict, now)
             for info, _ in taken[len(verdicts) :]:  # ours failed
                 self.window.judged(info.hash, False, now)
-                self._rest(now + TICK, "the chain failed to check blocks")
+                self._rest(now + rest, why)
             self._ring()
 
     def _verdict(self, info: HeaderInfo, verdict: Verdict, now: float) -> None:
@@ -310,6 +317,10 @@ class BlockFetch:
                 pass  # its sender is gone already
             case _ if not stored:
                 self._rest(now + TICK, f"block {info.height} {info.hash.hex()[:8]} could not be stored")
+
+    def rest(self, why: str) -> None:
+        """Do nothing for a while: the disk takes nothing."""
+        self._rest(self._reactor.seconds() + STORAGE_REST, why)
 
     def _rest(self, until: float, why: str) -> None:
         self.not_before, self.hold = max(self.not_before, until), why

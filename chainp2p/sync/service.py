@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chainp2p.chain.interfaces import FailedBlock, HeaderInfo, HeadersRejected, IStateSource
-from chainp2p.errors import PeerFault, Reason
+from chainp2p.errors import PeerFault, Reason, StorageError
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Bell, Tasks
@@ -196,6 +196,8 @@ class SyncService:
                 progress = await self._round()
             except CancelledError:
                 raise
+            except StorageError as error:
+                self._asking.doing(Phase.HEADERS, f"headers cannot be stored: {error}; it is tried again")
             except Exception:
                 self.log.failure("a round of sync failed")
             if not progress:
@@ -215,6 +217,8 @@ class SyncService:
                 self._report()
             except CancelledError:
                 raise
+            except StorageError as error:
+                self._blocks.rest(str(error))
             except Exception:
                 self.log.failure("fetching blocks failed")
             await self._blocks_bell.sleep(wait)
