@@ -70,9 +70,8 @@ def network(test: unittest.TestCase, options: argparse.Namespace) -> bool:
             followers.tear(chance.sample(range(options.clients), options.clients // 3))
             followers.check()
 
-        eventually(lambda: followers.counts["block"] > 5 * options.clients, 120, "blocks")
-        followers.freeze(True)
-        frozen_at = time.monotonic()
+        eventually(followers.ready, 120, "blocks")
+        followers.freeze(options.frozen)
         for turn in range(options.reorgs):
             rollbacks = followers.counts["rollback"]
             devnet.verb("partition", *(("1,2", "/", "3,4"), ("1,3", "/", "2,4"), ("1,4", "/", "2,3"))[turn % 3])
@@ -90,9 +89,7 @@ def network(test: unittest.TestCase, options: argparse.Namespace) -> bool:
             tear()
             devnet.verb("start", victim)
             down.clear()
-        time.sleep(max(0.0, frozen_at + options.frozen - time.monotonic()))
-        frozen = time.monotonic() - frozen_at
-        followers.freeze(False)
+        frozen = eventually(lambda: followers.frozen_for, 120, "blocks that the frozen one does not read")
         height = eventually(followers.agree_with(devnet.nodes[0]["rpc"]), 180, "all have the chain")
         chain = followers.all[0].client.chain[: height + 1]
         for example in examples:
@@ -281,7 +278,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--reorgs", type=int, default=3)
     parser.add_argument("--parted", type=float, default=6.0, help="seconds of each partition")
-    parser.add_argument("--frozen", type=float, default=30.0, help="seconds that one client does not read")
+    parser.add_argument("--frozen", type=float, default=30.0, help="seconds that one client does not read, at least")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--segments", type=int, default=10, help="turns with readers, and as many without")
     parser.add_argument("--blocks", type=int, default=100, help="of a turn")

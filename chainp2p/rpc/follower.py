@@ -117,11 +117,11 @@ class Follower:
         here = self.place
         first = here.height + 1
         end = await _first_body(self._chain, first, self._chain.head.height)
-        if end <= first:
-            raise Ours(f"the body of block {first} is gone, and none follows")
-        to = await _place_at(self._chain, here.hash, end - 1)
+        to = await _place_at(self._chain, here.hash, max(here.height, end - 1))
         if to is None:
             return None
+        if end <= first:
+            raise Ours(f"the body of block {first} is gone, and none follows")
         return to, first, heads_gap("pruned", first, to, here.cursor)
 
 

@@ -252,12 +252,13 @@ class _Subscriber:
     def _go_on(self) -> None:
         if self._follower is None:
             self._tell_finalized()
-        elif not self._running:
+        elif not self._running and not self._closed:
             self._running = True
             Deferred.fromCoroutine(self._follow(self._follower)).addErrback(self._failed)
 
     def _failed(self, failure: Any) -> None:
         self._streams.log.failure("following the chain failed", failure)
+        self.close()
         self._outlet.fail()
 
     async def _follow(self, follower: Follower) -> None:

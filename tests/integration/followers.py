@@ -21,12 +21,14 @@ from websockets.exceptions import WebSocketException
 from tests.integration.processes import call
 from tests.rpc.streaming import NaiveClient
 
-__all__ = ["Followers", "best_chain"]
+__all__ = ["FROZEN_BLOCKS", "Followers", "best_chain"]
 
 #: Subscriptions of the one that freezes: so much is sent to it that the kernel's buffers are soon full.
 FROZEN_SUBSCRIPTIONS = 63
 #: Bytes that its kernel keeps for it.
 FROZEN_BUFFER = 4_096
+#: Blocks of which that is more than the kernel keeps for the node (4 MiB here), with what it counts for small pieces.
+FROZEN_BLOCKS = 40
 #: Seconds without any event after which a client tries another node: a partition does not end connections.
 PATIENCE = 60.0
 #: Headers of one batch.
@@ -169,6 +171,7 @@ class Followers:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.error: BaseException | None = None
+        self.frozen_for = 0.0  #: seconds, once that is over
         self._tasks: list[asyncio.Task[None]] = []
 
     def _run(self) -> None:
@@ -203,10 +206,28 @@ class Followers:
         for number in numbers:
             self._loop.call_soon_threadsafe(self.all[number].tear)
 
-    def freeze(self, frozen: bool) -> None:
-        """Let the frozen one stop, or go on, reading."""
-        thaw = self.frozen.thaw
-        self._loop.call_soon_threadsafe(thaw.clear if frozen else thaw.set)
+    def freeze(self, seconds: float) -> None:
+        """Let the frozen one not read for so long, and for so many blocks that they do not fit anywhere."""
+        asyncio.run_coroutine_threadsafe(self._freeze(seconds), self._loop)
+
+    async def _freeze(self, seconds: float) -> None:
+        begun, height, thaw = self._loop.time(), self.height, self.frozen.thaw
+        thaw.clear()
+        while self._loop.time() < begun + seconds or self.height < height + FROZEN_BLOCKS:
+            await asyncio.sleep(0.1)
+        thaw.set()
+        self.frozen_for = self._loop.time() - begun
+
+    def ready(self) -> bool:
+        """Whether the frozen one follows, and has blocks."""
+        self.check()
+        return len(self.frozen.client.chain) > 5 and all(len(one.client.chain) > 5 for one in self.all)
+
+    @property
+    def height(self) -> int:
+        """Of the highest block that any of them has."""
+        self.check()
+        return max(len(one.client.chain) for one in self.all) - 1
 
     def have(self, height: int, hash: str) -> bool:
         """Whether all clients have this block on their chains."""

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.errors import Reason
+from chainp2p.errors import Ours, Reason
 from chainp2p.events import EventBus
 from chainp2p.peer.link import PeerJoined, PeerLeft
 from chainp2p.rpc.cursor import Cursor
@@ -262,6 +263,20 @@ class Resuming(StreamHarness):
         assert hash is not None
         return hash
 
+    def test_an_ancestor_that_leaves_the_chain_while_it_is_looked_at(self) -> None:
+        self.extend(20)
+        cursor = Cursor.of(14, b"?" * 32, {at: self.hash(at) for at in (13, 10, 0)}).encode().decode()
+        hashes_at = self.chain.hashes_at
+
+        def moves(hash: bytes, heights: Any) -> Any:
+            self.patch(self.chain, "hashes_at", hashes_at)
+            self.fork(8, 2)
+            return hashes_at(hash, heights)
+
+        self.patch(self.chain, "hashes_at", moves)
+        _, rollback, *_ = self.subscribe(["heads"], cursor).results()
+        self.assertEqual(rollback["to"], self.point(10))
+
     def test_a_node_that_is_behind(self) -> None:
         raws = [*self.raws]
         self.extend(10)
@@ -354,6 +369,37 @@ class Pruned(StreamHarness):
         _, rollback, gap, block, *_ = self.subscribe(["heads"], cursor).results()
         self.assertEqual((rollback["to"]["height"], gap["from"], gap["to"]["height"]), (5, 6, 7))
         self.assertEqual((gap["resume"], block["height"]), (rollback["cursor"], 8))
+
+    def test_a_head_without_its_body_is_a_failure_of_ours(self) -> None:
+        cursor = self.subscribe(["heads"]).results()[0]["cursor"]
+        self.extend(3)
+        self.forget([3])
+        socket = self.subscribe(["heads"], cursor)
+        self.assertEqual([one["type"] for one in socket.results()], ["ready", "block", "block"])
+        self.assertTrue(socket.failed)
+        (error,) = self.flushLoggedErrors(Ours)
+        self.assertIn("the body of block 3", str(error.value))
+
+    def test_a_chain_that_moves_while_bodies_are_looked_for(self) -> None:
+        self.extend(2)
+        cursor = self.subscribe(["heads"]).results()[0]["cursor"]
+        self.extend(10)
+        self.server = Server(self.chain)
+        gone = {bytes.fromhex(hash[2:]) for hash in self.best()[3:6]}
+        block, hash_at = self.chain.block, self.chain.hash_at
+        self.patch(self.chain, "block", lambda hash: succeed(None) if hash in gone else block(hash))
+        moved: list[int] = []
+
+        def hash_at_moves(height: int) -> Any:
+            if height == 7 and not moved:
+                moved.append(height)
+                self.fork(11, 4)
+            return hash_at(height)
+
+        self.patch(self.chain, "hash_at", hash_at_moves)
+        _, rollback, *blocks = self.subscribe(["heads"], cursor).results()
+        self.assertEqual((moved, rollback["to"]["height"], len(rollback["left"])), ([7], 1, 1))
+        self.assertEqual([one["hash"] for one in blocks if one["type"] == "block"], self.best()[2:])
 
     def test_the_oldest(self) -> None:
         self.assertEqual(self.subscribe(["heads"]).results()[0]["oldest"], 0)
@@ -616,6 +662,54 @@ class SlowReaders(StreamHarness):
         self.assertEqual(got[0]["type"], "ready")
         blocks = [one["height"] for one in got if one["type"] == "block"]
         self.assertEqual((got[0]["head"]["height"], blocks), (1, [2, 3, 4]))
+
+
+class Waiting(StreamHarness):
+    """What a subscriber waits for comes when it cannot be taken."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cursor = self.subscribe(["heads"]).results()[0]["cursor"]
+        self.extend(3)
+        self.waiting: list[Any] = []
+        self.block = self.chain.block
+        self.server = Server(self.chain)
+
+    def late(self, hash: bytes) -> Any:
+        done: Deferred[Any] = Deferred()
+        self.waiting.append((done, hash))
+        return done
+
+    def answer(self) -> None:
+        for done, hash in self.waiting:
+            self.block(hash).chainDeferred(done)
+        self.waiting.clear()
+
+    def begun(self) -> Socket:
+        socket = self.socket(room=100)
+        self.successResultOf(socket.ask("chain_subscribe", ["heads", "transactions"], self.cursor))
+        self.patch(self.chain, "block", self.late)
+        socket.room = 1 << 20
+        self.assertEqual([one["type"] for one in socket.results()], ["ready", "gap"])
+        self.assertEqual(len(self.waiting), 1)
+        return socket
+
+    def test_it_has_left(self) -> None:
+        socket = self.begun()
+        socket.close()
+        self.answer()
+        self.assertEqual((socket.results(), len(self.server.streams)), ([], 0))
+
+    def test_its_socket_is_full(self) -> None:
+        socket = self.begun()
+        socket.room = 10
+        self.successResultOf(self.chain.admit(b"one", True))
+        self.answer()
+        self.assertEqual(len(socket.unread), 1)
+        socket.room = 1 << 20
+        self.patch(self.chain, "block", self.block)
+        got = socket.results()
+        self.assertEqual([one.get("height") for one in got], [None, 1, 2, 3, 0])
 
 
 class Lagging(StreamHarness):
