@@ -176,11 +176,6 @@ class LedgerCore:
             self._join_fresh()
         return outcome, self._news(None)
 
-    def known(self, hash: bytes) -> bool:
-        """Whether a header of the tree is good as far as we know; may be asked from any thread."""
-        node = self.branches.tree.get(hash)
-        return node is not None and not node.bad
-
     def acceptable(self, raws: Sequence[bytes], now: float) -> list[bool]:
         """Which of these raw headers are known or good: work on the blocks of others would be wasted."""
         return [self._acceptable(raw, now) for raw in raws]
@@ -199,7 +194,7 @@ class LedgerCore:
         """
         blocks: dict[bytes, Block] = {}
         with self._transaction():
-            outcomes = [self._take(raw, now, blocks, prepared) for raw in raws]
+            outcomes = [self._take(raw, now, blocks, prepared.decoded) for raw in raws]
             moved = self._follow(blocks, prepared.senders)
             self._keep_evidence()
             self._join_fresh()
@@ -214,12 +209,14 @@ class LedgerCore:
         verdicts, news = self.submit([raw], now, Prepared())
         return verdicts[0], news
 
-    def _take(self, raw: bytes, now: float, blocks: dict[bytes, Block], prepared: Prepared) -> "Verdict | Node[Entry]":
+    def _take(
+        self, raw: bytes, now: float, blocks: dict[bytes, Block], decoded: Mapping[bytes, Transaction]
+    ) -> "Verdict | Node[Entry]":
         """Store one block; a node where the verdict depends on what follows."""
         block: Block | None = None
         broken = ""
         try:
-            block = decode_block(raw, decoded=prepared.decoded, parts=prepared.splits.get(raw))
+            block = decode_block(raw, decoded=decoded)
             header = block.header
         except BlockError as error:
             if not error.committed:
