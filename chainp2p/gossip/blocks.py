@@ -28,7 +28,7 @@ from chainp2p.gossip.seen import RollingSeen, chosen, push_count
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
 from chainp2p.peer.link import Credit, Link
 from chainp2p.wire import encode
-from chainp2p.wire.messages import AnnounceBlocks, Blocks, GetBlocks, NewBlock
+from chainp2p.wire.messages import AnnounceBlocks, Blocks, CompactBlock, GetBlocks, NewBlock
 
 if TYPE_CHECKING:
     import random as random_module
@@ -97,7 +97,8 @@ class BlockRelay:
         self._chain = chain
         self._reactor = reactor
         self._now = now
-        self._heard = heard
+        #: Told of a block whose ancestors are missing here, or that nobody brings: sync's work.
+        self.heard = heard
         self._tasks = tasks
         self._log = log
         self._key = random.randbytes(32)
@@ -111,7 +112,7 @@ class BlockRelay:
         self._relayed = RollingSeen(REMEMBERED)
         self._per_height: dict[int, int] = {}
         #: Compact forms as they are sent and received, where there is a pool to rebuild blocks from.
-        self._forms = CompactForms(chain, lacks)
+        self._forms = CompactForms(chain, reactor, lacks)
         self.rebuilding: Rebuilding | None = None
         if pool is not None:
             self.rebuilding = Rebuilding(
@@ -151,6 +152,7 @@ class BlockRelay:
             if timer is not None and timer.active():
                 timer.cancel()
         self._park_timer = self._head_timer = None
+        self._forms.stop()
         if self.rebuilding is not None:
             self.rebuilding.stop()
         for link in tuple(self._peers):
@@ -187,13 +189,14 @@ class BlockRelay:
 
         :param lacked: positions of transactions that were missing here.
         """
-        if header.height <= self._chain.finalized.height:
+        if not self._worth(header):
             return
-        if header.hash not in self._relayed and not self._room(header.height):
-            return
-        self._relayed.add(header.hash)
-        links = [link for link, peer in self._peers.items() if header.hash not in peer.known]
-        links = self._relay_compact(header, raw, lacked, links)
+        links = self._ignorant(header)
+        speaking = [link for link in links if self._forms.speaks(link)]
+        self._announce(header, self._forms.push(header, raw, lacked, speaking))
+        for link in speaking:
+            self._peers[link].known.add(header.hash)
+        links = [link for link in links if link not in speaking]
         if judged and links:
             some = [(link.peer_id, link) for link in links]
             pushed = chosen(self._key, header.hash, some, push_count(len(links), PUSHED_LEAST))
@@ -203,17 +206,23 @@ class BlockRelay:
                 link.send_raw(data)
             self._announce(header, [link for link in links if link not in pushed])
 
-    def _relay_compact(
-        self, header: HeaderInfo, raw: bytes, lacked: Collection[int], links: Sequence[Link]
-    ) -> list[Link]:
-        """Push and announce to those that understand compact forms; answers the others."""
-        speaking = [link for link in links if self._forms.speaks(link)]
-        if speaking:
-            rest = self._forms.push(header, raw, lacked, speaking)
-            for link in speaking:
+    def _worth(self, header: HeaderInfo) -> bool:
+        """Whether a block may be relayed: it is above the finalized one, and among the first of its height."""
+        if header.height <= self._chain.finalized.height:
+            return False
+        if header.hash not in self._relayed and not self._room(header.height):
+            return False
+        self._relayed.add(header.hash)
+        return True
+
+    def _ignorant(self, header: HeaderInfo) -> list[Link]:
+        return [link for link, peer in self._peers.items() if header.hash not in peer.known]
+
+    def pass_on(self, header: HeaderInfo, message: CompactBlock) -> None:
+        """Let others have a compact form whose header is good, before the block is here; the first one only."""
+        if header.hash not in self._relayed and self._worth(header):
+            for link in self._forms.pass_on(header.hash, message, self._ignorant(header)):
                 self._peers[link].known.add(header.hash)
-            self._announce(header, rest)
-        return [link for link in links if link not in speaking]
 
     def _room(self, height: int) -> bool:
         count = self._per_height.pop(height, 0)
@@ -241,10 +250,6 @@ class BlockRelay:
         if peer is not None:
             peer.known.add(hash)
 
-    def heard(self, link: Link, hash: bytes, height: int) -> None:
-        """*link* has a block whose ancestors are missing here: sync's work."""
-        self._heard(link, hash, height)
-
     async def rebuilt(self, link: Link, raw: bytes, made: Draft, header: HeaderInfo | None) -> bool:
         """Take a block that was rebuilt with the help of *link*; False: the body does not match its header."""
         if header is not None and IBodyCheck.providedBy(self._chain):
@@ -263,7 +268,7 @@ class BlockRelay:
         if not self.wanted(hash):
             return
         if peer.checking >= CHECKED_PER_PEER:
-            self._heard(link, hash, height)
+            self.heard(link, hash, height)
             return
         verdict = await self._submit(link, peer, hash, raw, height)
         if isinstance(verdict, Invalid) and verdict.fault is Fault.SENDER:
@@ -277,7 +282,7 @@ class BlockRelay:
         try:
             verdict: Verdict = await self._chain.submit_block(raw)
         except StorageError:  # sync fetches it when there is room again
-            self._heard(link, hash, height)
+            self.heard(link, hash, height)
             raise
         finally:
             peer.checking -= 1
@@ -293,11 +298,12 @@ class BlockRelay:
                 link.credit(Credit.BLOCK)
                 self._relay(header, raw, lacked)
                 if header.rank > self._chain.head.rank:  # bodies below it are missing: wake sync
-                    self._heard(link, hash, header.height)
+                    self.heard(link, hash, header.height)
             case AlreadyKnown():
                 self._judged.add(hash)
+                self._forms.drop(hash)
             case ParentMissing():
-                self._heard(link, hash, height)
+                self.heard(link, hash, height)
             case NotYet(when=when) if link in self._peers:
                 self._parked.park(Parked(link, hash, raw, when))
                 self._set_park_timer()
@@ -343,7 +349,7 @@ class BlockRelay:
             return
         hash, height = max(unknown, key=lambda block: block[1])
         if len(unknown) > 1 or height > self._chain.head.height + 1:
-            self._heard(link, hash, height)
+            self.heard(link, hash, height)
         elif hash not in self._checking:
             if self.rebuilding is not None and hash not in self._fetches:
                 self.rebuilding.announced(link, hash)
@@ -385,5 +391,5 @@ class BlockRelay:
             pass
         self._fetches.failed(link, (hash,))
         if hash not in self._fetches and self.wanted(hash):
-            self._heard(link, hash, height)  # nobody else has announced it
+            self.heard(link, hash, height)  # nobody else has announced it
         self._pump()

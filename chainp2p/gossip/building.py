@@ -16,9 +16,9 @@ ATTEMPTS = 3
 #: Who was asked is waited for so long before the next is asked as well (seconds): twice a long way round the earth and
 #: the time of 50 KB on a slow line. The answer is still taken then.
 OVERDUE = 0.5
-#: An announced block is waited for so long, where somebody has been asked to push (seconds): pushed and announced
-#: blocks leave their senders together, and come by ways of different length.
-PUSH_HEADSTART = 0.15
+#: An announced block is waited for so long (seconds), where somebody has been asked to push: who pushes at the same
+#: time may be a little further away. Mostly pushes are far ahead, since they do not wait for the block.
+PUSH_HEADSTART = 0.05
 #: Blocks that one peer may be known to have: an honest one has one or two, more in a burst after a cut.
 BLOCKS_PER_PEER = 16
 #: Compact forms of one peer that wait for their turn, and of all (bytes): two of the largest, and of 32 peers that.
@@ -61,6 +61,11 @@ class Attempt(Generic[K]):
     hash: bytes
     pushed: Sketch | None
 
+    @property
+    def unseen(self) -> bool:
+        """Whether the peer only passed on what it was sent."""
+        return self.pushed is not None and not self.pushed.message.checked
+
 
 @frozen
 class GiveUp(Generic[K]):
@@ -74,7 +79,7 @@ class GiveUp(Generic[K]):
 class _Block(Generic[K]):
     """
     :param sources: who has it and was not asked, with what it pushed.
-    :param asked: who was asked; True: it is waited for.
+    :param asked: who was asked, and what is still under way with it.
     :param tries: how many were asked; some of them may have left.
     :param due: when the next may be asked.
     """
@@ -82,7 +87,7 @@ class _Block(Generic[K]):
     due: float
     tries: int = 0
     sources: dict[K, "Sketch | Has"] = field(factory=dict)
-    asked: dict[K, bool] = field(factory=dict)
+    asked: "dict[K, Attempt[K] | None]" = field(factory=dict)
     failed: bool = False
 
     @property
@@ -111,7 +116,9 @@ class Building(Generic[K]):
     4. After three attempts, or when nobody is left, the block is fetched whole from anybody who has it, from those with
        whom it failed only if there are no others. So is one that does not match its header after it was rebuilt from
        the pool: two transactions may have one short id, which is nobody's fault, and the whole block settles it.
-    5. A peer has at most :data:`BLOCKS_PER_PEER` blocks here, :data:`KEPT_PER_PEER` bytes and :data:`OPEN_PER_PEER`
+    5. Who passed on a compact form unseen is not at an end with it: it may have the right one next, pushed or asked
+       for.
+    6. A peer has at most :data:`BLOCKS_PER_PEER` blocks here, :data:`KEPT_PER_PEER` bytes and :data:`OPEN_PER_PEER`
        attempts: what is more is passed over, so that a flood costs its sender's place only. Nothing is evicted.
 
     The caller drops a block that is complete (:meth:`done`). Cost: O(sources) a call.
@@ -170,7 +177,12 @@ class Building(Generic[K]):
         if block is None:
             block = self._blocks[hash] = _Block(due)
         if peer in block.asked:
-            return True
+            last = block.asked[peer]
+            if last is None or not last.unseen or not isinstance(has, Sketch):
+                return True
+            # what it passed on unseen was wrong, and this is right
+            self._close(block, peer, due)
+            del block.asked[peer]
         if not any(block.asked.values()):
             block.due = min(block.due, due)
         before = block.sources.get(peer)
@@ -188,15 +200,22 @@ class Building(Generic[K]):
             entry.kept -= has.size
             self._kept -= has.size
 
-    def ended(self, peer: K, hash: bytes, now: float, mismatch: bool = False) -> None:
-        """The attempt with *peer* brought no block; *mismatch*: what it brought does not match the header."""
-        block = self._blocks.get(hash)
-        if block is not None and block.asked.get(peer):
-            self._close(block, peer, now)
-            block.failed = block.failed or mismatch
+    def ended(self, attempt: "Attempt[K]", now: float, mismatch: bool = False) -> None:
+        """An attempt brought no block; *mismatch*: what it brought does not match the header."""
+        block = self._blocks.get(attempt.hash)
+        if block is None or block.asked.get(attempt.peer) is not attempt:
+            return
+        self._close(block, attempt.peer, now)
+        if attempt.unseen:
+            del block.asked[attempt.peer]
+            if not block.sources:
+                block.due = now + PUSH_HEADSTART
+            block.sources[attempt.peer] = Has.COMPACT
+        elif mismatch:
+            block.failed = True
 
     def _close(self, block: _Block[K], peer: K, now: float) -> None:
-        block.asked[peer] = False
+        block.asked[peer] = None
         block.due = min(block.due, now)
         self._peers[peer].open -= 1
         self._open -= 1
@@ -210,8 +229,8 @@ class Building(Generic[K]):
             self._release(self._peers[peer], has)
         for peer in (*block.sources, *block.asked):
             self._peers[peer].blocks.discard(hash)
-        for peer, waiting in block.asked.items():
-            if waiting:
+        for peer, attempt in block.asked.items():
+            if attempt is not None:
                 self._peers[peer].open -= 1
                 self._open -= 1
 
@@ -231,7 +250,7 @@ class Building(Generic[K]):
                 continue
             peer = next((one for one in self._order(block) if self._able(block, one)), None)
             if peer is not None:
-                yield Attempt(peer, hash, self._ask(peer, block, now))
+                yield self._ask(peer, hash, block, now)
 
     def _order(self, block: _Block[K]) -> list[K]:
         def place(peer: K) -> tuple[bool, bool]:
@@ -243,15 +262,15 @@ class Building(Generic[K]):
         free = self._open < OPEN_IN_ALL and self._peers[peer].open < OPEN_PER_PEER
         return free and block.sources[peer] is not Has.WHOLE
 
-    def _ask(self, peer: K, block: _Block[K], now: float) -> Sketch | None:
+    def _ask(self, peer: K, hash: bytes, block: _Block[K], now: float) -> "Attempt[K]":
         has, entry = block.sources.pop(peer), self._peers[peer]
         self._release(entry, has)
-        block.asked[peer] = True
+        block.asked[peer] = attempt = Attempt(peer, hash, has if isinstance(has, Sketch) else None)
         block.tries += 1
         block.due = now + OVERDUE
         entry.open += 1
         self._open += 1
-        return has if isinstance(has, Sketch) else None
+        return attempt
 
     def next_time(self, now: float) -> float | None:
         """When after *now* :meth:`next` has something to do, if nothing happens before."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from attrs import define, frozen
 
@@ -20,7 +20,6 @@ __all__ = ["Draft", "Form", "Pool", "draft", "pack_indexes", "prefill", "read_in
 #: A body up to this size goes whole: round trips for it would cost more than its bytes.
 SMALL = 1_024
 
-C = TypeVar("C", CompactBlock, FoundCompactBlock)
 #: (id, raw) of each, as ``IChain.split`` has them.
 Transactions = Sequence[tuple[bytes, bytes]]
 
@@ -62,11 +61,24 @@ class Form:
         """Whether it can be sent in compact form: not with too many transactions."""
         return len(self.shorts) <= COMPACT_TRANSACTIONS
 
-    def message(self, cls: type[C], whole: Collection[int] = ()) -> C:
-        """Return the compact form with the transactions at *whole* in it."""
+    def pushed(self, whole: Collection[int] = ()) -> CompactBlock:
+        """Return what is pushed, with the transactions at *whole* in it."""
+        return CompactBlock(self.header, *self._parts(whole), 1)
+
+    def found(self, whole: Collection[int] = ()) -> FoundCompactBlock:
+        """Return what is answered."""
+        return FoundCompactBlock(self.header, *self._parts(whole))
+
+    def _parts(self, whole: Collection[int]) -> tuple[bytes, tuple[tuple[int, bytes], ...]]:
         rest = [short for at, short in enumerate(self.shorts) if at not in whole] if whole else self.shorts
-        prefilled = tuple((at, self.transactions[at][1]) for at in sorted(whole))
-        return cls(self.header, b"".join(rest), prefilled)
+        return b"".join(rest), tuple((at, self.transactions[at][1]) for at in sorted(whole))
+
+    def says(self, message: CompactBlock) -> bool:
+        """Whether *message* is a compact form of this block."""
+        whole = [at for at, _ in message.prefilled]
+        if whole and whole[-1] >= len(self.shorts):
+            return False
+        return self._parts(whole) == (message.short_ids, message.prefilled)
 
     @property
     def size(self) -> int:

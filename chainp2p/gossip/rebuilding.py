@@ -45,6 +45,10 @@ class Receiver(Protocol):
         """Take a block that was rebuilt with the help of *link*; False: the body does not match its header."""
         ...
 
+    def pass_on(self, header: HeaderInfo, message: CompactBlock) -> None:
+        """Let others have a compact form whose header is good, before the block is here."""
+        ...
+
     def known(self, link: Link, hash: bytes) -> None:
         """*link* has the block."""
         ...
@@ -99,9 +103,9 @@ class Rebuilding:
 
     1. Who sends one answers for its header only: that is checked first, and a bad one ends the link. Then the block is
        put together from the pool; what is missing is asked of the sender (:class:`Building`).
-    2. A transaction that is not what its short id said contradicts its sender, who made both: that ends the link too. A
-       block that does not match its header is nobody's fault, for two transactions may share a short id; it is fetched
-       whole, and whoever sends a whole block answers for all of it.
+    2. A transaction that is not what its short id said contradicts its sender, who made both: that ends the link too,
+       unless the short ids were passed on unseen. A block that does not match its header is nobody's fault, for two
+       transactions may share a short id; it is fetched whole, and whoever sends a whole block answers for all of it.
     3. Three peers are asked to push (:class:`Pushers`).
 
     Bounds: see the constants, and :class:`Building`.
@@ -217,12 +221,15 @@ class Rebuilding:
         if made is None:
             return
         if made.missing:
+            if header is not None:
+                self._receiver.pass_on(header, message)
             self._building.pushed(link, hash, Sketch(message, header), now)
         elif await self._finish(link, made, header):
             self.counts.free += 1
             return
         else:
-            self._building.announced(link, hash, Has.WHOLE, now)
+            has = Has.WHOLE if message.checked else Has.COMPACT
+            self._building.announced(link, hash, has, self._reactor.seconds(), wait=True)
         self._pump()
 
     async def _check(self, link: Link, hash: bytes, raw: bytes) -> tuple[bool, HeaderInfo | None]:
@@ -263,19 +270,20 @@ class Rebuilding:
     # attempts
 
     async def _attempt(self, attempt: "Attempt[Link]") -> None:
-        link, hash, end = attempt.peer, attempt.hash, _End.FAILED
+        end = _End.FAILED
         try:
-            end = await self._rebuild(link, hash, attempt.pushed)
+            end = await self._rebuild(attempt)
         except (PeerGone, RequestTimedOut, RequestRefused):
             pass
         except PeerFault as fault:
-            link.fault(fault.reason, fault.detail, fault.penalty)
+            attempt.peer.fault(fault.reason, fault.detail, fault.penalty)
         self.counts.asked += end is _End.HERE
-        self._building.ended(link, hash, self._reactor.seconds(), end is _End.MISMATCH)
+        self._building.ended(attempt, self._reactor.seconds(), end is _End.MISMATCH)
         self._pump()
 
-    async def _rebuild(self, link: Link, hash: bytes, sketch: Sketch | None) -> _End:
-        """Ask *link* for what is needed, and put the block together."""
+    async def _rebuild(self, attempt: "Attempt[Link]") -> _End:
+        """Ask the peer for what is needed, and put the block together."""
+        link, hash, sketch = attempt.peer, attempt.hash, attempt.pushed
         message: CompactBlock | FoundCompactBlock
         if sketch is not None:
             message, header = sketch.message, sketch.header
@@ -291,12 +299,15 @@ class Rebuilding:
                 self._building.done(hash)
                 return _End.FAILED
         made = self._draft(link, hash, message)
-        if made is None or not await self._complete(link, made):
+        if made is not None and made.missing and header is not None and isinstance(message, FoundCompactBlock):
+            passed = CompactBlock(message.header, message.short_ids, message.prefilled, 0)
+            self._receiver.pass_on(header, passed)
+        if made is None or not await self._complete(link, made, attempt.unseen):
             return _End.FAILED
         return _End.HERE if await self._finish(link, made, header) else _End.MISMATCH
 
-    async def _complete(self, link: Link, made: Draft) -> bool:
-        """Ask *link* for what is missing."""
+    async def _complete(self, link: Link, made: Draft, unseen: bool) -> bool:
+        """Ask *link* for what is missing; *unseen*: it does not answer for what it was asked with."""
         missing = made.missing
         if missing:
             reply = await link.request(GetBlockTransactions(made.key, pack_indexes(missing)), SECONDS)
@@ -304,7 +315,11 @@ class Rebuilding:
                 return False
             if len(reply.transactions) < len(missing):
                 return False  # cut for its length: the whole block is shorter then
-            if len(reply.transactions) > len(missing) or not made.put(reply.transactions, self._pool.transaction_hash):
+            if len(reply.transactions) > len(missing):
+                raise PeerFault(Reason.MISBEHAVED, "more transactions than were asked for")
+            if not made.put(reply.transactions, self._pool.transaction_hash):
+                if unseen:
+                    return False
                 raise PeerFault(Reason.MISBEHAVED, "transactions that are not what their short ids say")
         return True
 

@@ -17,6 +17,9 @@ class RecentBlocks:
     def __len__(self) -> int:
         return len(self._forms)
 
+    def __contains__(self, hash: bytes) -> bool:
+        return hash in self._forms
+
     def keep(self, hash: bytes, form: Form) -> None:
         """Add a block."""
         self._forms[hash] = form

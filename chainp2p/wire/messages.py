@@ -298,8 +298,11 @@ class _Compact(Message):
 @frozen
 class CompactBlock(_Compact):
     """A new block, unasked: its header, some transactions with their positions (ascending), and for all others, in
-    order, a short id of 6 bytes: keyed BLAKE2b of the transaction's id, with the block's hash as key.
+    order, a short id of 6 bytes: keyed BLAKE2b of the transaction's id, with the block's hash as key. ``checked``: 1:
+    the sender has the whole block, and the body is what the header says; 0: it passes on what it was sent.
     """
+
+    checked: int = on_wire(U8)
 
 
 @CORE.message(33, REQ, Channel.REQUESTS, replies=("BlockTransactions", "NotFound", "Refused"))

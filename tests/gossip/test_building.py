@@ -23,20 +23,27 @@ from chainp2p.gossip.building import (
 from chainp2p.wire.messages import CompactBlock
 
 H, OTHER = b"h" * 32, b"o" * 32
-SKETCH = Sketch(CompactBlock(b"header", b"123456", ((1, b"xy"),)), HeaderInfo(H, bytes(32), 1, bytes(32)))
-LARGE = Sketch(CompactBlock(b"", bytes(KEPT_PER_PEER // 2), ()), None)
+SKETCH = Sketch(CompactBlock(b"header", b"123456", ((1, b"xy"),), 1), HeaderInfo(H, bytes(32), 1, bytes(32)))
+UNSEEN = Sketch(CompactBlock(b"header", b"123456", (), 0), None)
+LARGE = Sketch(CompactBlock(b"", bytes(KEPT_PER_PEER // 2), (), 1), None)
 COMPACT, WHOLE = Has.COMPACT, Has.WHOLE
 
 
 class BuildingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.building: Building[str] = Building()
+        self.attempts: dict[tuple[str, bytes], Attempt] = {}
         for peer in "abcde":
             self.building.joined(peer, preferred=False)
         self.building.joined("dialled", preferred=True)
 
     def steps(self, now: float) -> list[object]:
-        return self.building.next(now)
+        steps = self.building.next(now)
+        self.attempts.update({(step.peer, step.hash): step for step in steps if isinstance(step, Attempt)})
+        return steps
+
+    def ended(self, peer: str, hash: bytes, now: float, mismatch: bool = False) -> None:
+        self.building.ended(self.attempts[peer, hash], now, mismatch)
 
     def test_what_was_pushed_is_tried_at_once(self) -> None:
         self.assertTrue(self.building.pushed("a", H, SKETCH, 1.0))
@@ -59,13 +66,13 @@ class BuildingTests(SynchronousTestCase):
         for peer in "abc":
             self.building.pushed(peer, H, SKETCH, 0.0)
         self.steps(0.0)
-        self.building.ended("a", H, 0.1)
+        self.ended("a", H, 0.1)
         self.assertEqual(self.steps(0.1), [Attempt("b", H, SKETCH)])
         self.building.left("b", 0.2)
         self.assertEqual(self.steps(0.2), [Attempt("c", H, SKETCH)])
         # nobody is asked twice
         self.building.announced("a", H, COMPACT, 0.2)
-        self.building.ended("c", H, 0.3)
+        self.ended("c", H, 0.3)
         self.assertEqual(self.steps(0.3), [GiveUp(H, ("a", "c"))])
 
     def test_pushed_before_announced_and_dialled_before_others(self) -> None:
@@ -76,7 +83,7 @@ class BuildingTests(SynchronousTestCase):
         for _ in range(ATTEMPTS):
             (step,) = self.steps(0.0)
             order.append(step.peer)
-            self.building.ended(step.peer, H, 0.0)
+            self.ended(step.peer, H, 0.0)
         self.assertEqual(order, ["b", "dialled", "a"])
         self.assertEqual(self.steps(0.0), [GiveUp(H, ("b", "dialled", "a"))])
 
@@ -103,15 +110,33 @@ class BuildingTests(SynchronousTestCase):
             self.assertEqual(self.steps(now), [Attempt(peer, H, SKETCH)])
             now += OVERDUE
         self.assertEqual(self.steps(now), [GiveUp(H, ("d", "e"))])
-        self.building.ended("a", H, now)  # late: nothing is left to be told
+        self.ended("a", H, now)  # late: nothing is left to be told
         self.assertEqual((self.building.kept, self.steps(now + 9)), (0, []))
 
     def test_given_up_at_once_when_it_does_not_match(self) -> None:
         self.building.pushed("a", H, SKETCH, 0.0)
         self.steps(0.0)
         self.building.announced("b", H, COMPACT, 0.0)
-        self.building.ended("a", H, 0.1, mismatch=True)
+        self.ended("a", H, 0.1, mismatch=True)
         self.assertEqual(self.steps(0.1), [GiveUp(H, ("b",))])
+
+    def test_what_was_passed_on_unseen_may_be_followed_by_the_right_one(self) -> None:
+        self.building.pushed("a", H, UNSEEN, 0.0)
+        self.assertEqual(self.steps(0.0), [Attempt("a", H, UNSEEN)])
+        self.building.announced("a", H, COMPACT, 0.1)
+        self.building.pushed("a", H, SKETCH, 0.1)
+        self.assertEqual(self.steps(0.1), [Attempt("a", H, SKETCH)])
+        self.building.pushed("a", H, SKETCH, 0.1)
+        self.assertEqual(self.steps(0.1), [])
+
+    def test_what_was_passed_on_unseen_and_failed_is_asked_for(self) -> None:
+        self.building.pushed("a", H, UNSEEN, 0.0)
+        self.steps(0.0)
+        self.ended("a", H, 0.1, mismatch=True)
+        self.assertEqual(self.steps(0.1), [])
+        self.assertEqual(self.steps(0.1 + PUSH_HEADSTART), [Attempt("a", H, None)])
+        self.ended("a", H, 1.0)
+        self.assertEqual(self.steps(1.0), [GiveUp(H, ("a",))])
 
     def test_who_knows_no_compact_form_is_only_fetched_from(self) -> None:
         self.building.announced("a", H, WHOLE, 0.0, wait=True)
@@ -126,7 +151,7 @@ class BuildingTests(SynchronousTestCase):
         self.steps(0.0)
         self.assertEqual(self.steps(OVERDUE), [])
         self.assertIsNone(self.building.next_time(OVERDUE))
-        self.building.ended("a", H, 5.0)
+        self.ended("a", H, 5.0)
         self.assertEqual(self.steps(5.0), [GiveUp(H, ("a",))])
 
     def test_when_all_have_left(self) -> None:
@@ -162,7 +187,7 @@ class BuildingTests(SynchronousTestCase):
             self.building.announced(str(n), bytes([n]) * 32, COMPACT, 0.0)
         self.assertEqual(len(self.steps(0.0)), OPEN_IN_ALL)
         self.assertEqual(self.steps(0.0), [])
-        self.building.ended("0", bytes(32), 0.0)
+        self.ended("0", bytes(32), 0.0)
         self.assertEqual(len(self.steps(0.0)), 2)  # that one is given up, another begins
 
 
@@ -181,7 +206,7 @@ class Invariants(SynchronousTestCase):
         those that left stays, and at the end nothing is kept."""
         building: Building[int] = Building()
         here: set[int] = set()
-        open: set[tuple[int, bytes]] = set()
+        open: dict[tuple[int, bytes], Attempt] = {}
         tried: dict[bytes, list[int]] = {}
         now = 0.0
         for verb, peer, hash, passed in schedule:
@@ -192,7 +217,7 @@ class Invariants(SynchronousTestCase):
                     building.joined(peer, preferred=peer % 2 == 0)
                 case "l":
                     here.discard(peer)
-                    open = {one for one in open if one[0] != peer}
+                    open = {one: step for one, step in open.items() if one[0] != peer}
                     tried = {hash: [one for one in peers if one != peer] for hash, peers in tried.items()}
                     building.left(peer, now)
                 case "a" | "w":
@@ -202,17 +227,18 @@ class Invariants(SynchronousTestCase):
                 case "p":
                     self.assertEqual(building.pushed(peer, hash, SKETCH, now), peer in here)
                 case "e" | "m":
-                    open.discard((peer, hash))
-                    building.ended(peer, hash, now, mismatch=verb == "m")
+                    step = open.pop((peer, hash), None)
+                    if step is not None:
+                        building.ended(step, now, mismatch=verb == "m")
                 case "d":
-                    open = {one for one in open if one[1] != hash}
+                    open = {one: step for one, step in open.items() if one[1] != hash}
                     tried.pop(hash, None)
                     building.done(hash)
                 case ".":
                     for step in building.next(now):
                         if isinstance(step, GiveUp):
                             self.assertTrue(set(step.peers) <= here)
-                            open = {one for one in open if one[1] != step.hash}
+                            open = {one: at for one, at in open.items() if one[1] != step.hash}
                             tried.pop(step.hash, None)
                         else:
                             self.assertIn(step.peer, here)
@@ -220,16 +246,15 @@ class Invariants(SynchronousTestCase):
                             self.assertNotIn(step.peer, asked)
                             asked.append(step.peer)
                             self.assertLessEqual(len(asked), ATTEMPTS)
-                            open.add((step.peer, step.hash))
+                            open[step.peer, step.hash] = step
                     for one in {hash for _, hash in open}:
                         self.assertIn(one, building)
             self.assertEqual(building._open, len(open))
             self.assertGreaterEqual(building.kept, 0)
         # time alone settles every block whose attempts end
         for _ in range(40):
-            for peer, hash in tuple(open):
-                building.ended(peer, hash, now)
-            open.clear()
-            open |= {(step.peer, step.hash) for step in building.next(now) if isinstance(step, Attempt)}
+            for step in tuple(open.values()):
+                building.ended(step, now)
+            open = {(step.peer, step.hash): step for step in building.next(now) if isinstance(step, Attempt)}
             now = max(now, building.next_time(now) or now)
         self.assertEqual((len(building), building.kept, building._open), (0, 0, 0))

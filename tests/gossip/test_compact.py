@@ -40,7 +40,8 @@ def ids(raws):
 
 
 def compact(cls, hash, header, transactions, whole):
-    return Form.of(hash, header, transactions).message(cls, whole)
+    form = Form.of(hash, header, transactions)
+    return form.pushed(whole) if cls is CompactBlock else form.found(whole)
 
 
 def short(raw: bytes, key: bytes = H) -> bytes:
@@ -50,9 +51,17 @@ def short(raw: bytes, key: bytes = H) -> bytes:
 class MakingTests(SynchronousTestCase):
     def test_short_ids_and_whole_ones(self) -> None:
         made = compact(CompactBlock, H, b"header", ids([b"a", b"b", b"c"]), {1})
-        self.assertEqual(made, CompactBlock(b"header", short(b"a") + short(b"c"), ((1, b"b"),)))
+        self.assertEqual(made, CompactBlock(b"header", short(b"a") + short(b"c"), ((1, b"b"),), 1))
         found = compact(FoundCompactBlock, H, b"header", (), ())
         self.assertEqual(found, FoundCompactBlock(b"header", b"", ()))
+
+    def test_whether_a_message_is_of_this_block(self) -> None:
+        form = Form.of(H, b"h", ids([b"a", b"b"]))
+        for whole in ((), {1}, {0, 1}):
+            self.assertTrue(form.says(form.pushed(whole)))
+        for other in (ids([b"a"]), ids([b"b", b"a"]), ids([b"a", b"b", b"c"])):
+            for whole in ((), {0}, {len(other) - 1}):
+                self.assertFalse(form.says(Form.of(H, b"h", other).pushed(whole)))
 
     def test_too_many_transactions(self) -> None:
         form = Form.of(H, b"", ids([b"a"]) * (COMPACT_TRANSACTIONS + 1))
@@ -132,17 +141,17 @@ class RebuildingTests(SynchronousTestCase):
 
     def test_what_is_no_compact_form(self) -> None:
         for message in (
-            CompactBlock(b"", b"12345", ()),
-            CompactBlock(b"", b"", ((1, b""),)),
-            CompactBlock(b"", b"123456", ((2, b""),)),
-            CompactBlock(b"", b"123456", ((1, b""), (0, b""))),
-            CompactBlock(b"", b"123456", ((1, b""), (1, b""))),
-            CompactBlock(b"", bytes(6 * COMPACT_TRANSACTIONS), ((0, b""),)),
-            CompactBlock(b"", b"", ((0, b"bad"),)),
+            CompactBlock(b"", b"12345", (), 1),
+            CompactBlock(b"", b"", ((1, b""),), 1),
+            CompactBlock(b"", b"123456", ((2, b""),), 1),
+            CompactBlock(b"", b"123456", ((1, b""), (0, b"")), 1),
+            CompactBlock(b"", b"123456", ((1, b""), (1, b"")), 1),
+            CompactBlock(b"", bytes(6 * COMPACT_TRANSACTIONS), ((0, b""),), 1),
+            CompactBlock(b"", b"", ((0, b"bad"),), 1),
         ):
             with self.assertRaises(ValueError):
                 draft(message, H, EMPTY)
-        self.assertEqual(draft(CompactBlock(b"", b"", ()), H, EMPTY).slots, [])
+        self.assertEqual(draft(CompactBlock(b"", b"", (), 1), H, EMPTY).slots, [])
 
     @settings(deadline=None, derandomize=True, max_examples=300)
     @given(

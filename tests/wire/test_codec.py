@@ -88,9 +88,9 @@ OWN = [
     (wire.Refused(1, 500), "15000000" "01" "f4010000"),
     (wire.PeerRecord(b"r"), "16000000" "010000000000000072"),
     (
-        wire.CompactBlock(b"h", b"123456" b"abcdef", ((2, b"tx"),)),
+        wire.CompactBlock(b"h", b"123456" b"abcdef", ((2, b"tx"),), 1),
         "20000000" "010000000000000068" "0c00000000000000313233343536616263646566"
-        "0100000000000000" "02000000" "02000000000000007478",
+        "0100000000000000" "02000000" "02000000000000007478" "01",
     ),
     (wire.GetBlockTransactions(H, b"\5"), "21000000" + H.hex() + "010000000000000005"),
     (
@@ -302,8 +302,8 @@ class Limits(SynchronousTestCase):
             wire.Transactions((b"ab",) * 256),
             wire.BlockTransactions(H, (b"",) * 16_000),
             wire.BlockTransactions(H, tuple(bytes(n % 2) for n in range(16_000))),
-            wire.CompactBlock(b"", b"", ((2**32 - 1, b""),) * 256),
-            wire.CompactBlock(bytes(1024), bytes(96_000), tuple((n + 300, bytes(n % 40)) for n in range(256))),
+            wire.CompactBlock(b"", b"", ((2**32 - 1, b""),) * 256, 0),
+            wire.CompactBlock(bytes(1024), bytes(96_000), tuple((n + 300, bytes(n % 40)) for n in range(256)), 1),
         ]
         for message in worst:
             data = wire.encode(message)
