@@ -131,13 +131,23 @@ def transactions_root(raws: Sequence[bytes]) -> bytes:
     return ordered_root(raws)
 
 
-def decode_block(raw: bytes, checked: bool = False, decoded: Mapping[bytes, Transaction] = _NONE) -> Block:
+def decode_block(
+    raw: bytes,
+    checked: bool = False,
+    decoded: Mapping[bytes, Transaction] = _NONE,
+    parts: Split | None = None,
+) -> Block:
     """Decode a block and check that the body matches its header; raises :exc:`BlockError`.
 
     :param checked: it was, before it was stored: the root is not computed again.
     :param decoded: transactions that are decoded already, by their bytes.
+    :param parts: what :func:`split` made of it, if it was split.
     """
-    raw_header, raws = _body(raw)
+    raws: Sequence[bytes]
+    if parts is None:
+        raw_header, raws = _body(raw)
+    else:
+        raw_header, raws = parts[0], [one for _, one in parts[1]]
     try:
         header = Header.decode(raw_header)
     except HeaderError as error:

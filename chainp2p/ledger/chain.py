@@ -287,14 +287,19 @@ class Ledger(StateDoor):
     def submit_blocks(self, raws: Sequence[bytes], header_tip: bytes) -> "Deferred[list[Verdict]]":
         return Deferred.fromCoroutine(self._submit(raws))
 
+    def _acceptable(self, headers: list[bytes]) -> "Deferred[list[bool]]":
+        """Which headers are good; known ones without the lane, so that recovery goes on while blocks are connected."""
+        core = self._core()
+        if all(core.known(blocks.block_hash(header)) for header in headers):
+            return succeed([True] * len(headers))
+        return self._lane.run(core.acceptable, headers, self._now())
+
     async def _submit(self, raws: Sequence[bytes]) -> list[Verdict]:
         core = self._core()
         before, queued = self._submitted, Deferred[None]()
         self._submitted = queued
         try:
-            prepared = await self._recovery.blocks(
-                raws, self.pool, lambda headers: self._lane.run(core.acceptable, headers, self._now())
-            )
+            prepared = await self._recovery.blocks(raws, self.pool, self._acceptable)
             await before  # blocks reach the lane in the order they came, whosever senders took longer
             job = self._lane.run(core.submit, raws, self._now(), prepared)
         finally:

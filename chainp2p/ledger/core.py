@@ -8,7 +8,7 @@ undone and the new one connected. If a block fails, it and its descendants are b
 tried. ``finalized`` moves with its block, and stands still while a conflict of finality is unsettled.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,6 @@ from chainp2p.ledger.sealing import SealRecord
 from chainp2p.ledger.senders import Prepared, Senders
 from chainp2p.ledger.snapshots import Snapshots, snapshot_interval
 from chainp2p.ledger.state import State
-from chainp2p.ledger.transaction import Transaction
 from chainp2p.primitives.rlp import decode_list, decode_uint, encode, encode_uint
 
 __all__ = ["LedgerCore", "Policy"]
@@ -176,6 +175,11 @@ class LedgerCore:
             self._join_fresh()
         return outcome, self._news(None)
 
+    def known(self, hash: bytes) -> bool:
+        """Whether a header of the tree is good as far as we know; may be asked from any thread."""
+        node = self.branches.tree.get(hash)
+        return node is not None and not node.bad
+
     def acceptable(self, raws: Sequence[bytes], now: float) -> list[bool]:
         """Which of these raw headers are known or good: work on the blocks of others would be wasted."""
         return [self._acceptable(raw, now) for raw in raws]
@@ -194,7 +198,7 @@ class LedgerCore:
         """
         blocks: dict[bytes, Block] = {}
         with self._transaction():
-            outcomes = [self._take(raw, now, blocks, prepared.decoded) for raw in raws]
+            outcomes = [self._take(raw, now, blocks, prepared) for raw in raws]
             moved = self._follow(blocks, prepared.senders)
             self._keep_evidence()
             self._join_fresh()
@@ -209,14 +213,12 @@ class LedgerCore:
         verdicts, news = self.submit([raw], now, Prepared())
         return verdicts[0], news
 
-    def _take(
-        self, raw: bytes, now: float, blocks: dict[bytes, Block], decoded: Mapping[bytes, Transaction]
-    ) -> "Verdict | Node[Entry]":
+    def _take(self, raw: bytes, now: float, blocks: dict[bytes, Block], prepared: Prepared) -> "Verdict | Node[Entry]":
         """Store one block; a node where the verdict depends on what follows."""
         block: Block | None = None
         broken = ""
         try:
-            block = decode_block(raw, decoded=decoded)
+            block = decode_block(raw, decoded=prepared.decoded, parts=prepared.splits.get(raw))
             header = block.header
         except BlockError as error:
             if not error.committed:

@@ -6,7 +6,7 @@ Single transactions gather while a chunk is away. Blocks with few unknown sender
 them: a job and its way back cost more than the recovery.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -42,18 +42,31 @@ class Prepared:
 
     :param senders: by id.
     :param decoded: by their bytes.
+    :param splits: the blocks that are large enough, by their bytes.
     """
 
     senders: Senders = field(factory=dict)
     decoded: dict[bytes, Transaction] = field(factory=dict)
+    splits: dict[bytes, Split] = field(factory=dict)
+
+
+def _split_all(raws: Sequence[bytes]) -> dict[bytes, Split]:
+    """The parts of these blocks, those left out that are none: whoever connects them will say why."""
+    found = {}
+    for raw in raws:
+        try:
+            found[raw] = split(raw)
+        except ValueError:
+            continue
+    return found
 
 
 def _recover_raws(pairs: Sequence[tuple[bytes, bytes]]) -> "list[tuple[Transaction, bytes | TransactionError]]":
     """Raw transactions with their senders; those that do not decode are left out."""
     transactions = []
-    for _, raw in pairs:
+    for hash, raw in pairs:
         try:
-            transactions.append(Transaction.decode(raw))
+            transactions.append(Transaction.decode(raw, hash))
         except TransactionError:
             continue
     return list(zip(transactions, recover_senders(transactions), strict=True))
@@ -92,17 +105,10 @@ class SenderRecovery:
         for _, done in chunk:
             done.errback(failure)
 
-    def look(self, raws: Iterable[bytes], pool: KnownSenders) -> tuple[Prepared, list[Split]]:
-        """What the pool knows of the transactions in *raws*, and the blocks, split, that are worth a job."""
-        known = Prepared()
+    def look(self, known: Prepared, pool: KnownSenders) -> list[Split]:
+        """Add what the pool knows of the transactions in split blocks; return the blocks that are worth a job."""
         unknown = []
-        for raw in raws:
-            if len(raw) < _SMALL_BLOCK_BYTES:
-                continue
-            try:
-                parts = split(raw)
-            except ValueError:
-                continue
+        for parts in known.splits.values():
             missing = 0
             for hash, one in parts[1]:
                 entry = pool.entry(hash)
@@ -113,7 +119,7 @@ class SenderRecovery:
                     known.decoded[one] = entry.transaction
             if missing >= WORTH_A_JOB:
                 unknown.append(parts)
-        return known, unknown
+        return unknown
 
     async def blocks(
         self, raws: Sequence[bytes], pool: KnownSenders, acceptable: "Callable[[list[bytes]], Deferred[list[bool]]]"
@@ -122,10 +128,14 @@ class SenderRecovery:
 
         :param acceptable: answers which raw headers are good, so that nobody makes us work for nothing.
         """
-        known, unknown = self.look(raws, pool)
-        if unknown:
-            wanted = await acceptable([header for header, _ in unknown])
-            await self.recover([parts for parts, good in zip(unknown, wanted, strict=True) if good], known)
+        known = Prepared()
+        large = [raw for raw in raws if len(raw) >= _SMALL_BLOCK_BYTES]
+        if large:
+            known.splits.update(await self._executor.run(_split_all, large))
+            unknown = self.look(known, pool)
+            if unknown:
+                wanted = await acceptable([header for header, _ in unknown])
+                await self.recover([parts for parts, good in zip(unknown, wanted, strict=True) if good], known)
         return known
 
     def recover(self, splits: Sequence[Split], known: Prepared) -> "Deferred[None]":

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -77,15 +77,42 @@ class SenderTests(SynchronousTestCase):
         raws = [transfer(5, nonce) for nonce in range(40)]
         block = forge.grow(forge.root, 1, transactions=raws)
         odd = assemble(block.header.raw, [*raws[:20], b"\x02\xc0"])
-        known, unknown = recovery.look([block.raw, odd, forge.root.raw, b"\xc3" + bytes(5000)], NoPool())
-        self.assertEqual((known, unknown), (Prepared(), [split(block.raw), split(odd)]))
         hashes = [hash for hash, _ in split(block.raw)[1]]
-        known, unknown = recovery.look([block.raw], FullPool(hashes))
+
+        def look(pool: Any) -> "tuple[Prepared, list[Any]]":
+            known = Prepared(splits={block.raw: split(block.raw), odd: split(odd)})
+            return known, recovery.look(known, pool)
+
+        known, unknown = look(NoPool())
+        self.assertEqual((known.senders, known.decoded, unknown), ({}, {}, [split(block.raw), split(odd)]))
+        known, unknown = look(FullPool(hashes))
         self.assertEqual((known.senders, unknown), (dict.fromkeys(hashes[::2], ADDRESSES[5]), [split(block.raw)]))
         self.assertEqual(known.decoded, dict(zip(raws[::2], hashes[::2], strict=True)))
-        known, unknown = recovery.look([block.raw], FullPool(hashes + hashes[1:]))
+        known, unknown = look(FullPool(hashes + hashes[1:]))
         self.assertEqual((len(known.senders), unknown), (40, []))
-        found = Prepared()
-        self.successResultOf(recovery.recover([split(block.raw), split(odd)], found))
-        self.assertEqual(found.senders, {hash: ADDRESSES[5] for hash, _ in split(block.raw)[1]})
+
+        small, broken = forge.root.raw, b"\xc3" + bytes(5000)
+        asked: list[list[bytes]] = []
+
+        def acceptable(headers: list[bytes]) -> "Deferred[list[bool]]":
+            asked.append(headers)
+            return succeed([True, False])
+
+        found = self.successResultOf(
+            Deferred.fromCoroutine(recovery.blocks([block.raw, odd, small, broken], NoPool(), acceptable))
+        )
+        self.assertEqual(asked, [[block.header.raw, block.header.raw]])
+        self.assertEqual(found.splits, {block.raw: split(block.raw), odd: split(odd)})
+        self.assertEqual(found.senders, dict.fromkeys(hashes, ADDRESSES[5]))
         self.assertEqual(found.decoded, {raw: Transaction.decode(raw) for raw in raws})
+        found = self.successResultOf(Deferred.fromCoroutine(recovery.blocks([small], NoPool(), acceptable)))
+        self.assertEqual((found, len(asked)), (Prepared(), 1))
+
+    def test_what_does_not_decode_is_left_out(self) -> None:
+        recovery, forge = SenderRecovery(AtOnce()), Forge(genesis_of(1))
+        raws = [transfer(5, nonce) for nonce in range(20)]
+        block = forge.grow(forge.root, 1, transactions=raws)
+        found = Prepared()
+        odd = assemble(block.header.raw, [*raws, b"\x02\xc0"])
+        self.successResultOf(recovery.recover([split(odd)], found))
+        self.assertEqual(set(found.decoded), set(raws))
