@@ -91,7 +91,7 @@ class Streams:
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    async def prepare(self, topics: Sequence[str], cursor: Cursor | None) -> "Callable[[Outlet], _Subscriber]":
+    async def prepare(self, topics: Sequence[str], cursor: str | None) -> "Callable[[Outlet], _Subscriber]":
         """Find where a subscription begins; the answer begins it. RpcError: the cursor is unknown here."""
         chain = self.chain
         finalized = chain.finalized.hash
@@ -99,8 +99,8 @@ class Streams:
             place, first = await head_place(chain), None
             text = place.cursor
         else:
-            text = cursor.encode()
-            place, first = await find_cursor(chain, text, cursor)
+            text = cursor.encode("ascii")
+            place, first = await find_cursor(chain, text, Cursor.decode(cursor))
         oldest = await oldest_body(chain)
         head: Any = place if cursor is None else chain.head
         opening = _Opening(head, oldest, text, place, first, cursor is not None, finalized)

@@ -71,6 +71,13 @@ class StreamTests(unittest.TestCase):
         for name in ("follow.py", "follow.mjs"):
             self.assertLess(len((ROOT / "examples" / name).read_text().splitlines()), 80)
 
+    def test_the_cost_of_readers_can_be_measured(self) -> None:
+        words = "--only imports --clients 4 --segments 1 --blocks 5 --transfers 1 --pause 0.01".split()
+        command = [sys.executable, str(ROOT / "benchmarks/table_stream.py"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        self.assertIn(done.returncode, (0, 1), done.stderr)  # whether the bound holds says nothing for five blocks
+        self.assertIn("p99 with readers to p99 without", done.stdout, done.stderr)
+
     def test_partition_kill_reconnect_freeze(self) -> None:
         devnet = Devnet(self, "--period", "0.25")
         chance = random.Random(8)

@@ -1,5 +1,6 @@
 """The loss-free stream, rule by rule, over a toy chain."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from typing import Any
 
@@ -217,6 +218,13 @@ class Resuming(StreamHarness):
         self.assertEqual((ready["cursor"], ready["head"]["height"]), (cursor, 203))
         self.assertEqual([one["hash"] for one in blocks if one["type"] == "block"], new)
         self.assertEqual(blocks[0]["parent"], self.best()[3])
+
+    def test_it_is_told_back_as_it_was_given(self) -> None:
+        self.extend(3)
+        raw = urlsafe_b64decode(self.cursor())
+        for rest in (bytes(40), bytes(range(40))):
+            given = urlsafe_b64encode(raw[:56] + rest).decode()
+            self.assertEqual(self.subscribe(["heads"], given).results()[0]["cursor"], given)
 
     def test_null_is_no_cursor(self) -> None:
         self.extend(3)

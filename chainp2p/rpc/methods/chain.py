@@ -136,6 +136,12 @@ def _topics(offered: dict[str, str]) -> Callable[[Any], tuple[str, ...]]:
     return read
 
 
+def _cursor(value: Any) -> str:
+    text = read_text(value)
+    Cursor.decode(text)
+    return text
+
+
 def _stream(streams: Streams, admin: bool) -> Stream:
     has_pool = ITransactionPool.providedBy(streams.chain)
     offered = {
@@ -149,7 +155,7 @@ def _stream(streams: Streams, admin: bool) -> Stream:
         streams.prepare,
         (
             Param("topics", _topics(offered), schema=topics),
-            Param("cursor", lambda value: Cursor.decode(read_text(value)), required=False, schema=cursor),
+            Param("cursor", _cursor, required=False, schema=cursor),
         ),
         "The loss-free stream: heads, transactions, peers (admin port only), from a cursor on.",
     )
