@@ -22,6 +22,7 @@ _COMMANDS = {
     "init": ("chainp2p.cli.identity", "init"),
     "key": ("chainp2p.cli.identity", "key"),
     "peers": ("chainp2p.cli.status", "peers"),
+    "reorg": ("chainp2p.cli.reorg", "reorg"),
     "sim": ("chainp2p.cli.sim", "sim"),
     "status": ("chainp2p.cli.status", "status"),
     "why": ("chainp2p.cli.why", "why"),

@@ -23,7 +23,7 @@ def work_genesis(
     """Proof of work; each dev account has 1,000 ether."""
     return Genesis.parse(
         {
-            "config": {"chainId": 7, "pow": {"periodMs": period_ms, "halfLife": half_life, "reward": reward}},
+            "config": {"chainId": 7, "pow": {"periodMs": period_ms, "halfLife": half_life, "reward": hex(reward)}},
             "difficulty": hex(difficulty),
             "timestamp": hex(timestamp),
             "alloc": {"0x" + address.hex(): {"balance": hex(1000 * ETHER)} for address in ADDRESSES},

@@ -15,7 +15,9 @@ from chainp2p.chain.interfaces import (
     FinalityConflict,
     HeadChanged,
     HeaderInfo,
+    IReorgs,
     ITransactionPool,
+    RefusedBranch,
 )
 from chainp2p.errors import Reason
 from chainp2p.events import EventBus
@@ -64,7 +66,7 @@ class PlainChain:
         return b"header", ((HASHES[1], b"tx"),)
 
 
-@implementer(ITransactionPool)
+@implementer(IReorgs, ITransactionPool)
 class PoolChain(PlainChain):
     outcome = AdmissionResult(Admission.ADMITTED, HASHES[1])
     safe = INFOS[1]
@@ -84,8 +86,12 @@ class PoolChain(PlainChain):
     def transaction_hash(self, raw: bytes) -> bytes:
         return HASHES[1]
 
-    def set_finalized(self, hash: bytes) -> "Deferred[str]":
+    refused = (RefusedBranch(INFOS[3], INFOS[2], INFOS[1], 1), RefusedBranch(INFOS[3], INFOS[2], None, None))
+
+    def _decide(self, hash: bytes) -> "Deferred[str]":
         return succeed(self.refusal)
+
+    accept_reorg = set_finalized = invalidate_block = reconsider_block = _decide
 
 
 @frozen
@@ -345,12 +351,15 @@ class AdminMethods(Methods):
         self.assertTrue(self.call(self.admin, "removeTrustedPeer", f"{KEY.peer_id.hex()}@127.0.0.1:1"))
         self.assertFalse(self.call(self.admin, "removeTrustedPeer", f"{'01' * 32}@127.0.0.1:1"))
 
-    def test_finality_by_hand(self) -> None:
-        self.assertTrue(self.call(self.admin, "setFinalized", "0x" + "01" * 32))
-        self.chain.refusal = "it is below the finalized block"
-        self.assertEqual(self.refused(self.admin, "setFinalized", "0x" + "01" * 32), (-32000, self.chain.refusal))
+    def test_an_operator_decides(self) -> None:
+        hash = "0x" + "01" * 32
         bare = admin_namespace(self.network, PlainChain(), agent="x")
-        self.assertEqual(self.refused(bare, "setFinalized", "0x" + "01" * 32)[0], -32601)
+        for name in ("acceptReorg", "setFinalized", "invalidateBlock", "reconsiderBlock"):
+            self.chain.refusal = ""
+            self.assertTrue(self.call(self.admin, name, hash))
+            self.chain.refusal = "it is below the finalized block"
+            self.assertEqual(self.refused(self.admin, name, hash), (-32000, self.chain.refusal))
+            self.assertEqual(self.refused(bare, name, hash)[0], -32601)
 
     def test_the_rest(self) -> None:
         self.assertEqual(self.call(self.admin, "datadir"), "/data")
@@ -362,5 +371,11 @@ class AdminMethods(Methods):
     def test_reorganisations(self) -> None:
         self.chain.events.publish(HeadChanged(INFOS[1], (), (INFOS[1],)))
         self.chain.events.publish(HeadChanged(INFOS[2], (INFOS[1],), (INFOS[3], INFOS[2])))
-        (reorg,) = self.call(self.admin, "reorgs")
+        refused, unknown, reorg = self.call(self.admin, "reorgs")
+        self.assertEqual((refused["refused"], unknown["refused"], reorg["refused"]), (True, True, False))
+        self.assertEqual((refused["depth"], refused["ancestor"]["height"], refused["tip"]["height"]), (1, 1, 3))
+        self.assertEqual(refused["tip"]["rank"], "0x" + INFOS[3].rank.hex())
+        self.assertEqual((unknown["depth"], unknown["ancestor"], reorg["depth"]), (None, None, 1))
+        bare = admin_namespace(self.network, PlainChain(), agent="x")
+        self.assertEqual(self.call(bare, "reorgs"), [])
         self.assertEqual((len(reorg["left"]), len(reorg["entered"]), reorg["head"]["height"]), (1, 2, 2))

@@ -1,15 +1,14 @@
 """``admin``: what an operator asks and changes. Shapes are go-ethereum's where it has them."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import asdict, has
 
-from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.errors import SettingsError
-from chainp2p.namespaces import METHOD_NOT_FOUND, SERVER_ERROR, Method, Namespace, Param, RpcError
+from chainp2p.namespaces import METHOD_NOT_FOUND, Method, Namespace, Param, RpcError
 from chainp2p.peer.address import NodeAddress, parse_node
 from chainp2p.peer.enr import Enr
 from chainp2p.peer.libp2p import libp2p_id
@@ -19,13 +18,12 @@ from chainp2p.rpc.methods.chain import point
 from chainp2p.rpc.methods.discovery import DiscoverySource, discovery_info
 from chainp2p.rpc.methods.doctor import doctor_methods
 from chainp2p.rpc.methods.jobs import JobsView, job_methods
+from chainp2p.rpc.methods.reorgs import reorg_methods
 from chainp2p.rpc.methods.why import WhyView, why_method
-from chainp2p.rpc.values import BOOLEAN, HASH, STRING, hash32, hex_bytes, text
+from chainp2p.rpc.values import BOOLEAN, STRING, hex_bytes, text
 
 __all__ = ["NetworkView", "admin_namespace"]
 
-#: Reorganisations that are remembered: enough to see a pattern.
-REORGS = 64
 #: Newest pairs of seals by which signers contradict themselves that are shown.
 EVIDENCE = 16
 
@@ -116,12 +114,6 @@ class _AdminMethods:
         self._network_id = network_id
         self._explain = explain
         self._mapping = mapping
-        self._reorgs: deque[HeadChanged] = deque(maxlen=REORGS)
-        chain.events.subscribe(HeadChanged, self._head_changed)
-
-    def _head_changed(self, event: HeadChanged) -> None:
-        if event.left:
-            self._reorgs.append(event)
 
     def node_info(self) -> dict[str, Any]:
         network, chain, enr = self._network, self._chain, self._network.enr
@@ -175,27 +167,8 @@ class _AdminMethods:
     def remove_trusted_peer(self, address: NodeAddress) -> bool:
         return self._network.distrust_peer(address.peer_id)
 
-    async def set_finalized(self, hash: bytes) -> bool:
-        move = getattr(self._chain, "set_finalized", None)
-        if move is None:
-            raise RpcError(METHOD_NOT_FOUND, "this chain has no finality that could be set")
-        refusal = await move(hash)
-        if refusal:
-            raise RpcError(SERVER_ERROR, str(refusal))
-        return True
-
     def datadir(self) -> str | None:
         return None if self._data_dir is None else str(self._data_dir)
-
-    def reorgs(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "head": point(event.head),
-                "left": [point(info) for info in event.left],
-                "entered": [point(info) for info in event.entered],
-            }
-            for event in reversed(self._reorgs)
-        ]
 
     def explain_sync(self) -> Any:
         if self._explain is None:
@@ -292,16 +265,9 @@ def admin_namespace(
             Method("removePeer", methods.remove_peer, (peer,), BOOLEAN, "End the link and keep this peer away."),
             Method("addTrustedPeer", methods.add_trusted_peer, (peer,), BOOLEAN, "Hold this peer, beyond the limit."),
             Method("removeTrustedPeer", methods.remove_trusted_peer, (peer,), BOOLEAN, "Take that trust back."),
-            Method(
-                "setFinalized",
-                methods.set_finalized,
-                (Param("hash", hash32, schema=HASH),),
-                BOOLEAN,
-                "Put finality at this block: the way out of a finality conflict.",
-            ),
             Method("datadir", methods.datadir, (), STRING, "The data directory."),
-            Method("reorgs", methods.reorgs, (), objects, "Recent reorganisations, newest first."),
             Method("explainSync", methods.explain_sync, (), {"type": "object"}, "What sync does and waits for."),
+            *reorg_methods(chain),
             *ban_methods(network),
             why_method(network),
             *doctor_methods(findings, reload),

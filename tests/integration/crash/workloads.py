@@ -262,8 +262,8 @@ class PoolWrites(Workload):
             watch.noted = at + 1
             if at % self.EVERY == self.EVERY - 1:
                 # slots go on from life to life: no second block for one is asked for here
-                slot = max(ledger._highest_slot, ledger._head_slot, ledger.slots.slot_at(LATER)) + 1
-                clock.now = ledger.slots.start_of(slot)
+                slot = max(ledger._news.highest_slot, ledger._news.head_slot, ledger.engine.slot_at(LATER)) + 1
+                clock.now = ledger.engine.start_of(slot)
                 assert result(ledger.produce(clock.now)) is not None
         closed(ledger)
 
