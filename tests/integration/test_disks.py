@@ -1,0 +1,222 @@
+"""A disk that is read-only, full from the start or full later, and databases that are not this node's: a real daemon.
+
+The disks are small file systems in memory, which only root may mount: elsewhere those tests are skipped.
+"""
+
+import json
+import sqlite3
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest, TestCase
+
+from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_KEYS
+from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.transaction import sign_transaction
+from tests.integration.processes import Daemon, call, eventually, run_door, scratch
+
+QUIET = tuple(word for option in ("--listen", "--rpc", "--admin") for word in (option, "tcp:0:interface=127.0.0.1"))
+
+
+class SmallDisk:
+    """A file system of its own that goes with the test."""
+
+    def __init__(self, test: TestCase, mebibytes: int) -> None:
+        self.path = scratch(test)
+        done = self._mount("-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(self.path))
+        if done.returncode:
+            raise SkipTest(f"nothing can be mounted here: {done.stderr.strip()}")
+        test.addCleanup(subprocess.run, ["umount", "-l", str(self.path)], check=False)
+        self._filler = self.path / "filler"
+
+    @staticmethod
+    def _mount(*words: str) -> "subprocess.CompletedProcess[str]":
+        try:
+            return subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise SkipTest(str(error)) from None
+
+    def protect(self, how: str) -> None:
+        """Let it be read only (``ro``) or written again (``rw``)."""
+        assert self._mount("-o", f"remount,{how}", str(self.path)).returncode == 0
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        with self._filler.open("ab", buffering=0) as file:
+            for size in (1 << 20, 1 << 12, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+
+    def make_room(self) -> None:
+        self._filler.unlink()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """What the databases of a stopped node hold."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.sqlite")}
+
+
+class RefusalTests(TestCase):
+    def refused(self, data: Path, *texts: str, words: tuple[object, ...] = ()) -> None:
+        done = run_door("python -m twisted", "--data-dir", data, *QUIET, *words)
+        self.assertEqual(done.returncode, 1, done)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("chainp2p: ")]
+        self.assertEqual(len(lines), 1, done.stderr)
+        for text in texts:
+            self.assertIn(text, lines[0])
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+
+    def stopped(self, data: Path) -> None:
+        """Let a node have made its files and be gone."""
+        node = Daemon(self, *QUIET, data=data)
+        node.facts()
+        node.stop()
+
+    def test_databases_that_are_not_this_nodes(self) -> None:
+        data = scratch(self) / "data"
+        data.mkdir()
+        self.stopped(data)
+        before = content(data)
+        for name, text in (("chain.sqlite", "has schema 99"), ("node.sqlite", "has schema 99")):
+            with closing(sqlite3.connect(data / name)) as connection:
+                connection.execute("PRAGMA user_version=99")
+            self.refused(data, str(data / name), text, "upgrade chainp2p")
+            with closing(sqlite3.connect(data / name)) as connection:
+                connection.execute("PRAGMA user_version=1")
+        genesis = data / "other.json"
+        document = genesis_json(chain_id=9, signers=DEV_ADDRESSES[:1], period_ms=1000, alloc={}, timestamp=1)
+        genesis.write_text(json.dumps(document))
+        self.refused(
+            data, str(data / "chain.sqlite"), "another network", "another data directory", words=("--genesis", genesis)
+        )
+        with closing(sqlite3.connect(data / "chain.sqlite")) as connection:
+            heads = connection.execute("SELECT value FROM meta WHERE key='head'").fetchall()
+        self.assertEqual(len(heads), 1)
+        (data / "chain.sqlite").write_bytes(b"this was a database" * 1000)
+        self.refused(data, str(data / "chain.sqlite"), "restore a copy")
+        (data / "chain.sqlite").write_bytes(before["chain.sqlite"])
+        self.stopped(data)
+
+    def test_a_second_process(self) -> None:
+        first = Daemon(self, *QUIET)
+        pid = first.facts()["pid"]
+        self.refused(first.data, str(first.data), f"in use by another node (process {pid})", "another directory")
+        self.assertIsNone(first.process.poll())
+        first.stop()
+
+    def test_a_disk_that_is_read_only(self) -> None:
+        disk = SmallDisk(self, 32)
+        data = disk.path / "data"
+        data.mkdir()
+        self.stopped(data)
+        before = content(data)
+        disk.protect("ro")
+        self.refused(data, str(data), "Read-only file system", "mount the disk for writing")
+        self.refused(disk.path / "new", "Read-only file system")
+        disk.protect("rw")
+        self.assertEqual(content(data), before)
+        self.stopped(data)
+
+    def test_a_disk_that_is_full(self) -> None:
+        disk = SmallDisk(self, 32)
+        data = disk.path / "data"
+        data.mkdir()
+        self.stopped(data)
+        before = content(data)
+        disk.fill()
+        self.refused(data, str(data), "make room")
+        self.assertEqual(content(data), before)
+        disk.make_room()
+        self.stopped(data)
+
+
+class FullLaterTests(TestCase):
+    def test_a_node_waits_and_goes_on(self) -> None:
+        disk = SmallDisk(self, 48)
+        data = disk.path / "data"
+        data.mkdir()
+        node = Daemon(self, *QUIET, data=data)
+        rpc = node.facts()["rpc"]
+        self.pay(rpc, range(3))
+        eventually(lambda: self.mined(rpc) == 3, 30, "three transactions in blocks")
+        disk.fill()
+        self.pay(rpc, range(3, 6))
+        failing = eventually(lambda: self.unready(rpc, "storage: "), 30, "readyz tells of the disk")
+        self.assertIn(str(data), failing)
+        self.assertIn("the disk is full: make room", failing)
+        stuck = self.mined(rpc)
+        self.assertIn("the chain cannot be stored, and waits", node.log())
+        self.assertIsNone(node.process.poll())
+        self.assertEqual(self.mined(rpc), stuck)
+        self.assertLess(stuck, 6)
+        disk.make_room()
+        eventually(lambda: self.mined(rpc) == 6, 30, "all transactions in blocks, once there is room")
+        eventually(lambda: self.unready(rpc, "storage: ") is None, 30, "readyz tells of it no more")
+        self.assertIn("the chain can be stored again", node.log())
+        self.assertNotIn("Traceback", node.log())
+        height = call(rpc, "eth_blockNumber")
+        node.stop()
+        self.assertEqual(node.process.returncode, 0)
+        again = Daemon(self, *QUIET, data=data)
+        rpc = again.facts()["rpc"]
+        self.assertEqual((self.mined(rpc), call(rpc, "eth_blockNumber")), (6, height))
+        again.stop()
+
+    def test_a_node_that_is_stopped_or_killed_meanwhile_has_lost_nothing(self) -> None:
+        disk = SmallDisk(self, 48)
+        data = disk.path / "data"
+        data.mkdir()
+        for kill in (False, True):
+            node = Daemon(self, *QUIET, data=data)
+            rpc = node.facts()["rpc"]
+            first = self.mined(rpc)
+            self.pay(rpc, range(first, first + 2))
+            eventually(lambda rpc=rpc, n=first + 2: self.mined(rpc) == n, 30, "transactions in blocks")
+            disk.fill()
+            self.pay(rpc, range(first + 2, first + 4))
+            eventually(lambda rpc=rpc: self.unready(rpc, "storage: "), 30, "readyz tells of the disk")
+            mined, height = self.mined(rpc), call(rpc, "eth_blockNumber")
+            if kill:
+                node.process.kill()
+                node.process.wait()
+            else:
+                node.stop()
+                self.assertEqual(node.process.returncode, 0)
+                self.assertNotIn("Traceback", node.log())
+            disk.make_room()
+            again = Daemon(self, *QUIET, data=data)
+            rpc = again.facts()["rpc"]
+            self.assertGreaterEqual((self.mined(rpc), int(call(rpc, "eth_blockNumber"), 16)), (mined, int(height, 16)))
+            again.stop()
+
+    def pay(self, rpc: str, nonces: range) -> None:
+        for nonce in nonces:
+            raw = sign_transaction(
+                bytes(DEV_KEYS[0]),
+                chain_id=31337,
+                nonce=nonce,
+                to=DEV_ADDRESSES[1],
+                value=1,
+                max_fee=3 * 10**9,
+                max_priority_fee=10**9,
+                # large enough to need pages that the log has not had before
+                data=bytes(60_000),
+                gas=400_000,
+            )
+            call(rpc, "eth_sendRawTransaction", "0x" + raw.hex())
+
+    def mined(self, rpc: str) -> int:
+        return int(call(rpc, "eth_getTransactionCount", "0x" + DEV_ADDRESSES[0].hex(), "latest"), 16)
+
+    def unready(self, rpc: str, text: str) -> str | None:
+        """The line of ``/readyz`` that has *text* in it."""
+        try:
+            with urllib.request.urlopen(f"{rpc.rstrip('/')}/readyz", timeout=10) as response:
+                body: Any = response.read()
+        except urllib.error.HTTPError as error:
+            body = error.read()
+        return next((line for line in body.decode().splitlines() if text in line), None)
