@@ -9,7 +9,7 @@ from chainp2p.peer.link import Link
 from chainp2p.sync.chase import hashes_of
 from chainp2p.sync.claims import Claims
 from chainp2p.sync.sieve import Sieve
-from chainp2p.sync.state import Activity, Phase, short
+from chainp2p.sync.state import Activity, Waiting, short
 from chainp2p.wire.messages import GetHeaders, NotFound
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ REFUSED_REST = 0.5
 
 
 class Asking:
-    """The questions of sync for headers, one at a time, and what the end of any question means for the peer.
+    """The questions of sync for headers, and what the end of any question means for the peer.
 
     1. Every question has a deadline, the peer's own patience, so that whoever asks always goes on.
-    2. What is asked now is kept in words: it is what ``explain`` says.
+    2. What is asked now is kept, and what is done otherwise in words: it is what ``explain`` says.
     3. A fault ends the link, once; a refusal makes the peer rest; silence makes it the last choice for a while.
     """
 
@@ -38,29 +38,43 @@ class Asking:
         self._chain = chain
         self._reactor = reactor
         self._claims = claims
-        #: What is done now.
-        self.activity = Activity(Phase.IDLE, "no peers", reactor.seconds())
+        self._doing = Activity("no peers", reactor.seconds())
+        self._open: list[Activity] = []
 
-    def doing(self, phase: Phase, what: str) -> None:
+    def doing(self, what: str) -> None:
         """Say what is done from now on; saying the same again changes nothing."""
-        if (self.activity.phase, self.activity.what) != (phase, what):
-            self.activity = Activity(phase, what, self._reactor.seconds())
+        if self._doing.what != what:
+            self._doing = Activity(what, self._reactor.seconds())
 
-    def headers(self, link: Link, after: bytes, count: int, what: str) -> "Awaitable[Sequence[bytes] | None]":
+    def text(self, now: float) -> str:
+        """Say what is done: a question that is open, if there is one."""
+        first = next(iter(self._open), self._doing)
+        return (self._doing if self._doing in self._open else first).text(now)
+
+    def waits(self, now: float) -> list[Waiting]:
+        """The questions that are open."""
+        return [wait for one in self._open if (wait := one.waiting(now)) is not None]
+
+    def headers(
+        self, link: Link, after: bytes, count: int, what: str, aside: bool = False
+    ) -> "Awaitable[Sequence[bytes] | None]":
         """Ask now for at most *count* raw headers after a hash; the answer can be awaited, None: the peer does not have
-        that on its best chain. Raises PeerGone if the peer left.
+        that on its best chain. *aside*: other things are done meanwhile. Raises PeerGone if the peer left.
         """
         if self._claims.get(link) is None:
             raise PeerGone(Reason.CONNECTION_LOST, "left while others were asked")
         patience, now = self._claims.patience(link), self._reactor.seconds()
         words = f"{short(link.peer_id)} is asked for {what}"
         otherwise = "the next peer is asked, or this one again"
-        mine = Activity(Phase.HEADERS, words, now, now + patience, otherwise, link.peer_id, after)
-        self.activity = mine
+        mine = Activity(words, now, now + patience, otherwise, link.peer_id, after)
+        self._open.append(mine)
+        if not aside:
+            self._doing = mine
 
         def ended(outcome: Any) -> Any:
-            if self.activity is mine:
-                self.doing(Phase.HEADERS, f"the chain checks {what} of {short(link.peer_id)}")
+            self._open.remove(mine)
+            if self._doing is mine:
+                self.doing(f"the chain checks {what} of {short(link.peer_id)}")
             return outcome
 
         def answered(reply: Any) -> Sequence[bytes] | None:

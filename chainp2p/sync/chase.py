@@ -74,6 +74,8 @@ class Terms:
     :param ceiling: a chain higher than this that has not shown its worth is given up.
     :param judged: the end of its chain when that was found to rank too low, if it was.
     :param go_on: asked after each message, whether to ask for the next one now.
+    :param count: headers that are asked for at once.
+    :param moved: our best header is another one than when the sieve was begun or last gone on with.
     """
 
     claimed: bytes
@@ -81,6 +83,8 @@ class Terms:
     ceiling: int
     judged: HeaderInfo | None
     go_on: Callable[[], bool]
+    count: int = HEADERS_MAX
+    moved: bool = False
 
 
 async def chase(chain: Any, ask: Ask, terms: Terms, sieve: Sieve | None = None) -> Outcome:
@@ -91,13 +95,17 @@ async def chase(chain: Any, ask: Ask, terms: Terms, sieve: Sieve | None = None) 
     :raises PeerFault: for headers that do not follow what was asked.
     """
     if sieve is not None:
-        raws = await ask(sieve.asked, HEADERS_MAX)
-        return await _forward(chain, ask, terms, sieve, raws)
+        best = chain.best_header
+        if terms.moved and best.hash != sieve.asked:  # who has that by now needs not send again what others sent
+            raws = await ask(best.hash, terms.count)
+            if raws is not None:
+                return await _forward(chain, ask, terms, terms.begin(best), raws) if raws else Chased(best)
+        return await _forward(chain, ask, terms, sieve, await ask(sieve.asked, terms.count))
     search = AncestorSearch(chain.best_header.height, min(chain.finalized.height, chain.best_header.height))
     reached: HeaderInfo | None = None
     while (height := search.ask()) is not None:
         ours = await chain.header_at(height)
-        raws = None if ours is None else await ask(ours.hash, HEADERS_MAX)
+        raws = None if ours is None else await ask(ours.hash, terms.count)
         if raws is None:
             search.lacks(height)
             continue
@@ -112,13 +120,13 @@ async def chase(chain: Any, ask: Ask, terms: Terms, sieve: Sieve | None = None) 
         follows(ours.hash, known.height == ours.height + len(raws))
         reached = known
         search.has(height)
-        if len(raws) < HEADERS_MAX:
+        if len(raws) < terms.count:
             break
     if reached is None:
         return Parted()
     if reached.hash == terms.claimed:
         return Chased(reached)
-    following = await ask(reached.hash, HEADERS_MAX)
+    following = await ask(reached.hash, terms.count)
     if following is None:
         return Turned()
     return await _forward(chain, ask, terms, terms.begin(reached), following) if following else Chased(reached)
@@ -155,7 +163,7 @@ async def _forward(chain: Any, ask: Ask, terms: Terms, sieve: Sieve, raws: Seque
                 break
         if not terms.go_on():
             return Paused()
-        raws = await ask(sieve.asked, HEADERS_MAX)
+        raws = await ask(sieve.asked, terms.count)
     if raws is None:
         return Turned()
     if sieve.stage is Stage.AGAIN:

@@ -1,7 +1,7 @@
 """What each peer says it has, how well it served, and whom to ask next."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import Factory, define, frozen
 
@@ -42,6 +42,7 @@ class PeerRecord:
     :param open: the claim has not been looked into.
     :param tip: the last header of its chain that it served.
     :param parted: it has nothing of our chain down to the finalized block.
+    :param vain: when its last turn brought nothing; minus infinity: it brought something; 0: it had none.
     :param not_before: it asked to wait.
     :param headers_after: its next header is from the future until then; its blocks are not.
     """
@@ -51,6 +52,7 @@ class PeerRecord:
     open: bool = True
     tip: HeaderInfo | None = None
     parted: bool = False
+    vain: float = 0.0
     not_before: float = 0.0
     headers_after: float = 0.0
     asked_last_until: float = 0.0
@@ -73,7 +75,9 @@ class Claims(Generic[K]):
        first. A claim that would not win over our best header is dropped unasked.
     3. Nobody who just failed is asked again while somebody else can be; who has been useless of late comes after those,
        and who lied about its rank last of all. But the last one left *is* asked: with two nodes there is no other.
-    4. Patience is relative: it starts small, doubles with each time-out and follows the time that answers take; so a
+    4. Among equals, whose last turn brought nothing comes after the others, and the longer ago that is the sooner: who
+       announces what is not there, as often as it likes and as high as it likes, keeps nobody waiting.
+    5. Patience is relative: it starts small, doubles with each time-out and follows the time that answers take; so a
        slow link gets through, whatever its rate.
 
     Cost: O(peers) a choice.
@@ -83,7 +87,7 @@ class Claims(Generic[K]):
     """
 
     _useless: Callable[[K], bool] = lambda _: False
-    _before: Callable[[K], tuple[int, ...]] = lambda _: ()
+    _before: Callable[[K], tuple[float, ...]] = lambda _: ()
     _peers: dict[K, PeerRecord] = Factory(dict)
     _order: int = 0
 
@@ -174,11 +178,17 @@ class Claims(Generic[K]):
         """Whether another peer has an open claim and may be asked."""
         return any(peer.open and peer.rests_until <= now for other, peer in self._peers.items() if other != key)
 
+    def turned(self, key: K, brought: bool, now: float) -> None:
+        """Its turn is over, and has *brought* headers that were stored, or not."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.vain = float("-inf") if brought else now
+
     def unfinished(self, key: K) -> None:
-        """There is more to learn of its headers."""
+        """There is more to learn of its headers, whatever it said."""
         peer = self._peers.get(key)
         if peer is not None and not peer.open:
-            peer.claim, peer.open = Claim(peer.claim.hash, peer.claim.height), True
+            peer.claim, peer.open = Claim(b"", peer.claim.height), True
 
     def parted(self, key: K, claim: Claim, until: float) -> None:
         """It has nothing of our chain down to the finalized block: leave it alone *until* then, it may change."""
@@ -224,23 +234,31 @@ class Claims(Generic[K]):
         failed = peer.failed_at if now - peer.failed_at < PASSED_OVER else float("-inf")
         return now < peer.asked_last_until, self._useless(key), failed
 
-    def for_headers(self, now: float) -> K | None:
-        """Return whom to ask for headers now."""
-        open = [(key, peer) for key, peer in self._peers.items() if peer.open and peer.rests_until <= now]
+    def for_headers(self, now: float, which: Callable[[K], bool] = lambda _: True, strangers: bool = True) -> K | None:
+        """Return whom to ask for headers now, *which* is true of.
+
+        :param strangers: also somebody who brought nothing last time, or had no turn yet.
+        """
+        open = [
+            (key, peer)
+            for key, peer in self._peers.items()
+            if peer.open and peer.rests_until <= now and (strangers or peer.vain < 0) and which(key)
+        ]
         if not open:
             return None
         top = max((peer.claim.rank for _, peer in open if peer.claim.rank is not None), default=b"")
 
-        def order(item: tuple[K, PeerRecord]) -> tuple[tuple[bool, bool, float], tuple[int, ...], bool, bool, int, int]:
+        def order(item: tuple[K, PeerRecord]) -> tuple[Any, ...]:
             key, peer = item
             claim, standing = peer.claim, self._standing(key, peer, now)
-            return standing, self._before(key), claim.rank is None, claim.rank != top, -claim.height, peer.order
+            stated = claim.rank is None, claim.rank != top, -claim.height
+            return standing, self._before(key), peer.vain, stated, peer.order
 
         return min(open, key=order)[0]
 
-    def for_poll(self, now: float) -> K | None:
-        """Return whom to ask, unprompted, whether there is anything new: each in turn."""
-        peers = [(key, peer) for key, peer in self._peers.items() if peer.rests_until <= now]
+    def for_poll(self, now: float, which: Callable[[K], bool] = lambda _: True) -> K | None:
+        """Return whom to ask, unprompted, whether there is anything new: each *which* is true of, in turn."""
+        peers = [(key, peer) for key, peer in self._peers.items() if peer.rests_until <= now and which(key)]
         if not peers:
             return None
         key, peer = min(peers, key=lambda item: item[1].order)

@@ -13,8 +13,6 @@ __all__ = ["FRESH", "Quest", "Quests", "parse_rank"]
 FRESH = 144
 #: Coming a second time may take twice as long as the first time and so much more, while others wait. Seconds.
 REPEAT_SLACK = 30.0
-#: Peers that are looked at for the first time before one is that has been already.
-LOOKS = 8
 #: Bytes of headers that are held of peers whose turn it is not.
 HELD_BESIDE = HELD_BYTES // 4
 
@@ -31,6 +29,7 @@ class Quest:
     """One peer.
 
     :param stated: the rank in its ``Status``.
+    :param best: our best header when it was last asked for headers.
     :param sieve: its headers, as far as they were looked at.
     :param judged: the end of its chain, if that was not stored.
     :param short: that ranks below what was stated.
@@ -38,6 +37,7 @@ class Quest:
     """
 
     stated: bytes
+    best: bytes = b""
     sieve: Sieve | None = None
     judged: HeaderInfo | None = None
     short: bool = False
@@ -50,18 +50,18 @@ class Quests(Generic[K]):
 
     1. On a fresh node a peer's headers have to reach the rank that the peer stated; ours are no measure yet. One that
        delivered less may do so again when it has been asked last for long enough: it may have lost blocks.
-    2. Chains are looked at in slices, so that no peer holds the others up for long. First comes one that is good enough
-       and on its way to be stored; then those not looked at yet, for one answer each, and after LOOKS of them the one
-       whose headers showed the highest rank. Low rank is all that bad ones can show, so a good chain goes on as soon as
-       it was looked at, and nobody keeps it waiting by coming again and again.
-    3. Only the one that is asked holds HELD_BYTES of headers in memory, the others HELD_BESIDE in all.
+    2. Each is looked at a little first, beside the others. Those that are longer are looked at further in slices, so
+       that no peer holds the others up for long. First comes one that is good enough and on its way to be stored; then
+       the one whose headers showed the highest rank, of equals the one that is nearest. Low rank is all that bad ones
+       can show, so a good chain goes on when it was looked at, and nobody keeps it waiting by coming again and again.
+    3. Only the one whose turn it is, or was last, holds HELD_BYTES of headers in memory, the others HELD_BESIDE in all.
 
     :param minimum: a rank that every chain has to reach.
     """
 
     minimum: bytes = b""
     _quests: dict[K, Quest] = Factory(dict)
-    _looks: int = 0
+    _turn: K | None = None
 
     def joined(self, key: K, stated: bytes) -> None:
         """A peer arrived."""
@@ -89,19 +89,23 @@ class Quests(Generic[K]):
         self.get(key).sieve = sieve
         return sieve
 
-    def resume(self, key: K) -> Sieve | None:
-        """Its turn: where to go on; of the others, those that showed least let go what they hold, if it is much."""
-        others = [quest.sieve for other, quest in self._quests.items() if other != key and quest.sieve is not None]
-        total = sum(sieve.held for sieve in others)
-        for sieve in sorted(others, key=lambda sieve: sieve.shown):
+    def resume(self, key: K, look: bool = False) -> Sieve | None:
+        """Its turn, or a *look* beside that: where to go on; of the others, those that showed least, and of equals
+        those that took longest, let go what they hold, if it is much.
+        """
+        if not look:
+            self._turn = key
+        others = [quest.sieve for other, quest in self._quests.items() if other not in (key, self._turn)]
+        sieves = [sieve for sieve in others if sieve is not None]
+        total = sum(sieve.held for sieve in sieves)
+        for sieve in sorted(sieves, key=lambda sieve: (sieve.shown, -sieve.looking)):
             if total > HELD_BESIDE:
                 total -= sieve.held
                 sieve.let_go()
         return self.get(key).sieve
 
-    def spent(self, key: K, seconds: float, first: bool, again: bool) -> None:
-        """It was asked for so long: for the *first* time, or *again* for what it had sent before."""
-        self._looks = self._looks + 1 if first else 0
+    def spent(self, key: K, seconds: float, again: bool) -> None:
+        """It was asked for so long, *again* for what had come before or not."""
         sieve = self.get(key).sieve
         if sieve is not None and again:
             sieve.repeating += seconds
@@ -136,14 +140,14 @@ class Quests(Generic[K]):
             return False
         return sieve.repeating > 2 * sieve.looking + REPEAT_SLACK
 
-    def order(self, key: K) -> tuple[int, int, int]:
+    def order(self, key: K) -> tuple[float, ...]:
         """Sort key among claims of equal standing."""
         sieve = self.get(key).sieve
         if sieve is None:
-            return (1, 0, 0)
+            return (2,)
         if sieve.stage in (Stage.AGAIN, Stage.OPEN):
-            return (-1, 0, 0)
-        return (0 if self._looks >= LOOKS else 2, -int.from_bytes(sieve.shown, "big"), -sieve.held)
+            return (0,)
+        return (1, -int.from_bytes(sieve.shown, "big"), sieve.stage is Stage.COUNTED, sieve.looking)
 
     @property
     def short(self) -> int:

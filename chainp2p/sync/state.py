@@ -13,13 +13,26 @@ BEHIND = 8
 
 
 class Phase(StrEnum):
-    """What it is doing now."""
+    """What it is doing now.
+
+    Nobody sets it: it follows from what is under way, each time that somebody asks (:meth:`of`), so there is no
+    transition that could be forgotten, nor a phase that it could be left in.
+    """
 
     IDLE = "idle"  #: no peer, nothing to follow
     HEADERS = "headers"  #: asking a peer for headers
     STATE = "state"  #: fetching the state of a final block, in place of the blocks below
     BLOCKS = "blocks"  #: fetching the blocks of known headers
     FOLLOWING = "following"  #: in step with every peer, as far as they say
+
+    @classmethod
+    def of(cls, *, blocks: bool, headers: bool, peers: bool) -> "Phase":
+        """Tell it from whether *blocks* are missing or being checked, *headers* are, and there are *peers*."""
+        if blocks:
+            return cls.BLOCKS
+        if headers:
+            return cls.HEADERS
+        return cls.FOLLOWING if peers else cls.IDLE
 
 
 @frozen
@@ -113,7 +126,6 @@ class Activity:
     :param after: the block that the answer should follow.
     """
 
-    phase: Phase
     what: str
     since: float
     until: float | None = None

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.sync.headers import HeaderFetch
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.state import Phase, SyncState
 from chainp2p.testing.downloads import download, long_chain
@@ -58,6 +59,7 @@ class TroubleTests(SynchronousTestCase):
             return 1.0
 
         self.patch(SyncService, "_round", nothing)
+        self.patch(HeaderFetch, "look", lambda fetch: None)
         self.patch(SyncService, "explain", lambda sync: SyncState(Phase.FOLLOWING, 0, 0, 0, None, "in step"))
         faults = "\n".join(play_troubles(4, nodes=3, blows=2).faults)
         self.assertIn("it does nothing about a better chain: in step", faults)

@@ -155,8 +155,22 @@ class Choosing(SynchronousTestCase):
             claims.settle(name, claims[name].claim)
         self.assertFalse(claims.others_wait("b", 0.0))
         claims.unfinished("a")
-        self.assertEqual(claims["a"].claim, Claim(b"a" * 32, 5))
+        self.assertEqual(claims["a"].claim, Claim(b"", 5))
         self.assertTrue(claims.others_wait("b", 0.0))
+
+    def test_who_brought_nothing_comes_after_and_then_in_turn(self) -> None:
+        for name in "abc":
+            self.claims.heard(name, name.encode() * 32, 10)
+            self.claims.turned(name, name == "a", 1.0 if name == "c" else 1.5)
+        self.claims.heard("b", b"x" * 32, 10**9)
+        order = []
+        for now in (2.0, 3.0, 4.0, 5.0):
+            order.append(self.claims.for_headers(now))
+            self.claims.turned(order[-1] or "", False, now)
+        self.assertEqual(order, ["a", "c", "b", "a"])
+        self.claims.turned("c", True, 6.0)
+        self.assertEqual(self.claims.for_headers(6.0, strangers=False), "c")
+        self.assertIsNone(self.claims.for_headers(6.0, lambda name: name == "a", strangers=False))
 
     def test_how_they_stand(self) -> None:
         self.assertEqual(Claims[str]().standing(), "no peers")
@@ -194,11 +208,13 @@ class Choosing(SynchronousTestCase):
 
 class State(SynchronousTestCase):
     def test_words(self) -> None:
-        doing = Activity(Phase.BLOCKS, "p is asked", 10.0, 14.0, "q is asked")
+        doing = Activity("p is asked", 10.0, 14.0, "q is asked")
         self.assertEqual(doing.text(11.5), "p is asked, since 1.5 s; in 2.5 s: q is asked")
-        self.assertEqual(Activity(Phase.IDLE, "no peers", 1.0).text(1.0), "no peers, since 0.0 s")
+        self.assertEqual(Activity("no peers", 1.0).text(1.0), "no peers, since 0.0 s")
         self.assertEqual((short(None), short(b"\xab" * 32)), ("nobody", "abababab"))
 
     def test_behind(self) -> None:
         states = [SyncState(phase, 0, 10, high, None, "") for phase in Phase for high in (18, 19)]
-        self.assertEqual([state.behind for state in states], [False] * 3 + [True, False] * 3 + [False])
+        self.assertEqual(
+            [state.behind for state in states], [False, False, False, True, False, True, False, True, False, False]
+        )

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
-import chainp2p.sync.service
+import chainp2p.sync.headers
 import chainp2p.sync.sieve
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.errors import Reason

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.sync.claims import Claim, Claims
-from chainp2p.sync.quests import FRESH, HELD_BESIDE, LOOKS, Quests, parse_rank
+from chainp2p.sync.quests import FRESH, HELD_BESIDE, Quests, parse_rank
 from chainp2p.sync.sieve import HELD_BYTES, Sieve, Stage
 
 
@@ -55,38 +55,50 @@ class Turns(SynchronousTestCase):
         self.quests.joined(name, info(stated).rank)
         self.claims.joined(name, name.encode() * 32, Claim(name.encode() * 32, stated, info(stated).rank))
 
-    def slice(self, shown: dict[str, int]) -> str:
-        """One turn: whose it is; it shows the rank that is its own, in one more header."""
-        name = self.claims.for_headers(0.0)
+    def show(self, name: str, rank: int, seconds: float = 1.0) -> None:
+        """It shows *rank* in one more header, which takes so long."""
+        sieve = self.quests.get(name).sieve or self.quests.begun(name, Sieve(START, info(10**9).rank, b"k"))
+        sieve.looked([bytes(100)], [info(rank, name[:1].encode())], None, START)
+        self.quests.spent(name, seconds, False)
+
+    def turn(self) -> str:
+        """Whose turn it is of those that were looked at."""
+        name = self.claims.for_headers(0.0, lambda name: self.quests.get(name).sieve is not None)
         assert name is not None
-        sieve = self.quests.resume(name)
-        first = sieve is None
-        if sieve is None:
-            sieve = self.quests.begun(name, Sieve(START, info(10**9).rank, b"k"))
-        sieve.looked([bytes(100)], [info(shown[name], name[:1].encode())], None, START)
-        self.quests.spent(name, 1.0, first, False)
+        self.quests.resume(name)
         return name
 
-    def test_all_are_looked_at_and_then_the_best_goes_on(self) -> None:
+    def test_the_best_goes_on(self) -> None:
         names = "abcdefghijklmnopqrst"
-        shown = {name: 10 + index for index, name in enumerate(names)} | {"t": 5_000}
-        for name in names:
+        for index, name in enumerate(names):
             self.join(name)
-        turns = [self.slice(shown) for _ in range(60)]
-        self.assertEqual(set(turns[:22]), set(names))
-        self.assertEqual(set(turns[22:]), {"t"})
+            self.show(name, 5_000 if name == "k" else 10 + index)
+        self.assertEqual(self.turn(), "k")
+        self.show("b", 5_001)
+        self.assertEqual(self.turn(), "b")
 
-    def test_who_comes_again_and_again_keeps_nobody_waiting(self) -> None:
-        self.join("!")
-        shown = {"!": 5_000}
-        self.slice(shown)
-        mine = 0
-        for number in range(100):
-            name = chr(0x100 + number)
-            self.join(name, 10_000 + number)
-            shown[name] = 1
-            mine += self.slice(shown) == "!"
-        self.assertGreaterEqual(mine, 100 // (LOOKS + 1))
+    def test_of_equals_the_nearest_and_who_holds_what_it_showed(self) -> None:
+        for name, seconds in (("a", 3.0), ("b", 0.1), ("c", 1.0)):
+            self.join(name)
+            self.show(name, 10, seconds)
+        self.assertEqual(self.turn(), "b")
+        sieve = self.quests.get("b").sieve
+        assert sieve is not None
+        sieve.let_go()
+        self.assertEqual(self.turn(), "c")
+
+    def test_a_look_leaves_the_one_whose_turn_it_was_what_it_holds(self) -> None:
+        for name in "abc":
+            self.join(name)
+            self.show(name, 10, 0.1 if name == "a" else 0.2)
+            sieve = self.quests.get(name).sieve
+            assert sieve is not None
+            sieve.looked([bytes(HELD_BESIDE)], [info(11)], None, START)
+        self.assertEqual(self.turn(), "a")
+        self.quests.resume("d", look=True)
+        held = [self.quests.get(name).sieve.held for name in "abc"]  # type: ignore[union-attr]
+        self.assertGreater(held[0], HELD_BESIDE)
+        self.assertEqual(held[1:], [0, 0])
 
     def test_what_is_good_enough_comes_before_all(self) -> None:
         for name in "ab":
@@ -115,12 +127,12 @@ class Turns(SynchronousTestCase):
         self.assertFalse(self.quests.dawdles("a"))
         sieve = self.quests.begun("a", Sieve(START, info(5).rank, b"k"))
         sieve.let_go()
-        self.quests.spent("a", 10.0, True, False)
+        self.quests.spent("a", 10.0, False)
         sieve.looked([b"x"], [info(6)], None, START)
-        self.quests.spent("a", 50.0, False, True)
+        self.quests.spent("a", 50.0, True)
         self.assertFalse(self.quests.dawdles("a"))
-        self.quests.spent("a", 0.1, False, True)
+        self.quests.spent("a", 0.1, True)
         self.assertTrue(self.quests.dawdles("a"))
         self.quests.ended("a")
-        self.quests.spent("a", 1.0, False, True)
+        self.quests.spent("a", 1.0, True)
         self.assertFalse(self.quests.dawdles("a"))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import chainp2p.sync.branch
 import chainp2p.sync.chase
-import chainp2p.sync.service
+import chainp2p.sync.headers
 from chainp2p.chain.interfaces import HeadChanged, NotYet, ParentMissing
 from chainp2p.errors import Penalty, Reason
 from chainp2p.sync.service import SyncService
@@ -112,7 +112,7 @@ class Initial(Base):
         self.assertIs(new.sync.explain().phase, Phase.FOLLOWING)
         self.assertFalse(new.sync.syncing)
         headers = [message for message in new.links[0].sent if isinstance(message, GetHeaders)]
-        self.assertEqual(len(headers), 3)
+        self.assertEqual([message.count for message in headers], [512, 2_000, 2_000, 2_000])
         self.assertEqual([change.state.behind for change in changes], [True, False])
 
     def test_who_is_ahead_asks_nothing(self) -> None:
@@ -199,7 +199,7 @@ class Forks(Base):
         self.assertEqual((one.faults, two.faults), ([], []))
 
     def test_probes_are_few_and_remembered_within_bounds(self) -> None:
-        self.patch(chainp2p.sync.service, "PROBES_REMEMBERED", 2)
+        self.patch(chainp2p.sync.headers, "PROBES_REMEMBERED", 2)
         one = self.host("one", 40, salt=1, finality=5)
         for n in range(4):
             connect(one, self.host(f"peer{n}", 60, salt=2 + n, finality=5))
