@@ -70,7 +70,7 @@ class Follower:
                     return None
                 self._ahead.extend(portion)
             after = self._ahead.popleft()
-            text = await self._texts.read(after, self.place.hash)
+            text = await self._texts.read(self._chain, after, self.place.hash)
             if text is not None:
                 return self._moved(after, after.height, text)
             self._ahead.clear()

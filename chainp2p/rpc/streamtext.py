@@ -109,29 +109,28 @@ def block_members(
 class BlockTexts:
     """Reads blocks and writes their events; those that were written last are kept."""
 
-    def __init__(self, chain: Any) -> None:
-        self._chain = chain
+    def __init__(self) -> None:
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
         self._bytes = 0
 
-    async def read(self, place: Place, parent: bytes) -> bytes | None:
-        """The event of the block at *place*, whose parent's hash is *parent*; None: its body is not stored."""
+    async def read(self, chain: Any, place: Place, parent: bytes) -> bytes | None:
+        """The event of the block at *place*, whose parent's hash is *parent*; None: *chain* does not have its body."""
         if place.hash not in self._kept:
-            raw = await self._chain.block(place.hash)
+            raw = await chain.block(place.hash)
             if raw is None:
                 return None
             if place.hash not in self._kept:  # nobody else was quicker
-                self._keep(place.hash, self._write(place, parent, raw))
+                self._keep(place.hash, _write(place, parent, *chain.split(raw)))
         self._kept.move_to_end(place.hash)
         return self._kept[place.hash]
-
-    def _write(self, place: Place, parent: bytes, raw: bytes) -> bytes:
-        header, transactions = self._chain.split(raw)
-        members = block_members(place.height, place.hash, parent, header, transactions)
-        return tail("block", place.cursor, dumps(members))
 
     def _keep(self, hash: bytes, text: bytes) -> None:
         self._kept[hash] = text
         self._bytes += len(text)
         while len(self._kept) > 1 and (len(self._kept) > _KEPT or self._bytes > _KEPT_BYTES):
             self._bytes -= len(self._kept.popitem(last=False)[1])
+
+
+def _write(place: Place, parent: bytes, header: bytes, transactions: Sequence[tuple[bytes, bytes]]) -> bytes:
+    members = block_members(place.height, place.hash, parent, header, transactions)
+    return tail("block", place.cursor, dumps(members))

@@ -15,8 +15,9 @@ from chainp2p.namespaces import (
     Stream,
 )
 from chainp2p.rpc.cursor import LENGTH, Cursor
-from chainp2p.rpc.stream import HEADS, PEERS, TRANSACTIONS, Streams
+from chainp2p.rpc.stream import Streams
 from chainp2p.rpc.streamtext import block_members
+from chainp2p.rpc.subscriber import HEADS, PEERS, TRANSACTIONS
 from chainp2p.rpc.values import DATA, HASH, data, hash32, hex_bytes, quantity
 from chainp2p.rpc.values import text as read_text
 
