@@ -10,6 +10,11 @@ head (``tests/integration/crash``), production opens it, and the next life goes 
 left lose their power: the part of the log that was not synced is cut, zeroed, torn by sectors or filled with rubbish,
 pages that were being copied are torn, the shared memory is gone; they have to be whole too, at some earlier block.
 Exit code 1 if anything is not as it should be.
+
+At the end a signer is killed at each point between its turn and its block's leaving, half the time with a loss of
+power, and starts again in the same slot with other transactions: it has to open, and of no slot may two blocks leave.
+In slots nothing is signed twice either; on demand a signature that went with the process may be made anew for other
+content.
 """
 
 import argparse
@@ -25,8 +30,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.integration.crash.death import Moment
 from tests.integration.crash.killing import Row, run
+from tests.integration.crash.signing import Signed, kill_signer
 from tests.integration.crash.workloads import Birth, Import, PoolWrites, Reorg, Workload
 
+#: Signers and the periods of their networks in milliseconds.
+SIGNERS = (("in slots of 1 s", 1000), ("on demand", 0))
 #: Of all kills so many have to hit a transaction or its commit.
 INSIDE_SHARE = 0.75
 
@@ -47,9 +55,25 @@ def table(rows: dict[str, Row]) -> list[str]:
     return lines
 
 
+def signer_table(signers: dict[str, Signed]) -> list[str]:
+    """What became of the signers, as text."""
+    lines = [
+        f"{'signer':<16} {'kills':>5} {'power losses':>12} {'blocks sent':>11} {'slots signed twice':>18}"
+        f" {'slots sent twice':>16}  killed"
+    ]
+    for name, one in signers.items():
+        where = ", ".join(f"{count} {place}" for place, count in one.kills.most_common())
+        lines.append(
+            f"{name:<16} {one.kills.total():>5} {one.losses:>12} {one.blocks:>11} {one.twice:>18} {one.sent_twice:>16}"
+            f"  {where}{'; FAILED' if one.failures else ''}"
+        )
+    return lines
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--signer-kills", type=int, default=100, help="of each signer")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="workloads whose name begins so")
     options = parser.parse_args()
@@ -77,7 +101,15 @@ def main() -> int:
     print(f"{every.total()} kills, {inside} inside a write transaction or its commit")
     kinds = sum((row.losses for row in rows.values()), Counter[str]())
     print("power losses: " + "; ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+    signers = {}
+    for name, period in SIGNERS:
+        with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
+            signers[name] = kill_signer(options.signer_kills, Random(f"{options.seed} {name}"), Path(scratch), period)
+        for failure in signers[name].failures:
+            print(failure, file=sys.stderr)
+    print("\n".join(signer_table(signers)))
     failed = any(row.failures for row in rows.values()) or inside < INSIDE_SHARE * every.total()
+    failed |= any(one.failures or one.sent_twice for one in signers.values()) or bool(signers[SIGNERS[0][0]].twice)
     return int(failed)
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import subprocess
 import sys
 import unittest
 from contextlib import closing
@@ -13,8 +14,25 @@ import pytest
 from tests.integration.crash.death import Moment, Watch
 from tests.integration.crash.inspection import inspect
 from tests.integration.crash.killing import Row, run
+from tests.integration.crash.signing import kill_signer
 from tests.integration.crash.workloads import Birth, Import, PoolWrites, Reorg, Workload
-from tests.integration.processes import scratch
+from tests.integration.processes import ROOT, scratch
+
+#: Seals three blocks and says when each may leave.
+SEALING = """
+import os, sys
+from pathlib import Path
+from tests.integration.crash.signing import kill_signer
+from tests.integration.crash.workloads import LATER, opened, result
+from tests.ledger.network import Clock, genesis_of
+
+clock = Clock(LATER)
+ledger = opened(genesis_of(1, 1000), Path(sys.argv[1]), signer=0, clock=clock)
+for number in range(3):
+    clock.now += 1
+    assert result(ledger.produce(clock.now)) is not None
+    os.write(1, b"block leaves")
+"""
 
 
 @pytest.mark.integration
@@ -49,6 +67,45 @@ class KillsTests(unittest.TestCase):
                 self.assertEqual(connection.execute(damage).rowcount, 1, damage)
             with self.assertRaises(AssertionError, msg=damage):
                 inspect(copy, workload.truth)
+
+    def test_a_signer_signs_no_slot_twice(self) -> None:
+        for period in (1000, 0):
+            seen = kill_signer(8, Random(6), Path(scratch(self)), period)
+            self.assertEqual((seen.failures, seen.sent_twice), ([], 0))
+            self.assertGreater(seen.blocks, 8)
+            if period:
+                self.assertEqual(seen.twice, 0)
+
+    @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
+    def test_a_seal_is_on_the_disk_before_its_block_leaves(self) -> None:
+        folder = Path(scratch(self))
+        trace = folder / "trace"
+        words = [
+            "strace",
+            "-f",
+            "-y",
+            "-o",
+            trace,
+            "-e",
+            "trace=fdatasync,fsync,write",
+            sys.executable,
+            "-c",
+            SEALING,
+            folder,
+        ]
+        done = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True, timeout=120)
+        if "ptrace" in done.stderr:
+            raise unittest.SkipTest(done.stderr)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        synced, sent = 0, 0
+        for line in trace.read_text("utf-8", "replace").splitlines():
+            synced += "sync(" in line and "seal.sqlite-wal" in line
+            if "write(1" in line and "block leaves" in line:
+                sent += 1
+                # the slot was spent before it was signed, and the hash was stored after
+                self.assertGreaterEqual(synced, 2, trace.read_text("utf-8", "replace")[-3000:])
+                synced = 0
+        self.assertEqual(sent, 3)
 
     def test_the_first_start(self) -> None:
         self.killed(Birth(), 6, 1)

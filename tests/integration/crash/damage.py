@@ -26,7 +26,8 @@ class Log:
 
     :param size: bytes of the file.
     :param page: bytes of a page.
-    :param synced: bytes of it that had reached the disk for certain.
+    :param synced: bytes of it that had reached the disk for certain, with ``synchronous=NORMAL``.
+    :param committed: bytes of it up to the last commit: with ``synchronous=FULL`` those had reached the disk too.
     :param unfinished: frames behind the last commit: of a transaction that was being written.
     :param copying: pages of the database that were being copied there when the process ended.
     """
@@ -34,6 +35,7 @@ class Log:
     size: int
     page: int
     synced: int
+    committed: int
     unfinished: int
     copying: tuple[int, ...]
 
@@ -44,7 +46,7 @@ def read_log(database: Path) -> Log:
     data = wal.read_bytes() if wal.exists() else b""
     index = shm.read_bytes() if shm.exists() else b""
     if len(data) < _HEADER:
-        return Log(len(data), 4096, 0, 0, ())
+        return Log(len(data), 4096, 0, 0, 0, ())
     page = unpack_from(">I", data, 8)[0]
     step = _FRAME + page
     frames = []
@@ -56,14 +58,18 @@ def read_log(database: Path) -> Log:
     last = max((at + 1 for at, (_, commit) in enumerate(frames) if commit), default=0)
     if len(index) < 136 or index[32:40] != data[16:24]:
         # the log was to begin anew: what is in it has been copied and synced, and so has the log before
-        return Log(len(data), page, len(data), len(frames) - last, ())
+        return Log(len(data), page, len(data), len(data), len(frames) - last, ())
     copied, attempted = unpack_from("=I", index, 96)[0], unpack_from("=I", index, 128)[0]
     copying = tuple(sorted({number for number, _ in frames[:attempted]})) if attempted > copied else ()
-    return Log(len(data), page, _HEADER + attempted * step, len(frames) - last, copying)
+    synced, committed = (_HEADER + count * step for count in (attempted, max(attempted, last)))
+    return Log(len(data), page, synced, committed, len(frames) - last, copying)
 
 
-def lose_power(database: Path, into: Path, chance: Random) -> str:
-    """Copy a database as a loss of power may have left it; answers what was done."""
+def lose_power(database: Path, into: Path, chance: Random, full: bool = False) -> str:
+    """Copy a database as a loss of power may have left it; answers what was done.
+
+    :param full: it is written with ``synchronous=FULL``.
+    """
     log = read_log(database)
     for suffix in FILES:
         source = database.with_name(database.name + suffix)
@@ -72,8 +78,9 @@ def lose_power(database: Path, into: Path, chance: Random) -> str:
     copy = into / database.name
     wal, shm = (copy.with_name(copy.name + suffix) for suffix in ("-wal", "-shm"))
     done = []
-    if log.size > log.synced:
-        at = chance.randint(log.synced, log.size)
+    kept = log.committed if full else log.synced
+    if log.size > kept:
+        at = chance.randint(kept, log.size)
         kind = chance.choice(("cut", "zeroed", "rubbish", "sectors"))
         _spoil(wal, kind, at, log.size, chance)
         done.append(f"log {kind}")

@@ -20,7 +20,7 @@ from typing import Any
 
 from attrs import frozen
 
-__all__ = ["Death", "Moment", "Plan", "Probe", "Watch", "live"]
+__all__ = ["Death", "Moment", "Plan", "Probe", "Watch", "kill_after", "live"]
 
 
 class Moment(Enum):
