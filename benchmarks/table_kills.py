@@ -3,13 +3,13 @@
     python benchmarks/table_kills.py --kills 200 --seed 1
 
 A child process runs a real ledger on real files: the first start, an import in batches, reorganisations of whole
-branches, journaling of the pool. Its connections note in shared memory when a write transaction begins and is
-committed, and it dies by SIGKILL at a statement or in a commit that was drawn (by a timer of the kernel, in its
-middle), or after a time that was drawn. Then every row of the database is compared with a fresh import up to the same
-head (``tests/integration/crash``), production opens it, and the next life goes on there. Copies of what each life
-left lose their power: the part of the log that was not synced is cut, zeroed, torn by sectors or filled with rubbish,
-pages that were being copied are torn, the shared memory is gone; they have to be whole too, at some earlier block.
-Exit code 1 if anything is not as it should be.
+branches, journaling of the pool, the download of a state. Its connections note in shared memory when a write
+transaction begins and is committed, and it dies by SIGKILL at a statement or in a commit that was drawn (by a timer
+of the kernel, in its middle), or after a time that was drawn. Then every row of the database is compared with a fresh
+import up to the same head (``tests/integration/crash``), production opens it, and the next life goes on there. Copies
+of what each life left lose their power: the part of the log that was not synced is cut, zeroed, torn by sectors or
+filled with rubbish, pages that were being copied are torn, the shared memory is gone; they have to be whole too, at
+some earlier block. Exit code 1 if anything is not as it should be.
 
 At the end a signer is killed at each point between its turn and its block's leaving, half the time with a loss of
 power, and starts again in the same slot with other transactions: it has to open, and of no slot may two blocks leave.
@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.integration.crash.death import Moment
 from tests.integration.crash.killing import Row, run
 from tests.integration.crash.signing import Signed, kill_signer
+from tests.integration.crash.statework import StateDownload
 from tests.integration.crash.workloads import Birth, Import, PoolWrites, Reorg, Workload
 
 #: Signers and the periods of their networks in milliseconds.
@@ -79,9 +80,10 @@ def main() -> int:
     options = parser.parse_args()
     makers: dict[str, tuple[float, Callable[[], Workload]]] = {
         "first start": (0.1, Birth),
-        "import": (0.35, lambda: Import(320, 40)),
-        "reorg": (0.3, lambda: Reorg(24, (30, 60, 90, 120, 150), 12)),
-        "pool writes": (0.25, lambda: PoolWrites(600)),
+        "import": (0.25, lambda: Import(320, 40)),
+        "reorg": (0.25, lambda: Reorg(24, (30, 60, 90, 120, 150), 12)),
+        "pool writes": (0.2, lambda: PoolWrites(600)),
+        "state sync": (0.2, lambda: StateDownload(400)),
     }
     chosen = {name: pair for name, pair in makers.items() if name.startswith(options.only)}
     whole = sum(share for share, _ in chosen.values())

@@ -15,6 +15,7 @@ from tests.integration.crash.death import Moment, Watch
 from tests.integration.crash.inspection import inspect
 from tests.integration.crash.killing import Row, run
 from tests.integration.crash.signing import kill_signer
+from tests.integration.crash.statework import StateDownload
 from tests.integration.crash.workloads import Birth, Import, PoolWrites, Reorg, Workload
 from tests.integration.processes import ROOT, scratch
 
@@ -116,6 +117,9 @@ class KillsTests(unittest.TestCase):
 
     def test_a_reorganisation(self) -> None:
         self.killed(Reorg(8, (10, 20, 30), 2), 5, 3)
+
+    def test_a_download_of_a_state(self) -> None:
+        self.killed(StateDownload(60, 3), 5, 5)
 
     def test_writes_of_the_pool(self) -> None:
         self.killed(PoolWrites(120), 4, 4)
