@@ -58,7 +58,7 @@ class PeerRate:
 
     def slower(self) -> None:
         """It did not answer in time: half of what it is asked for is enough for now."""
-        self._bytes /= 2
+        self._bytes = max(1.0, self._bytes / 2)
 
     def seconds(self, bytes: float) -> float | None:
         """How long so much would take, with all that is open before it; None: not measured."""

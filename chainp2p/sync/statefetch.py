@@ -184,8 +184,7 @@ class StateFetch:
     def _send(self, ask: PartAsk[Link]) -> None:
         assert self.goal is not None
         now, link = self._reactor.seconds(), ask.peer
-        ask.until = now + PATIENCE_MAX
-        deferred = link.request(GetStateChunk(self.goal.root, ask.part.base, ask.part.prefix), PATIENCE_MAX)
+        deferred = link.request(GetStateChunk(self.goal.root, ask.part.base, ask.part.prefix), ask.until - now)
         self._open[ask] = deferred
         deferred.addCallbacks(self._answered, self._unanswered, (ask,), {}, (ask,), {})
         deferred.addErrback(lambda failure: self._log.failure("an answer could not be taken", failure=failure))

@@ -1,7 +1,6 @@
 """Which parts of a state are asked of whom, which have come, how much is left: state sync without clock and wire."""
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from math import inf
 from statistics import median
@@ -10,8 +9,9 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 from chainp2p.chain.interfaces import StatePart
-from chainp2p.sync.rates import PeerRate
+from chainp2p.sync.rates import TARGET_MAX, PeerRate
 from chainp2p.sync.sources import DUE_MAX, LACKS_MAX, LACKS_MIN, OVERDUE, Source
+from chainp2p.sync.stateleft import StateLeft, share_of
 
 __all__ = ["PartAsk", "StatePlan"]
 
@@ -19,14 +19,13 @@ __all__ = ["PartAsk", "StatePlan"]
 OPEN_MAX = 4
 #: Chunks that are asked for, or here and not yet kept: at most so much memory, 1 MiB each.
 CHUNKS_MAX = 64
-#: More than this does not travel in one chunk. Bytes.
-CHUNK_BYTES = 1024 * 1024
 #: A chunk is taken to have so many bytes before one has come; each weighs in the mean with one part in so many.
 UNKNOWN_SIZE, SIZE_PARTS = 256 * 1024.0, 8
 #: Who would bring a part in so much of the time that is left of it is asked as well, where nothing else is to be done.
 SOONER = 0.5
-#: The time left goes by what came in so many seconds.
-RATE_WINDOW = 30.0
+#: A request is given up after so long, twice as long each time that its part did not come, and not before so many times
+#: what it should take: a slow link may need minutes for a chunk. Who is gone is found out by other means. Seconds.
+PATIENCE, PATIENCE_MAX, EXPECTED_TIMES = 64.0, 1024.0, 4.0
 
 K = TypeVar("K")
 
@@ -37,6 +36,7 @@ class PartAsk(Generic[K]):
 
     :param expected: how long it should take; None: the peer was never measured.
     :param loose: another peer is asked for the same.
+    :param until: when it is given up.
     """
 
     peer: K
@@ -57,13 +57,14 @@ class _Server(Generic[K]):
 
 @define(eq=False)
 class _Item(Generic[K]):
-    """A part that is not kept yet; *least*: bytes that it is known to have in the mean, since its parent was split."""
+    """A part that is not kept yet, one of so many into which another was split."""
 
     part: StatePart
-    least: float
+    siblings: int
     asks: list[PartAsk[K]] = field(factory=list)
     avoid: set[K] = field(factory=set)
     here: bool = False
+    late: int = 0
 
 
 class StatePlan(Generic[K]):
@@ -76,9 +77,6 @@ class StatePlan(Generic[K]):
     3. What is overdue, by the measured rate of the peer or the middle one's, is asked of another one too; so is, when
        nothing else is to be asked for, what another one would bring in half the time. Who comes first has it.
     4. "I don't have that state" holds for a pause, doubling. It is no offence.
-    5. The time left goes by bytes: what parts of the size that have come had for their share of the keys, and at least
-       what is known of those whose parent was too much for one chunk. (Keys are hashes, and spread evenly but where
-       somebody ground them.)
 
     Cost: O(peers) a choice, O(log parts) a part.
     """
@@ -89,8 +87,7 @@ class StatePlan(Generic[K]):
         self._here = 0
         self.servers: dict[K, _Server[K]] = {}
         self._typical = UNKNOWN_SIZE
-        self._dense: list[tuple[float, float]] = []
-        self._came: deque[tuple[float, int]] = deque()
+        self._left = StateLeft()
         #: Chunks that were kept, and their bytes.
         self.chunks, self.bytes = 0, 0
         #: The share of the keys below which all is here, whatever root it was proved for; it never goes back.
@@ -103,23 +100,23 @@ class StatePlan(Generic[K]):
         """Whether nothing is missing."""
         return not self._items
 
-    def begin(self, parts: Iterable[StatePart]) -> list[PartAsk[K]]:
+    def begin(self, parts: Sequence[StatePart]) -> list[PartAsk[K]]:
         """Plan anew; answer the requests that are open for nothing now."""
         asks = self.asks()
         for server in self.servers.values():
             server.asks.clear()
             server.lacks_until, server.lacks_pause = -inf, LACKS_MIN
         self._items, self._queue, self._here = {}, [], 0
-        self._add(parts, 0.0)
+        self._add(parts)
         return asks
 
     def asks(self) -> list[PartAsk[K]]:
         """All open requests, oldest first."""
         return sorted((ask for server in self.servers.values() for ask in server.asks), key=lambda ask: ask.since)
 
-    def _add(self, parts: Iterable[StatePart], least: float) -> None:
+    def _add(self, parts: Sequence[StatePart]) -> None:
         for part in parts:
-            self._items[part.prefix] = _Item(part, least)
+            self._items[part.prefix] = _Item(part, len(parts))
             heappush(self._queue, part.prefix)
 
     # -- whom
@@ -166,7 +163,9 @@ class StatePlan(Generic[K]):
         return None
 
     def _ask(self, key: K, item: _Item[K], now: float) -> PartAsk[K]:
-        ask = PartAsk(key, item.part, now, self._seconds(key))
+        expected = self._seconds(key)
+        patience = max(PATIENCE * 2.0**item.late, EXPECTED_TIMES * (expected or 0.0))
+        ask = PartAsk(key, item.part, now, expected, until=now + min(PATIENCE_MAX, patience))
         self._server(key).asks.append(ask)
         item.asks.append(ask)
         return ask
@@ -180,8 +179,12 @@ class StatePlan(Generic[K]):
 
     def _free(self, key: K, now: float) -> bool:
         server = self._server(key)
-        most = OPEN_MAX if server.rate.per_second is not None else 1
-        return len(server.asks) < most and all(now < self._due(ask) for ask in server.asks)
+        if not server.asks:
+            return True
+        if server.rate.per_second is None or any(self._due(ask) <= now for ask in server.asks):
+            return False
+        room = server.rate.allowance(TARGET_MAX) - (len(server.asks) + 1) * self._typical
+        return len(server.asks) < OPEN_MAX and room >= 0
 
     def _order(self, source: Source[K]) -> tuple[tuple[bool, bool], float]:
         return source.standing, self._seconds(source.key) or 0.0
@@ -226,6 +229,7 @@ class StatePlan(Generic[K]):
             self._server(ask.peer).rate.slower()
         self._drop(ask)
         if item is not None and item.part == ask.part:
+            item.late += failed
             item.avoid.add(ask.peer)
             self._reopen(item)
 
@@ -268,11 +272,13 @@ class StatePlan(Generic[K]):
         self._here -= item.here
         self.chunks += 1
         self.bytes += size
-        self._came.append((now, size))
-        if not opened and not any(item.part.base):
-            self._dense.append((size / _share(prefix), _share(prefix)))
-        self._add(opened, CHUNK_BYTES / len(opened) if opened else 0.0)
-        missing = sum(_share(one.part.prefix) for one in self._items.values() if not any(one.part.base))
+        self._left.came(size, now)
+        if any(item.part.base):
+            self._left.renewed(prefix, item.siblings, size)
+        elif not opened:
+            self._left.whole(prefix, size)
+        self._add(opened)
+        missing = sum(share_of(one.part.prefix) for one in self._items.values() if not any(one.part.base))
         self.share = max(self.share, 1.0 - missing)
 
     def refused(self, prefix: bytes, peer: K) -> None:
@@ -286,39 +292,12 @@ class StatePlan(Generic[K]):
 
     # -- how long
 
-    def left(self) -> float | None:
-        """Bytes that are still to come; None: nothing to go by has come."""
-        if not self._items:
-            return 0.0
-        density = self._density()
-        if density is None:
-            return None
-        return sum(max(density * _share(item.part.prefix), item.least) for item in self._items.values())
-
     def eta(self, now: float) -> float | None:
         """Seconds until all is here, as far as can be told."""
-        left = self.left()
-        while len(self._came) > 1 and self._came[0][0] < now - RATE_WINDOW:
-            self._came.popleft()
-        if left is None or len(self._came) < 2:
-            return None
-        seconds = now - self._came[0][0]
-        came = sum(size for _, size in self._came) - self._came[0][1]
-        return left * seconds / came if came else None
-
-    def _density(self) -> float | None:
-        """Bytes for all keys, by the parts that came; the middle of the keys counts, not ground prefixes."""
-        if not self._dense:
-            return None
-        self._dense.sort()
-        half, seen = sum(share for _, share in self._dense) / 2, 0.0
-        for density, share in self._dense:
-            seen += share
-            if seen >= half:
-                return density
-        raise AssertionError("the middle is somewhere")
-
-
-def _share(prefix: bytes) -> float:
-    """The share of all keys that begin with *prefix*."""
-    return float(16.0 ** -len(prefix))
+        total = 0.0
+        for prefix, item in self._items.items():
+            size = self._left.part(prefix, item.siblings, any(item.part.base))
+            if size is None:
+                return None
+            total += size
+        return self._left.seconds(total, now)

@@ -81,7 +81,7 @@ class Base(SynchronousTestCase):
                 )
                 self.successResultOf(chain.admit(raw, True))
                 self.nonce += 1
-            self.now.now = chain.slots.start_of(chain.head.height + 1)
+            self.now.now = chain.engine.start_of(chain.head.height + 1)
             self.assertIsNotNone(self.successResultOf(chain.produce(self.now())))
 
     def copy(self, name: str) -> LedgerHost:
@@ -234,13 +234,15 @@ class Goals(Base):
         near, far = connect(new, self.old)
         while new.sync.explain().state is None or new.sync.explain().state.chunks < 20:  # type: ignore[union-attr]
             self.clock.run_for(0.01)
+        before: Any = new.sync.explain().state
         far.stalled = near.stalled = True
         self.grow(4 * GRID + 3, pays=1)
         near.close()
         connect(new, self.old)
         said = self.caught_up(new)
-        self.assertEqual({one.state.height for one in said if one.state is not None}, {GRID, 4 * GRID})
-        shares = [one.state.share for one in said if one.state is not None]
+        states = [before, *(one.state for one in said if one.state is not None)]
+        self.assertEqual((states[0].height, states[-1].height), (GRID, 4 * GRID))
+        shares = [state.share for state in states]
         self.assertEqual(shares, sorted(shares))
 
     def test_when_nobody_ever_serves_it_blocks_are_the_way(self) -> None:

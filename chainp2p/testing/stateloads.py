@@ -1,0 +1,310 @@
+"""The experiment of a state that is downloaded while it changes, over slow links, from peers of which some lie.
+
+What fetches is the code of a node (``StateFetch``, ``StateDownload``); the chain around it is only as much as they ask
+for, so that a million accounts fit, and time is virtual: checking and storing take none of it.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from chainp2p.chain.interfaces import ChunkRefused, ChunkTaken, HeaderInfo, IStateTarget, StateGoal, StatePart
+from chainp2p.errors import PeerGone, Penalty, Reason, RequestTimedOut
+from chainp2p.ledger.chunks import ChunkError, Split, make_chunk, read_chunk
+from chainp2p.ledger.download import StateDownload
+from chainp2p.ledger.snapshots import SERVED
+from chainp2p.ledger.staged import StagedRows
+from chainp2p.ledger.state import Account
+from chainp2p.ledger.trie import HashedTrie
+from chainp2p.peer.tasks import Bell, Tasks
+from chainp2p.sync.asking import Asking
+from chainp2p.sync.claims import Claim, Claims
+from chainp2p.sync.statefetch import StateFetch
+from chainp2p.testing.clock import HeapClock
+from chainp2p.wire.messages import Blocks, GetStateChunk, NotFound, StateChunk
+
+__all__ = ["StateLoad", "accounts", "load_state"]
+
+#: Blocks are a second apart, and a state is kept for others at each 512th: some ten minutes.
+INTERVAL = 512
+#: One way there or back. Seconds.
+DELAY = 0.02
+#: Bytes around a chunk: frames, and the record layer.
+OVERHEAD = 100
+#: How often it is noted what the node says of the time left, as a share of the whole.
+NOTES = 100
+
+Rows = list[tuple[bytes, bytes]]
+
+
+def accounts(count: int, seed: int, ground: int = 0) -> Rows:
+    """So many accounts; *ground* of them have keys that begin with the same five nibbles, as if they were ground."""
+    chance = Random(f"{seed}/accounts")
+    rows = []
+    for number in range(count):
+        key = chance.randbytes(32)
+        if number < ground:
+            key = bytes.fromhex("abcde" + key.hex()[5:])
+        rows.append((key, Account(chance.randrange(100), chance.randrange(1, 10**20)).encode()))
+    return rows
+
+
+class _Moving:
+    """A state that changes with time, as those have it who serve it."""
+
+    def __init__(self, rows: Rows, changes: int, hot: int, chance: Random, began: float) -> None:
+        self._changes, self._chance = changes, chance
+        self._hot = [key for key, _ in (chance.sample(rows, hot) if hot else rows)]
+        trie = HashedTrie.build(rows)
+        self.tries = {trie.root: trie}
+        self.height = INTERVAL
+        self._next = began + INTERVAL
+        self.passed = 0
+
+    def look(self, now: float) -> None:
+        """Let it change until *now*."""
+        while now >= self._next:
+            trie = next(reversed(self.tries.values()))
+            if self._changes:
+                chosen = self._chance.choices(self._hot, k=self._changes * INTERVAL)
+                value = Account(1, self.height).encode()
+                trie = trie.updated((key, value) for key in sorted(set(chosen)))
+            self.tries[trie.root] = trie
+            while len(self.tries) > SERVED + 1:
+                del self.tries[next(iter(self.tries))]
+            self.height += INTERVAL
+            self._next += INTERVAL
+            self.passed += 1
+
+    def chunk(self, request: GetStateChunk) -> bytes | None:
+        """The answer of an honest peer."""
+        served = list(self.tries)[-SERVED:]
+        if request.root not in served:
+            return None
+        prefix = "".join(map("{:x}".format, request.prefix))
+        return make_chunk(self.tries[request.root], prefix, self.tries.get(request.base))
+
+
+def _block(height: int) -> HeaderInfo:
+    return HeaderInfo(sha256(b"%d" % height).digest(), bytes(32), height, height.to_bytes(32, "big"))
+
+
+@implementer(IStateTarget)
+class _Target:
+    """As much of a chain as state sync asks for."""
+
+    def __init__(self, moving: _Moving, clock: HeapClock) -> None:
+        self._moving, self._clock = moving, clock
+        self._rows = StagedRows(sqlite3.connect(":memory:"))
+        self._download: StateDownload | None = None
+        self.root = b""
+
+    @property
+    def best_header(self) -> HeaderInfo:
+        self._moving.look(self._clock.seconds())
+        return _block(self._moving.height + 1)
+
+    def state_goal(self, current: StateGoal | None) -> "Deferred[StateGoal | None]":
+        moving = self._moving
+        moving.look(self._clock.seconds())
+        if current is not None and moving.height - current.block.height < SERVED * INTERVAL:
+            return succeed(current)
+        return succeed(StateGoal(_block(moving.height), next(reversed(moving.tries))))
+
+    def begin_state(self, goal: StateGoal) -> "Deferred[ChunkTaken]":
+        if self._download is None:
+            self._download = StateDownload(self._rows, goal.root)
+        self._download.begin(goal.root)
+        return succeed(ChunkTaken((StatePart(b"", bytes(32)),), self._download.entries))
+
+    def take_chunks(self, chunks: Sequence[tuple[bytes, bytes]]) -> "Deferred[list[ChunkTaken | ChunkRefused]]":
+        return succeed([self._take(prefix, raw) for prefix, raw in chunks])
+
+    def _take(self, prefix: bytes, raw: bytes) -> ChunkTaken | ChunkRefused:
+        assert self._download is not None
+        try:
+            opened = self._download.take("".join(map("{:x}".format, prefix)), raw)
+        except ChunkError as error:
+            return ChunkRefused(str(error))
+        parts = [StatePart(bytes(int(digit, 16) for digit in one.prefix), one.base or bytes(32)) for one in opened]
+        return ChunkTaken(tuple(parts), self._download.entries)
+
+    def adopt_state(self, goal: StateGoal, block: bytes) -> "Deferred[str]":
+        assert self._download is not None
+        state = self._download.state()
+        if state is None:
+            return succeed("the parts are not the whole")
+        self.root = state.root
+        return succeed("")
+
+    def drop_state(self) -> "Deferred[None]":
+        return succeed(None)
+
+    def block_hash(self, raw: bytes) -> bytes:
+        return raw
+
+
+@define(eq=False)
+class _Line:
+    """A link whose answers come one after the other at its rate."""
+
+    clock: HeapClock
+    peer_id: bytes
+    bandwidth: float
+    answer: Callable[[GetStateChunk], bytes | None]
+    free_at: float = 0.0
+    sent: int = 0
+    useless: bool = False
+    faults: list[str] = field(factory=list)
+
+    def request(self, message: Any, timeout: float = 10.0) -> "Deferred[Any]":
+        if self.faults:
+            return fail(PeerGone(Reason.CONNECTION_LOST))
+        deferred: Deferred[Any] = Deferred(lambda _: None)
+        now = self.clock.seconds()
+        if isinstance(message, GetStateChunk):
+            chunk = self.answer(message)
+            reply: Any = NotFound((message.root,)) if chunk is None else StateChunk(chunk)
+            size = OVERHEAD + len(chunk or b"")
+        else:
+            reply, size = Blocks((message.from_,)), OVERHEAD
+        self.free_at = max(self.free_at, now + DELAY) + size / self.bandwidth
+        self.sent += size
+        late = self.free_at + DELAY > now + timeout
+        arrives = now + timeout if late else self.free_at + DELAY
+
+        def arrive() -> None:
+            if deferred.called:
+                return
+            if late:
+                deferred.errback(RequestTimedOut())
+            else:
+                deferred.callback(reply)
+
+        self.clock.callLater(arrives - now, arrive)
+        return deferred
+
+    def fault(self, reason: Reason, detail: str, penalty: Penalty = Penalty.MALICIOUS) -> None:
+        self.faults.append(detail)
+
+
+@frozen(kw_only=True)
+class StateLoad:
+    """How it went.
+
+    :param seconds: virtual time until the state was adopted.
+    :param line: the time in which the links together carry the whole state once.
+    :param passed: heights of the grid that became final meanwhile.
+    :param bytes: that came, in so many *chunks*.
+    :param whole: bytes of the chunks of a state that does not change.
+    :param eta: the worst factor between the time that was said to be left and that which was, after the first fifth.
+    :param backwards: how often the share that was here went back.
+    :param caught: liars whose link has ended; *blamed*: honest peers whose has.
+    :param good: the state that was adopted is one that was aimed at.
+    """
+
+    seconds: float
+    line: float
+    passed: int
+    chunks: int
+    bytes: int
+    whole: int
+    eta: float
+    backwards: int
+    caught: int
+    blamed: int
+    good: bool
+
+
+def load_state(
+    rows: Rows,
+    *,
+    seed: int,
+    peers: int = 10,
+    liars: int = 0,
+    bandwidth: float = 1_000_000.0,
+    changes: int = 0,
+    hot: int = 0,
+    limit: float = 100.0,
+) -> StateLoad:
+    """Download the state of *rows* while so many *changes* a second are made to it.
+
+    :param bandwidth: of each link, bytes a second.
+    :param hot: so many accounts are all that change; 0: any.
+    :param limit: it fails after so many times the time in which the links carry the state.
+    """
+    chance, clock = Random(f"{seed}/load"), HeapClock()
+    moving = _Moving(rows, changes, hot, chance, -INTERVAL / 2)
+    moving.look(0.0)
+    first = next(iter(moving.tries.values()))
+    whole = _whole(first)
+    lying = set(chance.sample(range(peers), liars))
+
+    def lie(request: GetStateChunk) -> bytes | None:
+        chunk = moving.chunk(request)
+        return None if chunk is None else chunk[:-1] + bytes((chunk[-1] ^ 1,))
+
+    lines = [
+        _Line(clock, sha256(b"peer %d" % number).digest(), bandwidth, lie if number in lying else moving.chunk)
+        for number in range(peers)
+    ]
+    line = whole / bandwidth / (peers - liars)
+    target, log = _Target(moving, clock), Logger()
+    claims: Claims[Any] = Claims(lambda link: link.useless)
+    tasks, bell = Tasks(log), Bell(clock)
+    fetch = StateFetch(target, clock, claims, Asking(target, clock, claims, chance), log, tasks.spawn, bell.ring, True)
+    for one in lines:
+        best = target.best_header
+        claims.joined(one, one.peer_id, Claim(best.hash, best.height, best.rank))
+
+    async def run() -> None:
+        while (wait := await fetch.step()) is not None:
+            await bell.sleep(wait)
+
+    tasks.start()
+    tasks.spawn(run())
+    notes: list[tuple[float, float, float | None]] = []
+    while not fetch.over and clock.seconds() < limit * line:
+        clock.run_for(line / NOTES)
+        moving.look(clock.seconds())
+        progress = fetch.progress()
+        if progress is not None:
+            notes.append((clock.seconds(), progress.share, progress.eta))
+    end = clock.seconds()
+    tasks.stop()
+    fetch.stop()
+    shares = [share for _, share, _ in notes]
+    told = [(end - at, eta) for at, share, eta in notes if share >= 0.2 and eta is not None and end - at > line / 20]
+    return StateLoad(
+        seconds=end,
+        line=line,
+        passed=moving.passed,
+        chunks=fetch.plan.chunks,
+        bytes=fetch.plan.bytes,
+        whole=whole,
+        eta=max((max(left / eta, eta / left) for left, eta in told if eta), default=0.0),
+        backwards=sum(one > other for one, other in zip(shares, shares[1:], strict=False)),
+        caught=sum(bool(lines[number].faults) for number in lying),
+        blamed=sum(bool(one.faults) for number, one in enumerate(lines) if number not in lying),
+        good=target.root in moving.tries or bool(target.root),
+    )
+
+
+def _whole(trie: HashedTrie) -> int:
+    """Bytes of all chunks."""
+    todo, size = [""], 0
+    while todo:
+        prefix = todo.pop()
+        raw = make_chunk(trie, prefix)
+        size += len(raw)
+        found = read_chunk(trie.root, prefix, raw)
+        if isinstance(found, Split):
+            todo += [child for child, _ in found.children]
+    return size
