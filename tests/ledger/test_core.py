@@ -1,6 +1,7 @@
 """Fork choice, reorganisations, restarts at every point, finality conflicts: the core over real databases."""
 
 import random
+from typing import Any
 
 from attrs import evolve
 
@@ -294,17 +295,18 @@ class ForkChoice(Harness):
 class Roots(Harness):
     """State roots of blocks that are final by their headers."""
 
-    def line(self, *lies: int) -> tuple[Forge, list[Made]]:
-        """Eight blocks with a transfer each, by one signer; those in *lies* claim another root."""
+    def line(self, *lies: int, claim: str = "state_root", signers: int = 1) -> tuple[Forge, list[Made]]:
+        """Eight blocks with a transfer each; those in *lies* claim another root."""
         self.clock.now += FUTURE
-        forge = Forge(genesis_of(1))
+        forge = Forge(genesis_of(signers))
         made = [forge.root]
         for slot in range(1, 9):
             raws = [transfer(5, slot - 1)]
             good = forge.grow(made[-1], slot, transactions=raws)
             if slot in lies:
                 header = good.header
-                roots = {"state_root": b"\7" * 32, "receipts_root": header.receipts_root, "gas_used": header.gas_used}
+                names = ("state_root", "receipts_root", "gas_used")
+                roots: dict[str, Any] = {name: getattr(header, name) for name in names} | {claim: b"\7" * 32}
                 lie = forge.grow(made[-1], slot, transactions=raws, **roots)
                 good = evolve(lie, state=good.state)
             made.append(good)
@@ -326,6 +328,26 @@ class Roots(Harness):
         ledger, line, kinds = self.submit("batch", 3, 8)
         self.assertEqual(kinds, ["Connected"] * 2 + ["Invalid"] * 6)
         self.assertEqual(ledger.head.hash, line[1].hash)
+
+    def test_a_wrong_transition_in_the_middle_is_found_and_named(self) -> None:
+        for verify in ("batch", "all"):
+            forge, line = self.line(4, claim="receipts_root")
+            ledger = self.started(forge.genesis, verify=verify)
+            self.get(ledger.add_headers([made.header.raw for made in line]))
+            verdicts = self.get(ledger.submit_blocks([made.raw for made in line], line[-1].hash))
+            self.assertEqual([type(verdict) for verdict in verdicts], [Connected] * 3 + [Invalid] * 5)
+            self.assertEqual((verdicts[3].hash, verdicts[3].fault), (line[3].hash, Fault.SIGNER))
+            self.assertIn("receipts root is 0x", verdicts[3].reason)
+
+    def test_a_wrong_root_between_right_ones_is_found_where_no_header_finalizes(self) -> None:
+        for lie, found in ((2, False), (7, True)):
+            forge, line = self.line(lie, signers=4)
+            ledger = self.started(forge.genesis)
+            self.get(ledger.add_headers([made.header.raw for made in line]))
+            kinds = [type(one) for one in self.get(ledger.submit_blocks([made.raw for made in line], line[-1].hash))]
+            self.assertEqual(kinds, [Connected] * 6 + [Invalid] * 2 if found else [Connected] * 8)
+            if not found:  # the lie was below what eight headers finalize
+                self.assertGreaterEqual(ledger.finalized.height, lie)
 
     def test_all_of_them(self) -> None:
         _, _, kinds = self.submit("all", 3)
