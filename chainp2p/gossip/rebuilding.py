@@ -67,7 +67,8 @@ class Counts:
     """What became of blocks that came in compact form.
 
     :ivar free: rebuilt from a push, without a round trip.
-    :ivar asked: rebuilt after something was asked for.
+    :ivar asked: rebuilt from a push after what was missing was asked for.
+    :ivar fetched: rebuilt after the compact form itself was asked for, since it was announced only.
     :ivar mismatched: did not match their header.
     :ivar given_up: fetched whole.
     :ivar again: compact forms that came while the block was here already.
@@ -76,6 +77,7 @@ class Counts:
 
     free: int = 0
     asked: int = 0
+    fetched: int = 0
     mismatched: int = 0
     given_up: int = 0
     again: int = 0
@@ -84,7 +86,8 @@ class Counts:
 
 
 class _End(Enum):
-    HERE = "here"  #: the block is handed on, or came by another way
+    HERE = "here"
+    LATE = "late"  #: it came by another way meanwhile
     FAILED = "failed"
     MISMATCH = "mismatch"  #: it does not match its header
 
@@ -277,7 +280,10 @@ class Rebuilding:
             pass
         except PeerFault as fault:
             attempt.peer.fault(fault.reason, fault.detail, fault.penalty)
-        self.counts.asked += end is _End.HERE
+        if end is _End.HERE and attempt.pushed is None:
+            self.counts.fetched += 1
+        elif end is _End.HERE:
+            self.counts.asked += 1
         self._building.ended(attempt, self._reactor.seconds(), end is _End.MISMATCH)
         self._pump()
 
@@ -289,6 +295,8 @@ class Rebuilding:
             message, header = sketch.message, sketch.header
         else:
             reply = await link.request(GetCompactBlock(hash), SECONDS)
+            if not self._receiver.wanted(hash):
+                return _End.LATE
             if not isinstance(reply, FoundCompactBlock):
                 return _End.FAILED
             if self._hash(reply.header) != hash:
@@ -304,6 +312,8 @@ class Rebuilding:
             self._receiver.pass_on(header, passed)
         if made is None or not await self._complete(link, made, attempt.unseen):
             return _End.FAILED
+        if not self._receiver.wanted(hash):
+            return _End.LATE
         return _End.HERE if await self._finish(link, made, header) else _End.MISMATCH
 
     async def _complete(self, link: Link, made: Draft, unseen: bool) -> bool:

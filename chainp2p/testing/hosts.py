@@ -95,6 +95,8 @@ class MemoryHost:
         self.owner = Owner()
         self.nameResolver: IHostnameResolver = cast(IHostnameResolver, _Resolver(network))
         self.transports: dict[MemoryTransport, None] = {}
+        #: Bytes that have left by its connections.
+        self.sent_bytes = 0
         self._ports: dict[tuple[int, int], MemoryPort] = {}
         self._udp: dict[tuple[int, int], MemoryUdpPort] = {}
         self._ephemeral = count(EPHEMERAL)

@@ -186,6 +186,7 @@ class MemoryNetwork:
             self._held[pipe] = None
             return None
         self.segments += 1
+        source.sent_bytes += size
         weather = self._between.get((source.name, target.name), self.weather) if self._between else self.weather
         now = self.clock.seconds()
         if source.name == target.name:
