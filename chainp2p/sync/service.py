@@ -157,6 +157,9 @@ class SyncService:
         view = BlockView(blocks.window, blocks.sources(), blocks.hold, blocks.not_before, blocks.submitted_at)
         waits = block_waits(view, now)
         text = sentence(waits) if waits else asking.text(now)
+        stuck = getattr(self._chain, "storage_error", "")
+        if stuck and stuck not in text:
+            text = f"{stuck}; it is tried again; {text}"
         waits += asking.waits(now)
         state = self._summary()
         rate = self._pace.rate(now, state.current)

@@ -26,6 +26,10 @@ class FullDiskTests(SynchronousTestCase):
         (said,) = [text for text in poor.node.health.readyz() if text.startswith("storage")]
         self.assertIn("the disk is full", said)
         self.assertGreater(poor.peers, 0)
+        # whatever sync is about, it says so, as long as it lasts
+        for _ in range(10):
+            simulation.run_for(0.7)
+            self.assertIn("the disk is full: make room", poor.node.sync.explain().text)
         file.execute("PRAGMA max_page_count=1000000")
         simulation.expect(
             "caught up", lambda: simulation.machines[0].chain.head.height - poor.chain.head.height <= 2, 30
