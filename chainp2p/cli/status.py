@@ -9,6 +9,7 @@ import click
 from chainp2p.cli.client import NodeClient, RpcFailure, find_node, node_options
 from chainp2p.cli.discovery import show_table
 from chainp2p.cli.output import json_option, print_json, print_pairs, print_table
+from chainp2p.cli.progress import bar, failed_line, waiting_line, ways
 
 __all__ = ["peers", "status"]
 
@@ -46,44 +47,26 @@ def read_status(client: NodeClient) -> dict[str, Any]:
     }
 
 
-def _bar(current: int, highest: int) -> str:
-    share = current / highest if highest else 0.0
-    full = int(share * 30)
-    return f"[{'#' * full}{'.' * (30 - full)}] {current} of {highest}, {share:.1%}"
-
-
-def _progress(syncing: Any, sync: Any) -> str:
-    """Say how far it is, with a bar: by what sync says of itself, or else by ``eth_syncing``'s answer."""
-    if sync is not None and sync["phase"] in ("headers", "blocks") and sync["current"] < sync["highest"]:
-        return _bar(sync["current"], sync["highest"])
+def _progress(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    """Say how far it is, with bars: by what sync says of itself, or else by ``eth_syncing``'s answer."""
+    syncing, sync = facts["syncing"], facts.get("sync")
+    lines = [] if sync is None else ways(sync)
+    if lines:
+        return lines
     if not isinstance(syncing, dict):
-        return "no, following the head"
-    return _bar(*(int(syncing[name], 16) for name in ("currentBlock", "highestBlock")))
-
-
-def _waiting(wait: dict[str, Any]) -> str:
-    """Say one thing that is awaited, in a line."""
-    who = "nobody" if wait["peer"] is None else str(wait["peer"]).removeprefix("0x")[:8]
-    words = f"{wait['what']} from {wait['height']} ({wait['count']}), of {who}, for {wait['age']:.1f} s"
-    return words if wait["left"] is None else f"{words}; in {wait['left']:.1f} s: {wait['otherwise']}"
+        return [("syncing", "no, following the head")]
+    current, highest = (int(syncing[name], 16) for name in ("currentBlock", "highestBlock"))
+    return [("blocks", bar(current, highest, f"{current} of {highest}"))]
 
 
 def _pairs(facts: dict[str, Any]) -> list[tuple[str, object]]:
     sync = facts.get("sync")
     pairs = [(name, value) for name, value in facts.items() if name not in ("syncing", "sync")]
-    pairs.append(("syncing", _progress(facts["syncing"], sync)))
+    pairs += _progress(facts)
     if sync is not None:
         pairs += [("phase", sync["phase"]), ("sync", sync["text"])]
-        if sync["eta"] is not None:
-            pairs.append(("eta", f"{sync['eta']:.0f} s at {sync['rate']:.1f} blocks/s"))
-        pairs += [("failed", _failed(failed)) for failed in sync.get("failed", ())]
+        pairs += [("failed", failed_line(failed)) for failed in sync.get("failed", ())]
     return pairs
-
-
-def _failed(failed: dict[str, Any]) -> str:
-    """Say which block failed, and whose it was, in a line."""
-    whose = "" if failed["signer"] is None else f" of signer {failed['signer']}"
-    return f"block {failed['header']['height']} {failed['header']['hash']}{whose}: {failed['reason']}"
 
 
 def _watch(client: NodeClient) -> None:
@@ -94,7 +77,7 @@ def _watch(client: NodeClient) -> None:
         pairs = _pairs(facts)
         height = int(facts["height"])
         sync = facts["sync"]
-        pairs += [("awaited", _waiting(wait)) for wait in sync["waits"][:WAITS_SHOWN]] if sync is not None else []
+        pairs += [("awaited", waiting_line(wait)) for wait in sync["waits"][:WAITS_SHOWN]] if sync is not None else []
         if sync is None and last is not None and isinstance(facts["syncing"], dict) and height > last[1]:
             rate = (height - last[1]) / (now - last[0])
             left = int(facts["syncing"]["highestBlock"], 16) - height

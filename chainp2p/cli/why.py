@@ -1,4 +1,4 @@
-"""``why``: why a peer is here or not, by which rule it is kept away, and the evidence."""
+"""``why``: why a peer is here or not, by which rule it is kept away, and what sync waits for."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +8,7 @@ import click
 
 from chainp2p.cli.client import find_node, node_options
 from chainp2p.cli.output import json_option, print_json, print_pairs, print_table
+from chainp2p.cli.progress import failed_line, ways
 
 __all__ = ["why"]
 
@@ -46,24 +47,56 @@ def _print(answer: dict[str, Any]) -> None:
             click.echo(f"and {len(history) - _SHOWN} older ones (--json shows them)")
 
 
+def _print_sync(sync: dict[str, Any]) -> None:
+    click.echo(f"{sync['phase']}: {sync['text']}")
+    heights = [("  height", sync["current"]), ("  highest known or claimed", sync["highest"])]
+    click.echo("\nProgress")
+    print_pairs(heights + [(f"  {name}", line) for name, line in ways(sync)])
+    if sync["waits"]:
+        click.echo("\nAwaited, what everything else waits for first")
+        rows = [
+            [
+                one["what"],
+                f"{one['height']} ({one['count']})",
+                "nobody" if one["peer"] is None else str(one["peer"]).removeprefix("0x")[:8],
+                f"{one['age']:.1f} s",
+                "" if one["left"] is None else f"{one['left']:.1f} s",
+                one["otherwise"],
+            ]
+            for one in sync["waits"][:_SHOWN]
+        ]
+        print_table(["what", "from (count)", "of", "for", "left", "then"], rows)
+        if len(sync["waits"]) > _SHOWN:
+            click.echo(f"and {len(sync['waits']) - _SHOWN} more (--json shows them)")
+    for failed in sync.get("failed", ()):
+        click.echo(f"\nFailed: {failed_line(failed)}")
+
+
 @click.command()
-@click.argument("kind", type=click.Choice(["peer", "ban"]))
-@click.argument("id")
+@click.argument("kind", type=click.Choice(["peer", "ban", "sync"]))
+@click.argument("id", required=False)
 @node_options
 @json_option
-def why(kind: str, id: str, data_dir: Path | None, admin_url: str | None, as_json: bool) -> None:
-    """Say why a peer is here or not, or by which rule it is, or was, banned.
+def why(kind: str, id: str | None, data_dir: Path | None, admin_url: str | None, as_json: bool) -> None:
+    """Say why a peer is here or not, by which rule it is, or was, banned, or what sync does and waits for.
 
     ID is a peer id or its first digits, enr:... or PEERID@host:port; for "peer" also an IP address, with or without
     port. The first line names the cause by its code; below it stand the evidence, and what happened before.
-    Peers and bans can be asked about; what sync does is told by "chainp2p status" and by admin_explainSync.
+    For "sync" there is no ID: the first line says what everything waits for, since when, and what happens otherwise.
 
     \b
     Examples:
+      chainp2p why sync
       chainp2p why peer 1a2b3c4d
       chainp2p why peer 192.0.2.7
       chainp2p why ban 1a2b3c4d --json
     """
+    if (kind == "sync") is not (id is None):
+        raise click.UsageError(f"{kind}: {'an ID is expected' if id is None else 'no ID is expected'}")
+    if kind == "sync":
+        sync = find_node(data_dir, admin_url).call("admin_explainSync")
+        print_json(sync) if as_json else _print_sync(sync)
+        return
     answer = find_node(data_dir, admin_url).call("admin_why", kind, id)
     if as_json:
         print_json(answer)

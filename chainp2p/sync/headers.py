@@ -96,6 +96,12 @@ class HeaderFetch:
             return True
         return self._claims.for_headers(self._reactor.seconds(), self._begun) is not None
 
+    @property
+    def height(self) -> int:
+        """How far the headers are that were looked at: ours, or those of the one whose turn it is."""
+        best: int = self._chain.best_header.height
+        return max(best, self._quests.height)
+
     def words(self) -> str:
         """Say how the peers stand to us when there is nothing to do."""
         return self._claims.standing(self._quests.short) + self._given_up

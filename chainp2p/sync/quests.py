@@ -150,6 +150,12 @@ class Quests(Generic[K]):
         return (1, -int.from_bytes(sieve.shown, "big"), sieve.stage is Stage.COUNTED, sieve.looking)
 
     @property
+    def height(self) -> int:
+        """How far the headers are of the one whose turn it is, or was last; 0: there is none."""
+        quest = None if self._turn is None else self._quests.get(self._turn)
+        return 0 if quest is None or quest.sieve is None else quest.sieve.last.height
+
+    @property
     def short(self) -> int:
         """How many delivered less than they stated."""
         return sum(quest.short for quest in self._quests.values())

@@ -172,11 +172,15 @@ class SyncService:
         chain = self._chain
         current = chain.head.height
         highest = max(current, chain.best_header.height, self._claims.highest)
-        phase = Phase.of(blocks=self._blocks.busy, headers=self._headers.busy, peers=len(self._claims) > 0)
-        if self._states.busy:
-            phase = Phase.STATE
+        phase = Phase.of(
+            state=self._states.busy,
+            blocks=self._blocks.busy,
+            headers=self._headers.busy,
+            peers=len(self._claims) > 0,
+        )
         starting = current if self._starting is None else self._starting
-        return SyncState(phase, starting, current, highest, None, "", failed=tuple(self._failed))
+        headers, failed = self._headers.height, tuple(self._failed)
+        return SyncState(phase, starting, current, highest, None, "", headers=headers, failed=failed)
 
     # the loops
 

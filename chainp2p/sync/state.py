@@ -26,8 +26,10 @@ class Phase(StrEnum):
     FOLLOWING = "following"  #: in step with every peer, as far as they say
 
     @classmethod
-    def of(cls, *, blocks: bool, headers: bool, peers: bool) -> "Phase":
-        """Tell it from whether *blocks* are missing or being checked, *headers* are, and there are *peers*."""
+    def of(cls, *, state: bool, blocks: bool, headers: bool, peers: bool) -> "Phase":
+        """Tell it from whether a *state*, *blocks* or *headers* are missing or being checked, and there are *peers*."""
+        if state:
+            return cls.STATE
         if blocks:
             return cls.BLOCKS
         if headers:
@@ -84,6 +86,7 @@ class SyncState:
 
     :param starting: height at which this stretch of catching up began.
     :param highest: best height that is known or claimed.
+    :param headers: how far the headers are that were looked at, kept or not.
     :param target: id of the peer that is asked for what everything waits for.
     :param rate: blocks per second of late; None: none came.
     :param eta: seconds until *highest* at that rate; None: unknown.
@@ -100,6 +103,7 @@ class SyncState:
     text: str
     rate: float | None = None
     eta: float | None = None
+    headers: int = 0
     waits: tuple[Waiting, ...] = field(default=())
     state: StateProgress | None = None
     failed: tuple[FailedBlock, ...] = field(default=())

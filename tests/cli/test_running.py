@@ -137,6 +137,7 @@ class ClientTests(SynchronousTestCase):
             | {"otherwise": "the next are given to it"},
         ]
         sync = {"phase": "blocks", "starting": 0, "current": 25, "highest": 100, "target": None, "text": "it is asked"}
+        sync["headers"] = 50
         self.opener.answers["admin_explainSync"] = {**sync, "rate": 5.0, "eta": 15.0, "waits": waits}
         folder = self.publish()
         self.assertEqual(json.loads(run("status", "--data-dir", folder, "--json").out)["sync"]["waits"], waits)
@@ -144,7 +145,8 @@ class ClientTests(SynchronousTestCase):
         for option in ((), ("--watch",)):
             out = run("status", "--data-dir", folder, *option).out
             lines = [" ".join(line.split()) for line in out.splitlines()]
-            self.assertIn("syncing [#######.......................] 25 of 100, 25.0%", lines)
+            self.assertIn("headers [###############...............] 50 of 100, 50.0%", lines)
+            self.assertIn("blocks [#######.......................] 25 of 100, 25.0%", lines)
             self.assertIn("sync it is asked", lines)
             self.assertIn("eta 15 s at 5.0 blocks/s", lines)
         self.assertIn("awaited blocks from 26 (16), of cdcdcdcd, for 0.5 s; in 1.5 s: another peer is asked", lines)

@@ -64,6 +64,58 @@ class WhyTests(SynchronousTestCase):
         self.assertEqual(json.loads(self.ask(ANSWER, "peer", "abababab", "--json").out), ANSWER)
 
     def test_other_kinds_come_with_their_parts(self):
-        outcome = self.ask(ANSWER, "sync", "x")
+        outcome = self.ask(ANSWER, "tx", "x")
         self.assertEqual(outcome.code, 2)
-        self.assertIn("'sync' is not one of 'peer', 'ban'", outcome.err)
+        self.assertIn("'tx' is not one of 'peer', 'ban', 'sync'", outcome.err)
+
+
+WAIT = {
+    "what": "blocks",
+    "peer": "0x" + "cd" * 32,
+    "height": 26,
+    "hash": "0x",
+    "count": 16,
+    "age": 0.5,
+    "left": 1.5,
+    "otherwise": "another peer is asked",
+}
+SYNC = {
+    "phase": "blocks",
+    "starting": 0,
+    "current": 25,
+    "highest": 100,
+    "headers": 100,
+    "target": "0x" + "cd" * 32,
+    "text": "cdcdcdcd is asked for 16 blocks, block 26 is awaited",
+    "rate": 5.0,
+    "eta": 15.0,
+    "waits": [WAIT, {**WAIT, "what": "chain", "peer": None, "left": None}],
+}
+
+
+class WhySync(SynchronousTestCase):
+    def ask(self, answer, *words):
+        opener = Opener({"admin_explainSync": answer})
+        self.patch(urllib.request, "build_opener", lambda *handlers: opener)
+        return run("why", *words, "--admin-url", URL)
+
+    def test_for_people(self):
+        lines = [" ".join(line.split()) for line in self.ask(SYNC, "sync").out.splitlines()]
+        self.assertEqual(lines[0], "blocks: cdcdcdcd is asked for 16 blocks, block 26 is awaited")
+        self.assertIn("blocks [#######.......................] 25 of 100, 25.0%", lines)
+        self.assertIn("eta 15 s at 5.0 blocks/s", lines)
+        self.assertIn("blocks 26 (16) cdcdcdcd 0.5 s 1.5 s another peer is asked", lines)
+        self.assertIn("chain 26 (16) nobody 0.5 s another peer is asked", lines)
+
+    def test_many_and_what_failed(self):
+        failed = {"signer": "0xab", "header": {"height": 7, "hash": "0x07"}, "reason": "a wrong root"}
+        out = self.ask({**SYNC, "waits": [WAIT] * 25, "failed": [failed]}, "sync").out
+        self.assertIn("and 5 more (--json shows them)", out)
+        self.assertIn("Failed: block 7 0x07 of signer 0xab: a wrong root", out)
+
+    def test_for_programs(self):
+        self.assertEqual(json.loads(self.ask(SYNC, "sync", "--json").out), SYNC)
+
+    def test_an_id_where_there_is_one(self):
+        self.assertIn("no ID is expected", self.ask(SYNC, "sync", "abcd").err)
+        self.assertIn("an ID is expected", self.ask(SYNC, "peer").err)
