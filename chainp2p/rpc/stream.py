@@ -1,8 +1,9 @@
 """The loss-free stream, ``chain_subscribe``: each subscriber reads on from its own place, then all are led together.
 
 1. Whoever is behind follows by itself: it reads the chain while its socket takes what was written, and no further.
-2. Whoever has reached the head is led: one follower reads each new block once, for all. A move that does not begin
-   where the subscriber is makes it follow by itself again: whatever overtakes whatever, nothing is lost or told twice.
+2. Whoever has reached the head is led: one follower reads each new block once, for all. Who is elsewhere takes no part,
+   and follows by itself again if it still is when the others have arrived: whatever overtakes whatever, nothing is lost
+   or told twice.
 3. A subscriber whose ring is full gets nothing more until its socket is drained, then one ``gap slow`` for each topic
    that missed something; what waited in the ring is sent before that. Nobody waits for it.
 """

@@ -165,15 +165,13 @@ class Subscriber:
             self._low = move.low
 
     def led(self, move: Move) -> None:
-        """Those who are led are led on."""
+        """Those who are led are led on; who is elsewhere waits until the others have arrived."""
         if HEADS not in self._topics or self._follower is not None:
             return
         if self._is_behind():
             self._low = move.low if self._low is None else min(self._low, move.low)
         elif self._place == move.before:
             self._take(move)
-        elif self._place != move.after:
-            self._follow_alone()
 
     def rested(self, place: Place) -> None:
         """Those who are led have arrived at *place*, the head."""

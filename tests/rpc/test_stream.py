@@ -662,14 +662,17 @@ class SlowReaders(StreamHarness):
         self.assertGreater(min(got.count(id) for id in ids), 5)
 
     def test_ready_is_never_dropped(self) -> None:
-        socket = self.live(["heads"], ring_events=1)
+        socket = self.live(["heads"], ring_events=3)
         self.extend(1)
         other = self.successResultOf(socket.ask("chain_subscribe", ["heads", "transactions"]))
+        self.successResultOf(self.chain.admit(b"one", True))  # there would be room for it
         self.extend(3)
         got = [one["result"] for one in socket.read() if one["subscription"] == other]
         self.assertEqual(got[0]["type"], "ready")
         blocks = [one["height"] for one in got if one["type"] == "block"]
         self.assertEqual((got[0]["head"]["height"], blocks), (1, [2, 3, 4]))
+        (gap,) = (one for one in got if one["type"] == "gap")
+        self.assertEqual((gap["topic"], gap["lost"], got[1]), ("transactions", 1, gap))
 
 
 class Waiting(StreamHarness):
@@ -694,7 +697,7 @@ class Waiting(StreamHarness):
         self.waiting.clear()
 
     def begun(self) -> Socket:
-        socket = self.socket(room=100)
+        socket = self.socket(room=100, ring_events=1)
         self.successResultOf(socket.ask("chain_subscribe", ["heads", "transactions"], self.cursor))
         self.patch(self.chain, "block", self.late)
         socket.room = 1 << 20
@@ -712,12 +715,13 @@ class Waiting(StreamHarness):
         socket = self.begun()
         socket.room = 10
         self.successResultOf(self.chain.admit(b"one", True))
+        self.successResultOf(self.chain.admit(b"two", True))
         self.answer()
-        self.assertEqual(len(socket.unread), 1)
+        self.assertEqual((len(socket.unread), socket.outbox._events), (1, 1))
         socket.room = 1 << 20
         self.patch(self.chain, "block", self.block)
         got = socket.results()
-        self.assertEqual([one.get("height") for one in got], [None, 1, 2, 3, 0])
+        self.assertEqual([one.get("height") for one in got], [None, None, 1, 2, 3, 0])
 
 
 class Lagging(StreamHarness):
@@ -761,6 +765,44 @@ class Lagging(StreamHarness):
         new = self.extend(2)
         self.clock.advance(1)
         self.assertEqual((self.blocks(first), self.blocks(second)), (new, new))
+
+    def test_finality_of_a_branch_that_was_left_is_not_told(self) -> None:
+        self.extend(4)
+        self.clock.advance(1)
+        cursor = self.subscribe(["heads"]).results()[0]["cursor"]
+        self.extend(2)
+        self.clock.advance(1)
+        ours = self.successResultOf(self.chain.locate(bytes.fromhex(self.best()[5][2:])))
+        assert ours is not None
+        self.late.finalized = ours
+        new = self.fork(2, 3)  # read already, not said yet
+        events = self.subscribe(["heads"], cursor).results()[1:]
+        self.assertEqual([one["hash"] for one in events], new)
+        self.late.finalized = HeaderInfo(b"?" * 32, b"?" * 32, 9, bytes(32))  # above what is connected
+        self.clock.advance(0.5)
+        again = self.subscribe(["heads"], cursor).results()[1:]
+        self.assertEqual([one["type"] for one in again], ["block"] * 3)
+
+    def test_what_happens_while_the_answer_is_on_its_way(self) -> None:
+        self.chain = ToyChain(reactor=self.clock, delay=0.1)
+        self.late = LateChain(self.chain, self.clock, 1.0)
+        self.server = Server(self.late)
+        socket = self.socket()
+        socket.ask("chain_subscribe", ["heads"])
+        self.clock.pump([0.1] * 20)
+        self.assertEqual([one["type"] for one in socket.results()], ["ready"])
+        genesis = self.chain.genesis_hash
+        self.chain._submit(self.chain.make())
+        self.clock.advance(0.25)
+        parent = self.chain.make(parent=genesis, salt=1, weight=5)
+        self.chain._submit(parent)
+        self.clock.advance(0.75)  # the first block is told of, the second is read: that takes 0.2 s
+        self.clock.pump([0.01] * 22)
+        self.assertEqual(len(self.blocks(socket)), 1)
+        self.late._lag = 0.05  # there was no third one; the answer takes 0.08 s more
+        self.chain._submit(self.chain.make(parent=self.chain.block_hash(parent), salt=2))
+        self.clock.pump([0.01] * 100)
+        self.assertEqual(self.blocks(socket), [text(self.chain.head.hash)])
 
 
 class Failing(StreamHarness):
