@@ -6,12 +6,12 @@ from typing import Any
 
 from attrs import frozen
 
-from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.chain.interfaces import HeaderInfo, IReorgs, RefusedBranch
 from chainp2p.sync.sources import Ask, Source
 from chainp2p.sync.state import Waiting, short
 from chainp2p.sync.window import Window
 
-__all__ = ["BlockView", "block_waits", "sentence"]
+__all__ = ["BlockView", "block_waits", "refusals", "refused_by", "sentence"]
 
 #: Open requests that are told one by one.
 TOLD = 64
@@ -106,3 +106,22 @@ def sentence(waits: Sequence[Waiting]) -> str:
         peers = len({one.peer for one in asked})
         words += f"; {sum(one.count for one in asked)} more blocks are asked of {peers} peers"
     return words
+
+
+def refused_by(chain: Any) -> tuple[RefusedBranch, ...]:
+    """The branches that win over the head of *chain* and are not followed."""
+    return tuple(chain.refused) if IReorgs.providedBy(chain) else ()
+
+
+def refusals(refused: Sequence[RefusedBranch]) -> str:
+    """Say which of them ranks highest, and what an operator can do; empty: there is none."""
+    if not refused:
+        return ""
+    worst = max(refused, key=lambda branch: branch.tip.rank)
+    tip = f"{worst.tip.height} {short(worst.tip.hash)}"
+    if worst.ancestor is None:
+        return f"; the better branch of block {tip} is refused: it parts from ours too far down to be followed"
+    return (
+        f"; the better branch of block {tip} is refused: {worst.depth} blocks would be undone, down to block "
+        f"{worst.ancestor.height} {short(worst.ancestor.hash)}; admin_acceptReorg allows it"
+    )

@@ -18,7 +18,7 @@ from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
 from chainp2p.sync.blocks import TICK, BlockFetch
 from chainp2p.sync.claims import Claim, Claims
-from chainp2p.sync.explain import BlockView, block_waits, sentence
+from chainp2p.sync.explain import BlockView, block_waits, refusals, refused_by, sentence
 from chainp2p.sync.headers import HeaderFetch
 from chainp2p.sync.pace import Pace
 from chainp2p.sync.quests import Quests
@@ -163,6 +163,8 @@ class SyncService:
         waits += asking.waits(now)
         state = self._summary()
         rate = self._pace.rate(now, state.current)
+        refused = refused_by(self._chain)
+        state, text = evolve(state, refused=refused), text + refusals(refused)
         eta = (state.highest - state.current) / rate if rate else None
         target = waits[0].peer if waits else None
         return self._states.explained(evolve(state, text=text, target=target, rate=rate, eta=eta, waits=tuple(waits)))

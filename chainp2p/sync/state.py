@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from chainp2p.chain.interfaces import FailedBlock, HeaderInfo
+from chainp2p.chain.interfaces import FailedBlock, HeaderInfo, RefusedBranch
 
 __all__ = ["Activity", "Phase", "SyncChanged", "SyncState", "Waiting", "short", "wins"]
 
@@ -93,6 +93,7 @@ class SyncState:
     :param waits: all that is awaited, what everything waits for first.
     :param state: how far the state is that is downloaded in place of blocks; *eta* is that of it then.
     :param failed: the last blocks that failed when they were connected, and whose fault that is.
+    :param refused: branches that win over the head and are too deep to be followed, unless an operator allows it.
     """
 
     phase: Phase
@@ -107,6 +108,7 @@ class SyncState:
     waits: tuple[Waiting, ...] = field(default=())
     state: StateProgress | None = None
     failed: tuple[FailedBlock, ...] = field(default=())
+    refused: tuple[RefusedBranch, ...] = field(default=())
 
     @property
     def behind(self) -> bool:

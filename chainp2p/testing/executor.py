@@ -9,9 +9,12 @@ from twisted.python.failure import Failure
 
 from chainp2p.chain.interfaces import Executor
 
-__all__ = ["SimExecutor", "SimProcess"]
+__all__ = ["STEP", "SimExecutor", "SimProcess"]
 
 T = TypeVar("T")
+
+#: Virtual seconds between two chances of a process to stop, unless told otherwise.
+STEP = 0.2
 
 
 class SimExecutor:
@@ -22,7 +25,7 @@ class SimExecutor:
     :param step: virtual seconds between two chances of a process to stop: how fast a miner is.
     """
 
-    def __init__(self, clock: IReactorTime, cost: float = 0.0, step: float = 0.1) -> None:
+    def __init__(self, clock: IReactorTime, cost: float = 0.0, step: float = STEP) -> None:
         self._clock = clock
         self._cost = cost
         self._step = step

@@ -84,7 +84,7 @@ class FolderTests(SynchronousTestCase):
         plans = [self.folder.plan(k, (1, 2, 3), True) for k in (1, 2)]
         self.folder.write_genesis(plans, 0.5, 1_700_000_000.9)
         genesis = Genesis.parse(self.folder.genesis.read_text())
-        self.assertEqual((genesis.chain_id, genesis.poa.period_ms), (31337, 500))
+        self.assertEqual((genesis.chain_id, genesis.consensus.period_ms), (31337, 500))
         self.assertEqual(len(genesis.signers_at(0)), 2)
 
     def test_arguments(self) -> None:
