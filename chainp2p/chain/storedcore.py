@@ -16,6 +16,7 @@ from chainp2p.chain.interfaces import (
     Stored,
     Verdict,
 )
+from chainp2p.chain.lookup import header_at, locate
 from chainp2p.chain.rules import BlockRefused, HeaderRefused, Place, ReadBlock, Summary
 from chainp2p.chain.statemap import StateLayer, StateRows
 from chainp2p.chain.store import ChainStore
@@ -234,17 +235,12 @@ class StoredCore:
         return block
 
     def locate(self, hash: bytes) -> HeaderInfo | None:
-        """What is known of a hash."""
-        node = self.tree.get(hash)
-        return self.store.info(hash) if node is None else node.info
+        """See ``IChain.locate``."""
+        return locate(self.tree, self.store, hash)
 
     def header_at(self, height: int) -> HeaderInfo | None:
         """See ``IChain.header_at``."""
-        node = self.tree.at(height)
-        if node is not None:
-            return node.info
-        hash = self.store.hash_at(height) if height < self.tree.floor else None
-        return None if hash is None else self.store.info(hash)
+        return header_at(self.tree, self.store, height)
 
     def missing(self, limit: int) -> list[HeaderInfo]:
         """See ``IChain.missing``."""

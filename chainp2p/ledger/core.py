@@ -25,6 +25,7 @@ from chainp2p.chain.interfaces import (
     Stored,
     Verdict,
 )
+from chainp2p.chain.lookup import header_at, locate
 from chainp2p.chain.store import ChainStore
 from chainp2p.chain.tree import Node, better
 from chainp2p.chain.verdicts import judged, refused
@@ -388,18 +389,11 @@ class LedgerCore:
 
     def header_at(self, height: int) -> HeaderInfo | None:
         """See ``IChain.header_at``."""
-        node = self.branches.tree.at(height)
-        if node is not None:
-            return node.info
-        if height >= self.branches.tree.floor:
-            return None
-        hash = self.store.hash_at(height)
-        return None if hash is None else self.store.info(hash)
+        return header_at(self.branches.tree, self.store, height)
 
     def locate(self, hash: bytes) -> HeaderInfo | None:
-        """What is known of a hash."""
-        node = self.branches.tree.get(hash)
-        return self.store.info(hash) if node is None else node.info
+        """See ``IChain.locate``."""
+        return locate(self.branches.tree, self.store, hash)
 
     # -- the disk
 
