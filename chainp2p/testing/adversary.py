@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any
 
 from attrs import define, field
 
@@ -35,11 +36,13 @@ class Adversary:
     chance: Random
     highest: int = 0
     _slots: Slots = field(init=False)
+    _floor: int = field(init=False)
     _count: int = 0
     _kept: list[tuple[int, int, bytes]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self._slots = Slots(self.genesis)
+        self._floor = base_fee_floor(self.genesis.base_fee)
 
     def act(self, slot: int, sides: Sequence[Sequence[bytes]]) -> list[tuple[int, bytes]]:
         """Do harm in *slot*, whoever's it is; return (side, block) for what it sends.
@@ -58,24 +61,28 @@ class Adversary:
             sent += self._send(slot, side, self.seal(past, self._older(past), self._base(past)))
         return sent
 
-    def seal(self, slot: int, parent: bytes, base: int) -> bytes:
-        """Seal a block upon *parent*; it differs from all others."""
+    def seal(self, slot: int, parent: bytes, base: int, key: bytes | None = None, **flaws: Any) -> bytes:
+        """Seal a block upon *parent*; it differs from all others.
+
+        :param key: another one than that of the signer in turn.
+        :param flaws: fields of the header that are as nobody expects.
+        """
         below = self.headers[parent]
         self._count += 1
         self.highest = max(self.highest, slot)
-        fee = next_base_fee(below.base_fee, below.gas_used, below.gas_limit, base_fee_floor(self.genesis.base_fee))
-        header = make_header(
-            parent=parent,
-            state_root=below.state_root,
-            number=below.number + 1,
-            gas_limit=below.gas_limit,
-            timestamp=self._slots.timestamp(slot),
-            extra=self._count.to_bytes(4, "big"),
-            mix_hash=base.to_bytes(32, "big"),
-            nonce=slot,
-            base_fee=fee,
-        )
-        sealed = seal_header(header, self.keys[slot % self.n])
+        fields: dict[str, Any] = {
+            "parent": parent,
+            "state_root": below.state_root,
+            "number": below.number + 1,
+            "gas_limit": below.gas_limit,
+            "timestamp": self._slots.timestamp(slot),
+            "extra": self._count.to_bytes(4, "big"),
+            "mix_hash": base.to_bytes(32, "big"),
+            "nonce": slot,
+            "base_fee": next_base_fee(below.base_fee, below.gas_used, below.gas_limit, self._floor),
+        }
+        header = make_header(**{**fields, **flaws})
+        sealed = seal_header(header, self.keys[slot % self.n] if key is None else key)
         self.headers[sealed.hash] = sealed
         return sealed.hash
 
