@@ -79,3 +79,7 @@ class LinkHost(Protocol):
     def heights_heard(self, link: "PeerProtocol") -> None:
         """A peer whose settings will differ from ours some day has announced higher blocks."""
         ...
+
+    def blocks_blamed(self, link: "PeerProtocol") -> None:
+        """The peer, whose settings will differ, is about to be blamed for a block."""
+        ...

@@ -293,9 +293,17 @@ class Hosting:
 
     def heights_heard(self, link: PeerProtocol) -> None:
         """End the link once both sides have reached the height from which their settings differ."""
-        ours, heads = tuple(self._chain.settings_hashes()), (self._chain.head.height, link.height)
+        self._compare_settings(link, min(self._chain.head.height, link.height))
+
+    def blocks_blamed(self, link: PeerProtocol) -> None:
+        """End the link for its settings if what it is blamed for may be a block that is good by those: the first one from
+        which they differ is bad here, so that our head never gets there."""
+        self._compare_settings(link, max(self._chain.head.height + 1, link.height))
+
+    def _compare_settings(self, link: PeerProtocol, height: int) -> None:
+        ours = tuple(self._chain.settings_hashes())
         try:
-            check_settings(ours, link.status.settings, min(heads), self.own_id, link.peer_id)
+            check_settings(ours, link.status.settings, height, self.own_id, link.peer_id)
         except PeerFault as fault:
             link.fault(fault.reason, fault.detail, fault.penalty)
 

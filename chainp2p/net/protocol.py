@@ -251,7 +251,9 @@ class PeerProtocol(Conversation, TwistedProtocol):
     # -- the end
 
     def fault(self, reason: Reason, detail: str, penalty: Penalty = Penalty.MALICIOUS) -> None:
-        """The peer is to blame."""
+        """The peer is to blame; for other settings, where its blocks are only bad by ours."""
+        if reason is Reason.MISBEHAVED and self.warning is not None:
+            self._host.blocks_blamed(self)
         if penalty is Penalty.USELESS:
             self._host.useless(self, reason, printable(detail))
         else:

@@ -110,6 +110,9 @@ class FakeHost:
     def above_quota(self, link, name):
         self.small_faults.append((Reason.MISBEHAVED, name))
 
+    def blocks_blamed(self, link):
+        pass
+
     def heights_heard(self, link):
         self.heard_heights = link.height
 
