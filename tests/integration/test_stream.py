@@ -1,5 +1,6 @@
 """The loss-free stream of a real network: clients that come back rebuild its chain. Figures: table_stream.py."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -9,6 +10,9 @@ import sys
 import time
 import unittest
 from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
 
 from tests.integration.followers import Followers
 from tests.integration.npm import npm_folder
@@ -67,12 +71,27 @@ def examples_of(test: unittest.TestCase, urls: list[str]) -> list[Example]:
 
 
 class StreamTests(unittest.TestCase):
+    def subscribe(self, socket: ClientConnection, *params: object) -> Any:
+        socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "chain_subscribe", "params": params}))
+        return json.loads(socket.recv(timeout=10))
+
+    def peers_of(self, socket: ClientConnection) -> set[str]:
+        """What became of peers, as far as it was told by now."""
+        states = set()
+        with contextlib.suppress(TimeoutError):
+            while True:
+                event = json.loads(socket.recv(timeout=0.5))["params"]["result"]
+                if event["type"] == "peer":
+                    self.assertRegex(event["id"], "^0x[0-9a-f]{64}$")
+                    states.add(event["state"])
+        return states
+
     def test_the_examples_are_short(self) -> None:
         for name in ("follow.py", "follow.mjs"):
             self.assertLess(len((ROOT / "examples" / name).read_text().splitlines()), 80)
 
     def test_the_cost_of_readers_can_be_measured(self) -> None:
-        words = "--only imports --clients 4 --segments 1 --blocks 5 --transfers 1 --pause 0.01".split()
+        words = ["--only=imports", "--clients=4", "--segments=1", "--blocks=5", "--transfers=1", "--pause=0.01"]
         command = [sys.executable, str(ROOT / "benchmarks/table_stream.py"), *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         self.assertIn(done.returncode, (0, 1), done.stderr)  # whether the bound holds says nothing for five blocks
@@ -88,6 +107,10 @@ class StreamTests(unittest.TestCase):
 
         genesis = call(devnet.nodes[0]["rpc"], "chain_info")["genesis"]
         examples = examples_of(self, urls())
+        admin = self.enterContext(connect(devnet.nodes[0]["admin"].replace("http", "ws")))
+        self.assertIn("result", self.subscribe(admin, ["peers"]))
+        with self.enterContext(connect(devnet.nodes[0]["ws"])) as public:
+            self.assertEqual(self.subscribe(public, ["peers"])["error"]["code"], -32602)
         with Followers(CLIENTS, genesis, urls) as followers:
             eventually(followers.ready, 30, "blocks")
             followers.freeze(0)
@@ -115,3 +138,4 @@ class StreamTests(unittest.TestCase):
             self.assertGreater(gap["lost"], 0)
             self.assertGreaterEqual(followers.counts["torn"], CLIENTS // 2)
             self.assertGreater(followers.counts["moves"], 0)
+        self.assertEqual(self.peers_of(admin), {"joined", "left"})
