@@ -1,13 +1,17 @@
 """Every rule that a mined header can break, and how difficulty and rank follow from the headers."""
 
 import random
+from itertools import count
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import chainp2p.ledger.branches
+from chainp2p.chain.interfaces import HeadersRejected
 from chainp2p.ledger.asert import MAX_TARGET, difficulty_of, exponent, scaled, target_of
 from chainp2p.ledger.consensus import HeaderInvalid
-from chainp2p.ledger.pow import Work
-from tests.ledger.network import TIME
+from chainp2p.ledger.header import Header
+from chainp2p.ledger.pow import MEDIAN_OF, Work
+from tests.ledger.network import TIME, Disk, Harness
 from tests.ledger.quarry import Mined, Quarry, work_genesis
 
 
@@ -137,3 +141,56 @@ class Stored(SynchronousTestCase):
                 self.assertEqual((entry.signer, entry.base, entry.pieces), (b"", 0, 0))
                 self.assertEqual(entry.finalized, entry.justified)
             parent = made
+
+
+class Runs(Harness):
+    """Headers checked batch after batch, of which none is kept: on what ASERT remembers, of constant size."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.now = TIME + 10**6
+        self.quarry = Quarry(work_genesis(half_life=120))
+        self.raws = [made.header.raw for made in self.quarry.line(self.quarry.root, 70, 8)]
+
+    def test_in_parts_as_in_one_and_of_constant_size(self) -> None:
+        for seed in range(6):
+            chance = random.Random(seed)
+            ledger = self.started(self.quarry.genesis)
+            whole = self.get(ledger.check_headers(self.raws))
+            at, infos, after = 0, [], None
+            while at < len(self.raws):
+                part = self.raws[at : at + chance.randint(1, 30)]
+                found, after = self.get(ledger.check_run(part, after))
+                infos, at = infos + found, at + len(part)
+                self.assertIsNone(after.parent)
+                self.assertLessEqual(len(after.entry.times), MEDIAN_OF)
+            self.assertEqual(infos, whole)
+            self.assertEqual(ledger.best_header.height, 0)
+
+    def test_the_first_bad_one_is_named(self) -> None:
+        ledger = self.started(self.quarry.genesis)
+        _, after = self.get(ledger.check_run(self.raws[:40], None))
+        bad = Header.decode(self.raws[45])
+        target = target_of(bad.difficulty)
+        other = map(bad.with_nonce, count())
+        worse = next(made for made in other if int.from_bytes(made.hash, "big") > target)
+        run = [*self.raws[40:45], worse.raw, *self.raws[46:]]
+        error = self.failureResultOf(ledger.check_run(run, after), HeadersRejected).value
+        self.assertEqual((error.index, error.condemned, error.when), (5, False, None))
+        self.assertIn("does not meet", error.reason)
+
+    def test_a_restart_and_a_fork_from_below_the_tree(self) -> None:
+        self.patch(chainp2p.ledger.branches, "KEPT_BELOW_FINALIZED", 8)
+        disk = Disk()
+        ledger = self.started(self.quarry.genesis, disk=disk, max_reorg_depth=2)
+        line = self.quarry.line(self.quarry.root, 150, 8)
+        for made in line:
+            self.feed(ledger, made.raw)
+        ledger = self.started(self.quarry.genesis, disk=disk.copy(), max_reorg_depth=2)
+        self.assertEqual((ledger.head.height, ledger.finalized.height), (150, 0))
+        self.assertEqual(ledger._core().branches.tree.floor, 128)
+        self.assertIsNotNone(ledger._core().rows.undo(23))
+        fork = self.quarry.line(line[69], 3, 9)
+        self.assertEqual(len(self.get(ledger.add_headers([made.header.raw for made in fork]))), 3)
+        self.feed(ledger, self.quarry.grow(line[-1], 8).raw)
+        self.assertEqual(ledger.head.height, 151)

@@ -3,11 +3,15 @@ is too deep, and a fresh node among them."""
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.devkeys import DEV_ADDRESSES
+from chainp2p.rpc.methods.reorgs import reorg_methods
+from chainp2p.testing.machines import ChainParts
 from chainp2p.testing.mining import mining_chain, work_genesis
-from chainp2p.testing.simulator import Simulation
+from chainp2p.testing.simulator import Simulation, ledger_genesis
 
 
 class Mining(SynchronousTestCase):
@@ -72,6 +76,44 @@ class Mining(SynchronousTestCase):
         self.assertEqual(three.chain.refused, ())
         simulation.run_for(60)
         self.agree(simulation)
+
+    def test_signers_with_a_limit_of_fifty(self) -> None:
+        genesis = ledger_genesis(4, 0.5)
+
+        def make(parts: ChainParts) -> Ledger:
+            return Ledger(
+                genesis,
+                executor=parts.executor,
+                now=parts.now,
+                random=parts.random,
+                open_database=parts.open_database,
+                signer=parts.signer,
+                max_reorg_depth=50,
+            )
+
+        simulation = Simulation(6, make_chain=make)
+        self.addCleanup(simulation.close)
+        nodes = simulation.add_nodes(4, signers=4)
+        simulation.start()
+        simulation.expect("all know each other", lambda: simulation.linked(3), within=30)
+        simulation.run_for(10)
+        simulation.partition(nodes[:2], nodes[2:])
+        simulation.run_for(70)
+        simulation.heal()
+        weaker = max(nodes, key=lambda node: (-int.from_bytes(node.head.rank, "big"), node.head.hash))
+        simulation.expect("it is named", lambda: weaker.chain.refused, within=30)
+        simulation.run_for(20)
+        self.assertFalse(simulation.one_head())
+        for node in nodes:
+            methods = {method.name: method.handler for method in reorg_methods(node.chain)}
+            for refused in methods["reorgs"]():
+                self.assertGreater(refused["depth"], 50)
+                hash = bytes.fromhex(refused["tip"]["hash"][2:])
+                self.assertTrue(simulation.wait(Deferred.fromCoroutine(methods["acceptReorg"](hash))))
+        simulation.expect("one head", simulation.one_head, within=60)
+        simulation.expect("finality goes on", lambda: nodes[0].chain.finalized.height > 60, within=60)
+        self.assertTrue(simulation.finalized_agree())
+        self.assertEqual([node.chain.refused for node in nodes], [()] * 4)
 
     def test_a_miner_that_dies_and_a_fresh_node(self) -> None:
         simulation = self.network(4, miners=2, period=2.0)
