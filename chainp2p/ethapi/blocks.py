@@ -14,7 +14,7 @@ from chainp2p.ledger.block import Block
 from chainp2p.ledger.header import Header
 from chainp2p.ledger.receipt import Receipt
 from chainp2p.ledger.state import State
-from chainp2p.namespaces import SERVER_ERROR, RpcError
+from chainp2p.namespaces import PRUNED, SERVER_ERROR, RpcError
 
 __all__ = ["Blocks", "ReadBlock"]
 
@@ -84,7 +84,7 @@ class Blocks:
         return header
 
     async def read(self, hash: bytes | None) -> ReadBlock | None:
-        """Return the block of *hash*, None if its body is not stored."""
+        """Return the block of *hash*, None if there is none; :exc:`RpcError` if it is of our chain, but not kept."""
         if hash is None:
             return None
         known = self._recent.get(hash)
@@ -93,12 +93,19 @@ class Blocks:
             return known
         block: Block | None = await self._ledger.reader.block(hash)
         if block is None:
+            await self._not_pruned(hash)
             return None
         found = ReadBlock(block, await self._ledger.reader.receipts(hash))
         self._recent[hash] = found
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
         return found
+
+    async def _not_pruned(self, hash: bytes) -> None:
+        """Raise :exc:`RpcError` if *hash* is a block of our chain: only what it led to is known."""
+        header: Header | None = await self._ledger.reader.header(hash)
+        if header is not None and await self._ledger.reader.hash_at(header.number) == hash:
+            raise RpcError(PRUNED, "pruned history unavailable")
 
     async def _still_best(self, block: Block) -> bool:
         """Receipts are those of the best chain: a block that left it has none any more."""

@@ -10,7 +10,7 @@ from chainp2p.ledger.header import make_header
 from chainp2p.ledger.ordered import ordered_root
 from chainp2p.ledger.transaction import Transaction
 from chainp2p.ledger.validation import intrinsic_gas
-from chainp2p.namespaces import SERVER_ERROR, RpcError
+from chainp2p.namespaces import PRUNED, SERVER_ERROR, RpcError
 from chainp2p.rpc.values import hex_bytes
 
 __all__ = ["Reading"]
@@ -147,5 +147,8 @@ class Reading:
         if found is None:
             return None
         if found.receipts is None:
+            header = found.block.header
+            if await self._blocks.hash_of(header.number) == header.hash:
+                raise RpcError(PRUNED, "pruned history unavailable")
             raise RpcError(SERVER_ERROR, "hash is not currently canonical")
         return [receipt_object(found.block, index, receipt) for index, receipt in enumerate(found.receipts)]

@@ -60,11 +60,13 @@ class Reads:
         return None if raw is None else decode_block(raw)
 
     def receipts(self, hash: bytes) -> tuple[Receipt, ...] | None:
-        """The receipts of a block of the best chain; None: it is not on it."""
+        """The receipts of a block of the best chain; None: it is not there, or was not run, since a later state came."""
         with self.store.snapshot():
-            if self.store.height_on_best(hash) is None:
+            height = self.store.height_on_best(hash)
+            if height is None:
                 return None
-            return self.rows.receipts(hash)
+            base = self.store.height_on_best(self.store.meta("base") or b"")
+            return None if base is not None and 0 < height <= base else self.rows.receipts(hash)
 
     def transaction(self, hash: bytes) -> Included | None:
         """A transaction of the best chain."""

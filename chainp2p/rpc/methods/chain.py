@@ -7,6 +7,7 @@ from chainp2p.chain.interfaces import Admission, AdmissionResult, HeaderInfo, IT
 from chainp2p.namespaces import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
+    PRUNED,
     SERVER_ERROR,
     Method,
     Namespace,
@@ -83,6 +84,8 @@ class _ChainMethods:
     async def get_block(self, where: bytes | int) -> dict[str, Any] | None:
         info = await self._find(where)
         raw = None if info is None else await self._chain.block(info.hash)
+        if info is not None and raw is None and await self._chain.hash_at(info.height) == info.hash:
+            raise RpcError(PRUNED, "pruned history unavailable")
         if info is None or raw is None:
             return None
         header, transactions = self._chain.split(raw)
