@@ -60,7 +60,7 @@ class Reads:
         return None if raw is None else decode_block(raw)
 
     def receipts(self, hash: bytes) -> tuple[Receipt, ...] | None:
-        """The receipts of a block of the best chain; None: it is not there, or was not run, since a later state came."""
+        """The receipts of a block of the best chain; None: it is not there, or was not run since a later state came."""
         with self.store.snapshot():
             height = self.store.height_on_best(hash)
             if height is None:
