@@ -327,6 +327,41 @@ class DatabaseTest(SynchronousTestCase):
         self.assertIn("schema 99", str(self.failureResultOf(done, StartupError).value))
 
 
+class FullDiskTest(StoredCase):
+    def test_a_block_waits_for_room(self) -> None:
+        first, *blocks = self.make(60, b"apples 1 1")
+        self.submit(first)
+        file = self.chain._opened().store.connection
+        file.execute("PRAGMA max_page_count=1")
+        seen: list[object] = []
+        self.chain.events.subscribe(HeadChanged, seen.append)
+        refused = None
+        # a page has room for some small rows
+        for raw in blocks:
+            done = self.chain.submit_block(raw)
+            self.clock.run_for(0.001)
+            found: list[object] = []
+            done.addBoth(found.append)
+            if not isinstance(found[0], Connected):
+                refused = found[0]
+                break
+        assert refused is not None
+        self.assertIn("the disk is full: make room", str(refused.value))
+        self.assertIn("the disk is full", self.chain.storage_error)
+        height, count = self.chain.head.height, len(seen)
+        self.wait(self.chain.store_again())
+        self.assertNotEqual(self.chain.storage_error, "")
+        file.execute("PRAGMA max_page_count=1000000")
+        self.wait(self.chain.store_again())
+        self.assertEqual(self.chain.storage_error, "")
+        self.assertIsInstance(self.submit(raw), Connected)
+        self.assertEqual((self.chain.head.height, len(seen)), (height + 1, count + 1))
+        after = self.wait(self.chain.state())
+        self.disk.crash()
+        self.chain = self.open()
+        self.assertEqual(self.wait(self.chain.state()), after)
+
+
 class SimulatorTest(SynchronousTestCase):
     def test_four_nodes(self) -> None:
         def make(parts):

@@ -6,6 +6,7 @@ The disks are small file systems in memory, which only root may mount: elsewhere
 import json
 import sqlite3
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from contextlib import closing, suppress
@@ -19,6 +20,9 @@ from chainp2p.ledger.transaction import sign_transaction
 from tests.integration.processes import Daemon, call, eventually, run_door, scratch
 
 QUIET = tuple(word for option in ("--listen", "--rpc", "--admin") for word in (option, "tcp:0:interface=127.0.0.1"))
+
+
+MAKER = Path(__file__).parents[2] / "benchmarks" / "make_chain.py"
 
 
 class SmallDisk:
@@ -42,6 +46,9 @@ class SmallDisk:
     def protect(self, how: str) -> None:
         """Let it be read only (``ro``) or written again (``rw``)."""
         assert self._mount("-o", f"remount,{how}", str(self.path)).returncode == 0
+
+    def grow(self, mebibytes: int) -> None:
+        assert self._mount("-o", f"remount,size={mebibytes}m", str(self.path)).returncode == 0
 
     def fill(self) -> None:
         """Leave no byte."""
@@ -135,6 +142,27 @@ class RefusalTests(TestCase):
 
 
 class FullLaterTests(TestCase):
+    def test_an_import_ends_in_one_line_and_goes_on(self) -> None:
+        folder, disk = scratch(self), SmallDisk(self, 1)
+        words = [sys.executable, MAKER, folder, "--blocks", "150", "--transfers", "20", "--accounts", "50"]
+        subprocess.run(list(map(str, words)), check=True, capture_output=True)
+        words = ["chain", "import", folder / "chain.blocks", "--genesis", folder / "genesis.json"]
+        command = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", *words]
+
+        def take() -> "subprocess.CompletedProcess[str]":
+            line = [str(word) for word in (*command, "--data-dir", disk.path / "data")]
+            return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+
+        done = take()
+        self.assertEqual(done.returncode, 1, done)
+        (line,) = [line for line in done.stderr.splitlines() if "chainp2p: " in line]
+        self.assertIn(f"{disk.path / 'data' / 'chain.sqlite'}: the disk is full: make room", line)
+        self.assertNotIn("Traceback", done.stderr)
+        disk.grow(32)
+        done = take()
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("blocks 1 to 150 taken", done.stdout)
+
     def test_a_node_waits_and_goes_on(self) -> None:
         disk = SmallDisk(self, 48)
         data = disk.path / "data"
