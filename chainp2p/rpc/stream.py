@@ -121,7 +121,8 @@ class Streams:
             Deferred.fromCoroutine(self._leads()).addErrback(self._failed)
 
     def _failed(self, failure: Any) -> None:
-        self.log.failure("following the chain failed", failure)
+        if self._leader is not None:  # else nobody follows any more, and the chain may be closed
+            self.log.failure("following the chain failed", failure)
 
     async def _leads(self) -> None:
         try:

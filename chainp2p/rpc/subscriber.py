@@ -134,9 +134,10 @@ class Subscriber:
             Deferred.fromCoroutine(self._follow(self._follower)).addErrback(self._failed)
 
     def _failed(self, failure: Any) -> None:
-        self.log.failure("following the chain failed", failure)
-        self.close()
-        self._outlet.fail()
+        if not self._closed:  # else the chain may be closed as well
+            self.log.failure("following the chain failed", failure)
+            self.close()
+            self._outlet.fail()
 
     async def _follow(self, follower: Follower) -> None:
         try:

@@ -680,7 +680,9 @@ class Waiting(StreamHarness):
 
     def setUp(self) -> None:
         super().setUp()
-        self.cursor = self.subscribe(["heads"]).results()[0]["cursor"]
+        first = self.subscribe(["heads"])
+        self.cursor = first.results()[0]["cursor"]
+        first.close()
         self.extend(3)
         self.waiting: list[Any] = []
         self.block = self.chain.block
@@ -710,6 +712,17 @@ class Waiting(StreamHarness):
         socket.close()
         self.answer()
         self.assertEqual((socket.results(), len(self.server.streams)), ([], 0))
+
+    def test_the_chain_is_closed_after_it_has_left(self) -> None:
+        led = self.subscribe(["heads"])
+        socket = self.begun()
+        self.extend(1)
+        self.assertEqual(len(self.waiting), 2)
+        led.close()
+        socket.close()
+        for done, _ in self.waiting:
+            done.errback(RuntimeError("it has been stopped"))
+        self.assertEqual((socket.failed, led.failed, len(self.server.streams)), (False, False, 0))
 
     def test_its_socket_is_full(self) -> None:
         socket = self.begun()
