@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.ledger import header as module
 from chainp2p.ledger.header import EMPTY_BLOOM, EMPTY_OMMERS_HASH, MAX_HEADER_BYTES, Header, HeaderError, make_header
 from chainp2p.ledger.trie import EMPTY_ROOT
 from chainp2p.primitives import rlp
@@ -50,6 +51,27 @@ class Headers(SynchronousTestCase):
         self.assertEqual((items[1], items[6]), (EMPTY_OMMERS_HASH, EMPTY_BLOOM))
         self.assertEqual(header.hash, keccak256(oracle.encode(items)))
         self.assertEqual(header.seal_hash, keccak256(oracle.encode(items[:-1])))
+
+    @settings(deadline=None, derandomize=True, max_examples=60)
+    @given(FIELDS, st.booleans())
+    def test_the_usual_form(self, fields: dict, plain: bool) -> None:
+        if plain:
+            fields |= {"extra": b"", "seal": bytes(range(65)), "base_fee": fields["base_fee"] % 2**96}
+        raw = make_header(**fields).raw
+        usual = fields["extra"] == b"" and fields["seal"] != b"" and fields["base_fee"] < 2**96
+        self.assertEqual(module._usual(raw), module._decode(raw) if usual else None)
+
+    def test_every_byte_changed(self) -> None:
+        raw = make_header(**PLAIN, seal=bytes(range(65)), gas_used=21_000).raw
+        for position in range(len(raw)):
+            for value in (0, 1, 0x80, 0x81, 0xA0, 0xFF):
+                changed = raw[:position] + bytes((value,)) + raw[position + 1 :]
+                try:
+                    expected: Header | None = module._decode(changed)
+                except HeaderError:
+                    expected = None
+                self.assertIn(module._usual(changed), (None, expected))
+        self.assertIsNone(module._usual(raw + b"\0"))
 
     def test_sealing(self) -> None:
         plain = make_header(**PLAIN)
