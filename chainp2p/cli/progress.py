@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["bar", "failed_line", "waiting_line", "ways"]
+__all__ = ["bar", "failed_line", "object_of", "waiting_line", "ways"]
 
 #: Characters of a bar.
 _WIDTH = 30
@@ -38,10 +38,17 @@ def ways(sync: dict[str, Any]) -> list[tuple[str, object]]:
     return lines
 
 
+def object_of(wait: dict[str, Any]) -> str:
+    """Say what is awaited."""
+    if wait["what"] == "headers":
+        return f"headers after {str(wait['hash']).removeprefix('0x')[:8]}"
+    return f"{wait['what']} from {wait['height']} ({wait['count']})"
+
+
 def waiting_line(wait: dict[str, Any]) -> str:
     """Say one thing that is awaited, in a line."""
     who = "nobody" if wait["peer"] is None else str(wait["peer"]).removeprefix("0x")[:8]
-    words = f"{wait['what']} from {wait['height']} ({wait['count']}), of {who}, for {wait['age']:.1f} s"
+    words = f"{object_of(wait)}, of {who}, for {wait['age']:.1f} s"
     return words if wait["left"] is None else f"{words}; in {wait['left']:.1f} s: {wait['otherwise']}"
 
 

@@ -54,7 +54,8 @@ def _progress(facts: dict[str, Any]) -> list[tuple[str, object]]:
     if lines:
         return lines
     if not isinstance(syncing, dict):
-        return [("syncing", "no, following the head")]
+        idle = sync is not None and sync["phase"] == "idle"
+        return [("syncing", "no, there is nobody to follow" if idle else "no, following the head")]
     current, highest = (int(syncing[name], 16) for name in ("currentBlock", "highestBlock"))
     return [("blocks", bar(current, highest, f"{current} of {highest}"))]
 

@@ -8,7 +8,7 @@ import click
 
 from chainp2p.cli.client import find_node, node_options
 from chainp2p.cli.output import json_option, print_json, print_pairs, print_table
-from chainp2p.cli.progress import failed_line, ways
+from chainp2p.cli.progress import failed_line, object_of, ways
 
 __all__ = ["why"]
 
@@ -56,8 +56,7 @@ def _print_sync(sync: dict[str, Any]) -> None:
         click.echo("\nAwaited, what everything else waits for first")
         rows = [
             [
-                one["what"],
-                f"{one['height']} ({one['count']})",
+                object_of(one),
                 "nobody" if one["peer"] is None else str(one["peer"]).removeprefix("0x")[:8],
                 f"{one['age']:.1f} s",
                 "" if one["left"] is None else f"{one['left']:.1f} s",
@@ -65,7 +64,7 @@ def _print_sync(sync: dict[str, Any]) -> None:
             ]
             for one in sync["waits"][:_SHOWN]
         ]
-        print_table(["what", "from (count)", "of", "for", "left", "then"], rows)
+        print_table(["what", "of", "for", "left", "then"], rows)
         if len(sync["waits"]) > _SHOWN:
             click.echo(f"and {len(sync['waits']) - _SHOWN} more (--json shows them)")
     for failed in sync.get("failed", ()):

@@ -94,8 +94,11 @@ class BlockFetch:
 
     @property
     def busy(self) -> bool:
-        """Whether blocks are missing, or being checked."""
-        return self.window.left > 0 or self.window.submitted > 0
+        """Whether blocks are missing, or being checked, or the chain was not yet asked which are."""
+        if self.window.left > 0 or self.window.submitted > 0:
+            return True
+        best, head = self._chain.best_header.hash, self._chain.head.hash
+        return best != head and (self._planned is None or self._planned[1] != best)
 
     def sources(self) -> list[Source[Link]]:
         """Who may be asked now."""

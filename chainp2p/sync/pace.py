@@ -26,6 +26,10 @@ class Pace:
         if not looks or now - looks[-1][0] >= SPAN / LOOKS:
             looks.append((now, height))
 
+    def begin(self) -> None:
+        """Blocks are awaited from now on: what was before does not count."""
+        self._looks.clear()
+
     def rate(self, now: float, height: int) -> float | None:
         """Blocks per second; None: not known, or none came."""
         first = next(((time, at) for time, at in self._looks if now - time <= SPAN), None)

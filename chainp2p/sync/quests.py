@@ -153,7 +153,7 @@ class Quests(Generic[K]):
     def height(self) -> int:
         """How far the headers are of the one whose turn it is, or was last; 0: there is none."""
         quest = None if self._turn is None else self._quests.get(self._turn)
-        return 0 if quest is None or quest.sieve is None else quest.sieve.last.height
+        return 0 if quest is None or quest.sieve is None else quest.sieve.reached
 
     @property
     def short(self) -> int:

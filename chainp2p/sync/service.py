@@ -248,6 +248,8 @@ class SyncService:
     def _report(self) -> None:
         """Tell when this node falls behind, and when it has caught up."""
         state = self._summary()
+        if state.behind and state.phase is not Phase.BLOCKS:  # how fast blocks come shows when they may
+            self._pace.begin()
         self._pace.look(self._reactor.seconds(), state.current)
         if state.phase in (Phase.IDLE, Phase.FOLLOWING):
             self._starting = None

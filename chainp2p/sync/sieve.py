@@ -72,6 +72,8 @@ class Sieve:
     asked: bytes = field(init=False)
     #: The last one that was stored.
     kept: bytes = field(init=False)
+    #: The greatest height that was looked at.
+    reached: int = field(init=False)
     #: Headers looked at, and those that came again.
     count: int = field(init=False, default=0)
     came: int = field(init=False, default=0)
@@ -84,7 +86,7 @@ class Sieve:
 
     def __attrs_post_init__(self) -> None:
         self.stage = Stage.OPEN if self.open else Stage.HELD
-        self.last = self.start
+        self.last, self.reached = self.start, self.start.height
         self.asked = self.kept = self.start.hash
 
     @property
@@ -107,6 +109,7 @@ class Sieve:
         for info in infos:
             self._note(info.hash)
         self.after, self.last, self.asked = after, infos[-1], infos[-1].hash
+        self.reached = self.last.height
         enough = self.last.rank >= self.bar and wins(self.last.rank, self.last.hash, over)
         if self.stage is Stage.COUNTED:
             if enough:
@@ -141,7 +144,7 @@ class Sieve:
 
     def stored(self, tip: HeaderInfo) -> None:
         """Headers up to *tip*, of those that were given on, are stored."""
-        self.kept = tip.hash
+        self.kept, self.reached = tip.hash, max(self.reached, tip.height)
         if self.stage is Stage.OPEN:
             self.last, self.asked = tip, tip.hash
 

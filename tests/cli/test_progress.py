@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.cli.progress import bar, ways
+from chainp2p.cli.progress import bar, object_of, ways
 
 SYNC = {"phase": "state", "current": 0, "highest": 4_000, "headers": 4_000, "rate": None, "eta": 12.3, "state": None}
 STATE = {"height": 3_584, "share": 0.5, "entries": 1_000, "chunks": 20}
@@ -25,6 +25,11 @@ class ProgressTests(SynchronousTestCase):
         lines = dict(ways({**SYNC, "phase": "headers", "headers": 2_000, "eta": None}))
         self.assertEqual(lines["headers"], f"{half} 2000 of 4000, 50.0%")
         self.assertNotIn("eta", lines)
+
+    def test_what_is_awaited(self) -> None:
+        wait = {"what": "headers", "height": 0, "count": 0, "hash": "0x" + "ab" * 32}
+        self.assertEqual(object_of(wait), "headers after abababab")
+        self.assertEqual(object_of({**wait, "what": "blocks", "height": 7, "count": 3}), "blocks from 7 (3)")
 
     def test_nothing_is_behind(self) -> None:
         self.assertEqual(ways({**SYNC, "phase": "following"}), [])

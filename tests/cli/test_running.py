@@ -159,6 +159,8 @@ class ClientTests(SynchronousTestCase):
             "waits": [],
         }
         self.assertIn("following the head", run("status", "--data-dir", folder).out)
+        self.opener.answers["admin_explainSync"]["phase"] = "idle"
+        self.assertIn("there is nobody to follow", run("status", "--data-dir", folder).out)
 
     def step(self, error) -> None:
         height = self.opener.answers["chain_head"]["height"]

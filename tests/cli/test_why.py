@@ -104,8 +104,8 @@ class WhySync(SynchronousTestCase):
         self.assertEqual(lines[0], "blocks: cdcdcdcd is asked for 16 blocks, block 26 is awaited")
         self.assertIn("blocks [#######.......................] 25 of 100, 25.0%", lines)
         self.assertIn("eta 15 s at 5.0 blocks/s", lines)
-        self.assertIn("blocks 26 (16) cdcdcdcd 0.5 s 1.5 s another peer is asked", lines)
-        self.assertIn("chain 26 (16) nobody 0.5 s another peer is asked", lines)
+        self.assertIn("blocks from 26 (16) cdcdcdcd 0.5 s 1.5 s another peer is asked", lines)
+        self.assertIn("chain from 26 (16) nobody 0.5 s another peer is asked", lines)
 
     def test_many_and_what_failed(self):
         failed = {"signer": "0xab", "header": {"height": 7, "hash": "0x07"}, "reason": "a wrong root"}

@@ -359,3 +359,6 @@ class Rates(SynchronousTestCase):
         self.assertIsNone(pace.rate(199.0 + 2 * SPAN, 995))
         pace.look(500.0, 3)
         self.assertIsNone(pace.rate(501.0, 3))
+        pace.begin()
+        pace.look(600.0, 3)
+        self.assertAlmostEqual(pace.rate(601.0, 13) or 0, 10.0)
