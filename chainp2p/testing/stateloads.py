@@ -64,6 +64,7 @@ class _Moving:
         self._hot = [key for key, _ in (chance.sample(rows, hot) if hot else rows)]
         trie = HashedTrie.build(rows)
         self.tries = {trie.root: trie}
+        self.roots = {trie.root}
         self.height = INTERVAL
         self._next = began + INTERVAL
         self.passed = 0
@@ -77,6 +78,7 @@ class _Moving:
                 value = Account(1, self.height).encode()
                 trie = trie.updated((key, value) for key in sorted(set(chosen)))
             self.tries[trie.root] = trie
+            self.roots.add(trie.root)
             while len(self.tries) > SERVED + 1:
                 del self.tries[next(iter(self.tries))]
             self.height += INTERVAL
@@ -293,7 +295,7 @@ def load_state(
         backwards=sum(one > other for one, other in zip(shares, shares[1:], strict=False)),
         caught=sum(bool(lines[number].faults) for number in lying),
         blamed=sum(bool(one.faults) for number, one in enumerate(lines) if number not in lying),
-        good=target.root in moving.tries or bool(target.root),
+        good=target.root in moving.roots,
     )
 
 
