@@ -10,8 +10,9 @@ record therefore holds every own seal above the finalized block, and one *floor*
 - an own seal found on a known header joins the record: the key was used elsewhere, or the record is an old copy.
 
 A slot is spent before its block is signed, so that no end of the process leads to two blocks for it. Where blocks come
-on demand there are no gaps between slots, and one that was spent for nothing would be the last: there a slot is spent
-once its block is stored, which the database of the chain then does with ``synchronous=FULL`` too.
+on demand there are no gaps between slots, and one that was spent for nothing would be the last: there the block is kept
+as a draft before it is signed, nothing else is signed for its slot, and the slot is spent once the block is stored,
+which the database of the chain then does with ``synchronous=FULL`` too.
 
 It is a database of its own, written with ``synchronous=FULL`` before a block leaves the node: with NORMAL a power cut
 forgets the last commits, and a signer that forgets may contradict itself.
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS signers(
 CREATE TABLE IF NOT EXISTS seals(
     signer BLOB NOT NULL, hash BLOB NOT NULL, slot INTEGER NOT NULL, base INTEGER NOT NULL,
     PRIMARY KEY(signer, hash)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS drafts(signer BLOB PRIMARY KEY, slot INTEGER NOT NULL, block BLOB NOT NULL);
 """
 
 #: SQLite's integers are signed: slots are stored as they are below this, which is 10^8 years of the shortest period.
@@ -100,6 +102,17 @@ class SealRecord:
         if slot > self.highest:
             self._write([], slot)
 
+    def keep_draft(self, slot: int, block: bytes) -> None:
+        """Keep a block before it is signed for *slot*; all below is spent. It is on the disk when this returns."""
+        self._write([], slot - 1, (slot, block))
+
+    def draft(self, slot: int) -> bytes | None:
+        """The block that was kept for *slot*, if one was: another one must not be signed for it."""
+        row = self._connection.execute(
+            "SELECT block FROM drafts WHERE signer=? AND slot=?", (self.signer, slot)
+        ).fetchone()
+        return None if row is None else row[0]
+
     def store(self, slot: int, hash: bytes, base: int) -> None:
         """Note a seal; it is on the disk when this returns."""
         self._write([(slot, hash, base)])
@@ -140,10 +153,12 @@ class SealRecord:
         """Close the file."""
         self._connection.close()
 
-    def _write(self, seals: list[tuple[int, bytes, int]], highest: int = 0) -> None:
+    def _write(
+        self, seals: list[tuple[int, bytes, int]], highest: int = 0, draft: tuple[int, bytes] | None = None
+    ) -> None:
         highest = max([highest, self.highest, *(slot for slot, _, _ in seals)])
         try:
-            self._write_rows(seals, highest)
+            self._write_rows(seals, highest, draft)
         except StorageError as error:
             self.failure = str(error)
             raise
@@ -153,11 +168,13 @@ class SealRecord:
         for slot, hash, _ in seals:
             self._entries[hash] = slot
 
-    def _write_rows(self, seals: list[tuple[int, bytes, int]], highest: int) -> None:
+    def _write_rows(self, seals: list[tuple[int, bytes, int]], highest: int, draft: tuple[int, bytes] | None) -> None:
         execute = self._connection.execute
         with guarded(self._file), transaction(self._connection):
             for slot, hash, base in seals:
                 execute("INSERT OR REPLACE INTO seals VALUES(?,?,?,?)", (self.signer, hash, slot, base))
             for hash in self._gone:
                 execute("DELETE FROM seals WHERE signer=? AND hash=?", (self.signer, hash))
+            if draft is not None:
+                execute("INSERT OR REPLACE INTO drafts VALUES(?,?,?)", (self.signer, *draft))
             execute("UPDATE signers SET floor=?, highest=? WHERE signer=?", (self.floor, highest, self.signer))

@@ -4,13 +4,17 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.interfaces import Connected, Executor
 from chainp2p.errors import StorageError
+from chainp2p.ledger.block import assemble
 from chainp2p.ledger.core import LedgerCore
+from chainp2p.ledger.header import Header
 from chainp2p.ledger.making import Candidates, Made, connect, draft, header_of
 from chainp2p.ledger.news import News
 from chainp2p.ledger.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of, seal_header
 from chainp2p.ledger.sealing import SealRecord
+from chainp2p.ledger.senders import Prepared
+from chainp2p.primitives.rlp import decode_list, encode
 from chainp2p.primitives.secp256k1 import public_key
 
 __all__ = ["SEAL_FILE", "SlotProducer"]
@@ -44,18 +48,45 @@ class BlockMaker:
             return f"slot {slot} is not above what was sealed before, or not above the head"
         if slots.in_turn(head.info.height + 1, slot) != record.signer:
             return f"slot {slot} is not our turn"
+        if slots.on_demand:
+            kept = record.draft(slot)
+            if kept is not None:
+                return self._finish(kept, head.info.hash, now)
         made = draft(core, candidates, timestamp, record.signer)
         if slots.on_demand and not made.transactions:
             return "nothing to include"
-        record.reserve(head.data.slot if slots.on_demand else slot)
-        header = seal_header(header_of(made, mix_hash=base.to_bytes(32, "big"), nonce=slot), self._key)
+        header = header_of(made, mix_hash=base.to_bytes(32, "big"), nonce=slot)
+        if slots.on_demand:
+            record.keep_draft(slot, encode([header.raw, made.transactions]))
+        else:
+            record.reserve(slot)
+        header = seal_header(header, self._key)
         if not slots.on_demand:
             record.store(slot, header.hash, base)
         block = connect(core, made, header, now)
         if slots.on_demand:
-            with suppress(StorageError):  # it is stored with the chain, and here before the next one is signed
-                record.reserve(slot)
+            self._spend(slot)
         return block
+
+    def _finish(self, kept: bytes, parent: bytes, now: float) -> Made | str:
+        """Sign and connect what was to be signed when the process ended; nothing else may be, for that slot."""
+        raw, transactions = decode_list(kept)
+        header = Header.decode(raw)  # type: ignore[arg-type]
+        if header.parent != parent:
+            return f"slot {header.nonce} was signed on another block"
+        header = seal_header(header, self._key)
+        block = assemble(header.raw, transactions)  # type: ignore[arg-type]
+        (verdict,), news = self._core.submit([block], now, Prepared())
+        if not isinstance(verdict, Connected):
+            return f"the block that was kept for slot {header.nonce} is not good: {verdict}"
+        self._spend(header.nonce)
+        return Made(block, news)
+
+    def _spend(self, slot: int) -> None:
+        """Its block is stored; it is noted here as well, at the latest before the next one is signed."""
+        assert self._core.record is not None
+        with suppress(StorageError):
+            self._core.record.reserve(slot)
 
 
 class SlotProducer:

@@ -7,6 +7,7 @@ import sqlite3
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import StartupError
+from chainp2p.ledger.block import split
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.header import Header
 from chainp2p.ledger.sealing import SealRecord
@@ -311,8 +312,9 @@ class Schedules(Harness):
 class OnDemand(Harness):
     """There are no gaps between the slots: whatever is lost, the next block has to have the next one."""
 
-    def crash_while_sealing(self, disk: Folder, fail_in: str) -> None:
-        """Let a process end, as by a kill, when it first writes to *fail_in* for its second block."""
+    def crash_while_sealing(self, disk: Folder, fail_in: str, commit: int) -> None:
+        """Let a process end, as by a kill, at that commit of *fail_in* for its second block."""
+        commits = 0
         ledger = self.make(self.genesis, 0, disk=disk)
         self.get(ledger.start())
         self.get(ledger.admit(transfer(5, 0), True))
@@ -324,7 +326,9 @@ class OnDemand(Harness):
         connection = core.store.connection if fail_in == "chain" else core.record._connection
 
         def die(sql: str) -> None:
-            if sql.startswith("COMMIT"):
+            nonlocal commits
+            commits += sql.startswith("COMMIT")
+            if commits == commit:
                 raise SystemExit
 
         def dying(sql: str, *values: object) -> sqlite3.Cursor:
@@ -345,15 +349,28 @@ class OnDemand(Harness):
         self.genesis = genesis_of(1, 0)
 
     def test_a_crash_at_any_point_does_not_end_the_chain(self) -> None:
-        for fail_in, height in (("chain", 1), ("seal", 2)):
+        # before it was kept what will be signed, before it was stored with the chain, and after
+        for fail_in, commit, height, payments in (("seal", 1, 1, 2), ("chain", 1, 1, 1), ("seal", 2, 2, 1)):
             disk = self.folder()
-            self.crash_while_sealing(disk, fail_in)
+            self.crash_while_sealing(disk, fail_in, commit)
             ledger = self.started(self.genesis, 0, disk=disk)
             self.assertEqual(ledger.head.height, height)
             self.get(ledger.admit(transfer(5, 2), True))
             self.clock.now += 1
-            self.assertIsNotNone(self.get(ledger.produce(self.clock.now)), fail_in)
+            raw = self.get(ledger.produce(self.clock.now))
+            self.assertEqual(len(split(raw)[1]), payments, f"{fail_in} {commit}")
             self.assertEqual(ledger.head.height, height + 1)
+
+    def test_what_was_signed_on_another_block_is_not_signed_again(self) -> None:
+        disk = self.folder()
+        self.crash_while_sealing(disk, "chain", 1)
+        (disk.path / "chain.sqlite").unlink()
+        for file in disk.path.glob("chain.sqlite-*"):
+            file.unlink()
+        ledger = self.started(self.genesis, 0, disk=disk)
+        self.get(ledger.admit(transfer(5, 0, value=9), True))
+        self.clock.now += 1
+        self.assertIsNone(self.get(ledger.produce(self.clock.now)))
 
     def test_what_was_sealed_is_written_through(self) -> None:
         ledger = self.started(self.genesis, 0, disk=self.folder())
