@@ -74,8 +74,7 @@ class KillsTests(unittest.TestCase):
             seen = kill_signer(8, Random(6), Path(scratch(self)), period)
             self.assertEqual((seen.failures, seen.sent_twice), ([], 0))
             self.assertGreater(seen.blocks, 8)
-            if period:
-                self.assertEqual(seen.twice, 0)
+            self.assertEqual(seen.twice, 0)
 
     @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
     def test_a_seal_is_on_the_disk_before_its_block_leaves(self) -> None:
