@@ -8,16 +8,16 @@ header asks for it. Every 64th height stores its whole entry, so that a start, o
 headers from there instead of from genesis.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
 
-from chainp2p.chain.conflict import load_conflict, store_conflict
 from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected, RefusedBranch
 from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
 from chainp2p.chain.verdicts import DESCENDS
+from chainp2p.ledger.conflicts import Conflicts
 from chainp2p.ledger.consensus import Engine, Entry, HeaderInvalid
 from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence, SealWatch
 from chainp2p.ledger.genesis import Genesis
@@ -50,7 +50,7 @@ class Candidate:
     """
 
     info: HeaderInfo
-    entry: Entry
+    data: Entry
     header: Header
     node: Node[Entry] | None
     live: bool
@@ -72,12 +72,10 @@ class Branches:
         self._max_depth = max_depth
         self._refusals = Refusals()
         self._allowed: Node[Entry] | None = None
-        self.conflict: FinalityConflict | None = None
-        self.new_conflict: FinalityConflict | None = None
+        self._conflicts = Conflicts(store)
         self.new_evidence: list[Evidence] = []
         self.fresh: list[Candidate] = []
         self._evidence: set[Evidence] = set()
-        self._dismissed: set[bytes] = set()
 
     tree: HeaderTree[Entry]
     final: Node[Entry]
@@ -119,20 +117,16 @@ class Branches:
         node = self.tree.get(settled.hash)
         assert node is not None
         self.tree.finalize(node if chosen is None else self.tree.get(chosen.hash) or node, node)
-        self._load_settled(final)
-        self.conflict = load_conflict(store)
-        dismissed = store.meta("dismissed") or b""
-        self._dismissed = {dismissed[at : at + 32] for at in range(0, len(dismissed), 32)}
-
-    def _load_settled(self, final: HeaderInfo) -> None:
-        node = self.tree.get(final.hash)
-        if node is None:
-            info, entry, _ = self._deep(0, final.hash)
-            node = Node(info, entry, None, body=True)
-        self.final = node
+        self.final = self.tree.get(final.hash) or self._detached(final.hash)
         allowed = self._stored("allowed")
         self._allowed = None if allowed is None else self.tree.get(allowed.hash)
         self._refuse(self.tree.nodes())
+        self._conflicts.load()
+
+    def _detached(self, hash: bytes) -> Node[Entry]:
+        """A block below the tree."""
+        info, entry, _ = self._deep(0, hash)
+        return Node(info, entry, None, body=True)
 
     def _stored(self, name: str) -> HeaderInfo | None:
         hash = self._store.meta(name)
@@ -160,7 +154,7 @@ class Branches:
                 continue
             above[candidate.info.hash] = candidate
             found.append(candidate.info)
-            self._look_for_conflict(candidate)
+            self._judge(candidate)
         return found
 
     def check_run(
@@ -172,7 +166,7 @@ class Branches:
             candidate = self._check_one(index, raw, {} if after is None else {after.info.hash: after}, now)
             found.append(candidate if isinstance(candidate, HeaderInfo) else candidate.info)
             after = None if isinstance(candidate, HeaderInfo) else evolve(candidate, parent=None)
-        if after is not None and after.entry.pieces > SPANS_MAX:
+        if after is not None and after.data.pieces > SPANS_MAX:
             raise HeadersRejected(len(raws) - 1, "its votes leave too many gaps", condemned=True)
         return found, after
 
@@ -180,19 +174,13 @@ class Branches:
         """Check and store consecutive headers; raises HeadersRejected, with those before the bad one stored."""
         found = []
         for index, raw in enumerate(raws):
-            found.append(self.add_one(raw, now, index))
+            candidate = self._check_one(index, raw, {}, now)
+            found.append(candidate if isinstance(candidate, HeaderInfo) else self.store(candidate).info)
         return found
-
-    def add_one(self, raw: bytes, now: float, index: int = 0) -> HeaderInfo:
-        """Check and store one header; raises HeadersRejected."""
-        candidate = self._check_one(index, raw, {}, now)
-        if isinstance(candidate, HeaderInfo):
-            return candidate
-        return self.store(candidate).info
 
     def store(self, candidate: Candidate) -> Candidate:
         """Store a header that passed its checks."""
-        info, entry = candidate.info, candidate.entry
+        info, entry = candidate.info, candidate.data
         whole = info.height % TALLY_INTERVAL == 0
         self._store.add_header(info, self._engine.pack(entry, whole), candidate.header.raw)
         node = None
@@ -206,7 +194,7 @@ class Branches:
         self.fresh.append(stored)
         if not stored.live and self._max_depth is not None:
             self._refusals.saw(info)
-        self._look_for_conflict(stored)
+        self._judge(stored)
         return stored
 
     def candidate(self, header: Header, now: float) -> "Candidate | HeaderInfo":
@@ -237,8 +225,6 @@ class Branches:
             if known is not None:
                 return known.info
             info, data, live = self._deep(index, header.parent)
-        elif isinstance(parent, Candidate):
-            info, data, live = parent.info, parent.entry, parent.live
         else:
             info, data, live = parent.info, parent.data, parent.live
         height = info.height + 1
@@ -271,6 +257,20 @@ class Branches:
 
     # -- finality
 
+    @property
+    def conflict(self) -> FinalityConflict | None:
+        """Two justified blocks that contradict each other, if nobody has decided between them."""
+        return self._conflicts.standing
+
+    @property
+    def new_conflict(self) -> FinalityConflict | None:
+        """The same, if it has not been told."""
+        return self._conflicts.new
+
+    def _judge(self, candidate: Candidate) -> None:
+        if not candidate.live:
+            self._conflicts.judge(self.tree, self.mark, candidate)
+
     def finalize(self, node: Node[Entry]) -> None:
         """Move finality forward to *node*."""
         self.final = node
@@ -281,7 +281,7 @@ class Branches:
         self._store.set_meta("finalized", node.info.hash)
         self._store.set_meta("chosen", None)
         for dead in died:
-            self._judge(dead)
+            self._conflicts.judge(self.tree, self.mark, dead)
         self._prune()
 
     def choose(self, node: Node[Entry], given_up: Node[Entry] | None = None) -> None:
@@ -301,18 +301,7 @@ class Branches:
         self.final = final
         self._store.set_meta("finalized", final.info.hash)
         self._store.set_meta("chosen", None if final is node else node.info.hash)
-        if self.conflict is not None and self.tree.get(self.conflict.theirs.hash) is None:
-            self._dismissed.add(self.conflict.theirs.hash)
-        if given_up is not None:
-            self._dismissed.add(given_up.info.hash)
-        for other in self.tree.nodes():
-            root = other.parent is None or self.tree.on_path(other.parent)
-            if root and not other.live and not self.tree.on_path(other):
-                self._dismissed.add(other.info.hash)
-        self._dismissed.difference_update(info.hash for info, _ in _walk(node))
-        self._store.set_meta("dismissed", b"".join(sorted(self._dismissed)))
-        self.conflict = None
-        store_conflict(self._store, None)
+        self._conflicts.settle(self.tree, node, given_up)
 
     def settle(self, head: Node[Entry]) -> None:
         """The head moved: what is too deep below it is not undone any more, unless a branch was allowed and is awaited.
@@ -401,57 +390,9 @@ class Branches:
 
     def told(self) -> None:
         """Forget what is new: it has been told."""
-        self.fresh, self.new_evidence, self.new_conflict = [], [], None
-
-    def _look_for_conflict(self, candidate: Candidate) -> None:
-        if not candidate.live:
-            self._judge(candidate)
-
-    def _judge(self, tip: "Candidate | Node[Entry]") -> None:
-        """Look at a *tip* that does not descend from the finalized block: is something justified there as high as it?
-
-        That cannot be an ancestor of the finalized block, so it contradicts it: signers are faulty. They are those who
-        voted for it up to *tip*, the first header that justifies so much there, and whose votes made our block final:
-        below *tip* nothing is justified that high, so no honest signer whose branch had our block justified was led
-        there by the fork choice. (A mere vote for our block proves nothing: from there it may well have been.)
-        """
-        mark = _entry(tip).justified
-        final = self.mark
-        if self.conflict is not None or mark.slot < final.data.slot or not final.info.height:
-            return
-        own = self.tree.get(mark.hash)
-        if own is not None and self.tree.descends(self.tree.finalized, own):
-            return  # a branch that is merely too deep: that is our own chain
-        theirs = self._store.info(mark.hash)
-        voters: set[bytes] = set()
-        for info, entry in _walk(tip):
-            if info.hash in self._dismissed or info.hash == final.info.hash:
-                return
-            if info.hash == mark.hash:
-                theirs = info
-            if entry.base < mark.slot <= entry.slot:
-                voters.add(entry.signer)
-        ours = {
-            node.data.signer
-            for node in self.tree.nodes()
-            if node.live and node.data.base < final.data.slot <= node.data.justified.slot
-        }
-        assert theirs is not None
-        self.conflict = self.new_conflict = FinalityConflict(final.info, theirs, tuple(sorted(voters & ours)))
-        store_conflict(self._store, self.conflict)
+        self.fresh, self.new_evidence, self._conflicts.new = [], [], None
 
 
 def _floor(lowest: HeaderInfo) -> int:
     """Where the tree may begin."""
     return max(0, lowest.height - KEPT_BELOW_FINALIZED) // TALLY_INTERVAL * TALLY_INTERVAL
-
-
-def _entry(place: "Candidate | Node[Entry]") -> Entry:
-    return place.entry if isinstance(place, Candidate) else place.data
-
-
-def _walk(place: "Candidate | Node[Entry] | None") -> Iterator[tuple[HeaderInfo, Entry]]:
-    """A header and its ancestors, as far as they are in memory."""
-    while place is not None:
-        yield place.info, _entry(place)
-        place = place.parent

@@ -7,7 +7,6 @@ then events published, here, on the reactor thread. The pool lives on this side.
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,6 @@ from chainp2p.chain.interfaces import (
     IReorgs,
     IStorageWatch,
     ITransactionPool,
-    RefusedBranch,
     TransactionAdded,
     TransactionDropped,
     Verdict,
@@ -40,7 +38,8 @@ from chainp2p.chain.store import ChainStore
 from chainp2p.errors import StorageError
 from chainp2p.events import EventBus
 from chainp2p.ledger import block as blocks
-from chainp2p.ledger.core import LedgerCore, Policy
+from chainp2p.ledger.core import LedgerCore
+from chainp2p.ledger.decisiondoor import DecisionDoor
 from chainp2p.ledger.engines import engine_of
 from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence
 from chainp2p.ledger.execution import Execution, ValueTransfers
@@ -51,9 +50,11 @@ from chainp2p.ledger.mining import Miner
 from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import CHAIN_FILE, Opened, open_ledger
 from chainp2p.ledger.poa import Slots
+from chainp2p.ledger.policy import Policy
 from chainp2p.ledger.pool import Pool, PoolChange, PoolLimits
 from chainp2p.ledger.pow import Work
 from chainp2p.ledger.producing import Producer
+from chainp2p.ledger.producingdoor import ProducingDoor
 from chainp2p.ledger.reports import report
 from chainp2p.ledger.senders import SenderRecovery
 from chainp2p.ledger.slots import SlotProducer
@@ -68,15 +69,13 @@ __all__ = ["Ledger"]
 
 #: Seconds between two looks for transactions that waited too long.
 EXPIRY_INTERVAL = 60.0
-#: Gas of the cheapest transaction: no block holds more than its gas limit divided by this.
-_CHEAPEST_GAS = 21_000
 #: Blocks that may be undone for another branch of a network with proof of work, unless told otherwise: nothing is
 #: final there, but whoever rewrites so much is more likely to be an attack than the truth.
 WORK_REORG_DEPTH = 1000
 
 
 @implementer(IChain, IBodyCheck, IHeaderRuns, IReorgs, ITransactionPool, IBlockProducer, IStorageWatch)
-class Ledger(StateDoor):
+class Ledger(StateDoor, ProducingDoor, DecisionDoor):
     """See the module.
 
     :param executor: its pool recovers senders; two lanes are taken from it, and a process if this node mines.
@@ -87,7 +86,7 @@ class Ledger(StateDoor):
     :param mine: address to mine for (proof of work).
     :param sole_start: there is nobody to ask, so that a miner or a sole signer needs no warm-up.
     :param verify: ``all`` state roots, or once per ``batch`` where headers finalize the blocks (design: "Sync").
-    :param assume_valid: see :class:`~chainp2p.ledger.core.Policy`.
+    :param assume_valid: see :class:`~chainp2p.ledger.policy.Policy`.
     :param max_reorg_depth: likewise; unless given, none with signers, :data:`WORK_REORG_DEPTH` with proof of work.
     """
 
@@ -308,29 +307,6 @@ class Ledger(StateDoor):
         self._apply(news)
         return verdicts
 
-    # -- the operator's hand
-
-    @property
-    def refused(self) -> Sequence[RefusedBranch]:
-        return self._news.refused
-
-    def accept_reorg(self, hash: bytes) -> "Deferred[str]":
-        return Deferred.fromCoroutine(self._decide(self._core().accept_reorg, hash))
-
-    def set_finalized(self, hash: bytes) -> "Deferred[str]":
-        return Deferred.fromCoroutine(self._decide(self._core().set_finalized, hash))
-
-    def invalidate_block(self, hash: bytes) -> "Deferred[str]":
-        return Deferred.fromCoroutine(self._decide(self._core().invalidate, hash))
-
-    def reconsider_block(self, hash: bytes) -> "Deferred[str]":
-        return Deferred.fromCoroutine(self._decide(self._core().reconsider, hash))
-
-    async def _decide(self, decision: Callable[[bytes], tuple[str, News]], hash: bytes) -> str:
-        reason, news = await self._lane.run(decision, hash)
-        self._apply(news)
-        return reason
-
     # -- what happened
 
     def _set(self, news: News) -> None:
@@ -406,49 +382,3 @@ class Ledger(StateDoor):
             self.events.publish(TransactionDropped(dropped.hash, dropped.reason))
         for entry in change.added:
             self.events.publish(TransactionAdded(entry.hash, len(entry.transaction.raw), entry.local))
-
-    # -- production
-
-    @property
-    def producer_address(self) -> bytes | None:
-        """Where the rewards of this node's blocks go; None: it makes none."""
-        return None if self._producer is None else self._producer.address
-
-    def _changed(self, head: bool) -> None:
-        if self._producer is not None:
-            self._producer.changed(head)
-
-    def can_produce(self) -> bool:
-        if self._opened is None or self._producer is None or self.conflict is not None:
-            return False
-        return self._producer.able(self.head.height + 1)
-
-    def sole_producer(self) -> bool:
-        return self._producer is not None and self._producer.sole(self.head.height + 1)
-
-    def next_time(self, now: float) -> float | None:
-        if self._producer is None or not self.can_produce():
-            return None
-        return self._producer.next_time(now, self._news, self.pool.has_executable())
-
-    def warm_up_seconds(self) -> float:
-        return 0.0 if self._producer is None else self._producer.warm_up_seconds(self.head.height + 1)
-
-    def abandon(self) -> None:
-        if self._producer is not None:
-            self._producer.abandon()
-
-    def produce(self, now: float) -> "Deferred[bytes | None]":
-        return Deferred.fromCoroutine(self._produce(now))
-
-    async def _produce(self, now: float) -> bytes | None:
-        when, opened, producer = self.next_time(now), self._opened, self._producer
-        if producer is None or opened is None or when is None or when > now:
-            return None
-        candidates = list(islice(self.pool.best(), self.pool.gas_limit // _CHEAPEST_GAS))
-        made = await producer.make(self._lane, opened.maker, now, candidates)
-        if isinstance(made, str):
-            self.log.debug("no block made: {reason}", reason=made)
-            return None
-        self._apply(made.news, made.raw)
-        return made.raw

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
@@ -34,11 +34,11 @@ from chainp2p.ledger.block import Block, BlockError, assemble, block_hash, decod
 from chainp2p.ledger.branches import Branches
 from chainp2p.ledger.connected import BlockFailed, ConnectedChain, Moved
 from chainp2p.ledger.consensus import Engine, Entry
-from chainp2p.ledger.decisions import accept_reorg, invalidate, reconsider
 from chainp2p.ledger.execution import BlockResult, Execution
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.header import Header, HeaderError
 from chainp2p.ledger.news import News
+from chainp2p.ledger.policy import Policy
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.sealing import SealRecord
 from chainp2p.ledger.senders import Prepared, Senders
@@ -46,21 +46,7 @@ from chainp2p.ledger.snapshots import Snapshots, snapshot_interval
 from chainp2p.ledger.state import State
 from chainp2p.primitives.rlp import decode_list, decode_uint, encode, encode_uint
 
-__all__ = ["LedgerCore", "Policy"]
-
-
-@frozen
-class Policy:
-    """What an operator sets.
-
-    :param verify_all: look at every state root, below what headers finalize too.
-    :param assume_valid: hash of a block up to which roots are taken on trust like those below what headers finalize.
-    :param max_reorg_depth: a branch for which more blocks would be undone is refused until an operator allows it.
-    """
-
-    verify_all: bool = False
-    assume_valid: bytes | None = None
-    max_reorg_depth: int | None = None
+__all__ = ["LedgerCore"]
 
 
 @define(eq=False)
@@ -302,58 +288,10 @@ class LedgerCore:
         branches = self.branches
         return branches.final.info.height if self.engine.finalizes else branches.lasting(self.chain.head)
 
-    def set_finalized(self, hash: bytes) -> tuple[str, News]:
-        """Put finality at a block by hand; the text says why not, if not."""
+    def decide(self, decision: "Callable[[LedgerCore, bytes], str]", hash: bytes) -> tuple[str, News]:
+        """Do what an operator decided about block *hash* (``decisions.py``); the text says why not, if not."""
         with self._transaction():
-            reason, moved = self._set_finalized(hash)
-        return reason, self._news(moved)
-
-    def _set_finalized(self, hash: bytes) -> tuple[str, Moved | None]:
-        tree, chain = self.branches.tree, self.chain
-        node = tree.get(hash)
-        if node is None:
-            return "the block is not known, or too far below the finalized one", None
-        if node.bad:
-            return "the block, or an ancestor of it, failed", None
-        if tree.descends(chain.head, node):
-            if node.info.height < self.branches.final.info.height:
-                return "it is below the finalized block", None
-            self.branches.choose(node)
-            return "", None
-        try:
-            left, _ = tree.route(chain.head, node)
-        except LookupError:
-            return "its branch parts from ours too far below the finalized block", None
-        if not left:
-            return "it is not connected yet", None
-        common = left[-1].parent
-        assert common is not None
-        if not chain.undoable(left[-1].info.height):
-            return (
-                f"its branch parts from ours at block {common.info.height}, too deep to be undone",
-                None,
-            )
-        self.branches.choose(node, given_up=left[-1])
-        self.branches.condemn(left[-1])
-        if self.record is not None:
-            self.record.fold_all()
-        return "", self._follow({}, {})
-
-    def accept_reorg(self, hash: bytes) -> tuple[str, News]:
-        """Follow a refused branch, once; the text says why not, if not."""
-        return self._decide(lambda: accept_reorg(self.branches, self.chain, hash))
-
-    def invalidate(self, hash: bytes) -> tuple[str, News]:
-        """Treat a block as if it had failed; likewise."""
-        return self._decide(lambda: invalidate(self.branches, self.chain, hash))
-
-    def reconsider(self, hash: bytes) -> tuple[str, News]:
-        """Give a block that failed another try; likewise."""
-        return self._decide(lambda: reconsider(self.branches, hash))
-
-    def _decide(self, decision: Callable[[], str]) -> tuple[str, News]:
-        with self._transaction():
-            reason = decision()
+            reason = decision(self, hash)
             moved = None if reason else self._follow({}, {})
         return reason, self._news(moved)
 

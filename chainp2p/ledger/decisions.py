@@ -1,22 +1,51 @@
 """What an operator decides against the rules of the chain, or beside them (``IReorgs``).
 
-Each function answers why it cannot be, or an empty text; the caller opens the transaction and then follows the best
-branch. Nothing is ever undone at or below the finalized block, nor where the accounts before it are not known any more.
+Each function answers why it cannot be, or an empty text; :meth:`LedgerCore.decide` opens the transaction and then
+follows the best branch. Nothing is ever undone at or below the finalized block, nor where the accounts before it are
+not known any more.
 """
 
 from chainp2p.chain.tree import Node
-from chainp2p.ledger.branches import Branches
-from chainp2p.ledger.connected import ConnectedChain
 from chainp2p.ledger.consensus import Entry
+from chainp2p.ledger.core import LedgerCore
 
-__all__ = ["accept_reorg", "invalidate", "reconsider"]
+__all__ = ["accept_reorg", "invalidate", "reconsider", "set_finalized"]
 
 _UNKNOWN = "the block is not known, or too far below the head"
 
 
-def accept_reorg(branches: Branches, chain: ConnectedChain, hash: bytes) -> str:
+def set_finalized(core: LedgerCore, hash: bytes) -> str:
+    """Put finality at block *hash*."""
+    branches, chain, tree = core.branches, core.chain, core.branches.tree
+    node = tree.get(hash)
+    if node is None:
+        return "the block is not known, or too far below the finalized one"
+    if node.bad:
+        return "the block, or an ancestor of it, failed"
+    if tree.descends(chain.head, node):
+        if node.info.height < branches.final.info.height:
+            return "it is below the finalized block"
+        branches.choose(node)
+        return ""
+    try:
+        left, _ = tree.route(chain.head, node)
+    except LookupError:
+        return "its branch parts from ours too far below the finalized block"
+    if not left:
+        return "it is not connected yet"
+    given_up = left[-1]
+    if not chain.undoable(given_up.info.height):
+        return f"its branch parts from ours at block {given_up.info.height - 1}, too deep to be undone"
+    branches.choose(node, given_up=given_up)
+    branches.condemn(given_up)
+    if core.record is not None:
+        core.record.fold_all()
+    return ""
+
+
+def accept_reorg(core: LedgerCore, hash: bytes) -> str:
     """Let the refused branch that block *hash* is on be followed, once."""
-    tree = branches.tree
+    branches, chain, tree = core.branches, core.chain, core.branches.tree
     node = tree.get(hash)
     if node is None:
         return _UNKNOWN
@@ -37,9 +66,9 @@ def accept_reorg(branches: Branches, chain: ConnectedChain, hash: bytes) -> str:
     return ""
 
 
-def invalidate(branches: Branches, chain: ConnectedChain, hash: bytes) -> str:
+def invalidate(core: LedgerCore, hash: bytes) -> str:
     """Treat block *hash* and what descends from it as if it had failed."""
-    tree = branches.tree
+    branches, chain, tree = core.branches, core.chain, core.branches.tree
     node: Node[Entry] | None = tree.get(hash)
     if node is None:
         return _UNKNOWN
@@ -55,12 +84,12 @@ def invalidate(branches: Branches, chain: ConnectedChain, hash: bytes) -> str:
     return ""
 
 
-def reconsider(branches: Branches, hash: bytes) -> str:
+def reconsider(core: LedgerCore, hash: bytes) -> str:
     """Give block *hash*, if it failed, its ancestors and its descendants another try."""
-    node = branches.tree.get(hash)
+    node = core.branches.tree.get(hash)
     if node is None:
         return _UNKNOWN
     if not node.bad:
         return "neither the block nor an ancestor of it failed"
-    branches.absolve(node)
+    core.branches.absolve(node)
     return ""

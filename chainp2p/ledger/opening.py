@@ -10,11 +10,12 @@ from attrs import frozen
 from chainp2p.chain.database import is_private
 from chainp2p.chain.store import ChainStore
 from chainp2p.ledger.consensus import Engine
-from chainp2p.ledger.core import LedgerCore, Policy
+from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.equivocation import Evidence
 from chainp2p.ledger.execution import Execution
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.news import News
+from chainp2p.ledger.policy import Policy
 from chainp2p.ledger.pooled import Journaled
 from chainp2p.ledger.producing import Producer
 from chainp2p.ledger.rows import TABLES, LedgerRows

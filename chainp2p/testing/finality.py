@@ -19,7 +19,7 @@ from attrs import define, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo, Invalid
 from chainp2p.ledger.block import assemble, decode_block
-from chainp2p.ledger.core import Policy
+from chainp2p.ledger.decisions import set_finalized
 from chainp2p.ledger.devkeys import DEV_KEYS
 from chainp2p.ledger.execution import ValueTransfers
 from chainp2p.ledger.genesis import Genesis
@@ -27,6 +27,7 @@ from chainp2p.ledger.header import Header
 from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import Opened, open_ledger
 from chainp2p.ledger.poa import Slots, address_of
+from chainp2p.ledger.policy import Policy
 from chainp2p.ledger.senders import Prepared
 from chainp2p.ledger.slots import SlotProducer
 from chainp2p.primitives.secp256k1 import public_key
@@ -357,7 +358,7 @@ class _World:
             self._choose(node, own if self._descends(own, chosen) else chosen)
 
     def _choose(self, node: _Node, hash: bytes) -> None:
-        reason, news = node.opened.core.set_finalized(hash)
+        reason, news = node.opened.core.decide(set_finalized, hash)
         if reason:
             self.faults.append(f"{node.name} cannot choose: {reason}")
         node.finals[:] = [news.finalized]

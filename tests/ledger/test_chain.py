@@ -187,7 +187,7 @@ class OnDemand(Harness):
         self.assertIn("not our turn", opened.maker.make(TIME + 1, []))
         self.seal(ledger, 2)
         self.assertIn("not above", opened.maker.make(TIME + 2, []))
-        opened.core.branches.conflict = object()
+        opened.core.branches._conflicts.standing = object()
         self.assertIn("conflict", opened.maker.make(TIME + 4, []))
 
     def test_a_lost_chain_is_not_sealed_over(self) -> None:

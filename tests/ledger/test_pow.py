@@ -163,7 +163,7 @@ class Runs(Harness):
                 found, after = self.get(ledger.check_run(part, after))
                 infos, at = infos + found, at + len(part)
                 self.assertIsNone(after.parent)
-                self.assertLessEqual(len(after.entry.times), MEDIAN_OF)
+                self.assertLessEqual(len(after.data.times), MEDIAN_OF)
             self.assertEqual(infos, whole)
             self.assertEqual(ledger.best_header.height, 0)
 
