@@ -152,8 +152,12 @@ class FullDisk(Harness):
             self.refused(ledger.produce(self.clock.now))
             self.assertNotEqual(ledger.storage_error, "")
             self.assertEqual(ledger.head.height, height)
+            self.get(ledger.store_again())
+            self.assertNotEqual(ledger.storage_error, "")
             file.execute("PRAGMA query_only=0")
             make_room(file)
+            self.get(ledger.store_again())
+            self.assertEqual(ledger.storage_error, "")
             if name == "chain.sqlite":  # the slot was spent
                 self.assertIsNone(self.get(ledger.produce(self.clock.now)))
         self.assertIsNotNone(self.seal(ledger, first + 6))
