@@ -97,7 +97,7 @@ class ConnectedChain:
         self._execution = execution
         self._store = store
         self._rows = rows
-        self._states: dict[bytes, State] = {}
+        self._states: dict[bytes, tuple[int, State]] = {}
         self._prepared: tuple[bytes, BlockResult, State] | None = None
 
     def load(self, tree: HeaderTree[Entry]) -> None:
@@ -108,9 +108,9 @@ class ConnectedChain:
             raise StartupError("the chain database names a head that it does not hold")
         raw = self._store.raw_header(head.info.hash)
         assert raw is not None
-        state = self._states.get(head.info.hash)  # a state is a value: one that is known need not be read
+        state = self.recent(head.info.hash)  # a state is a value: one that is known need not be read
         self.head, self.state = head, State.load(self._rows.accounts()) if state is None else state
-        self._states = {head.info.hash: self.state}
+        self._states = {head.info.hash: (head.info.height, self.state)}
         self._prepared = None
         if self.state.root != Header.decode(raw).state_root:
             raise StartupError("the accounts in the chain database do not match its head: restore a copy or sync anew")
@@ -118,7 +118,7 @@ class ConnectedChain:
     def begin_at(self, node: Node[Entry], state: State) -> None:
         """Go on from *node*, with *state* after it, whatever was before."""
         self.head, self.state = node, state
-        self._states = {node.info.hash: state}
+        self._states = {node.info.hash: (node.info.height, state)}
 
     def prepare(self, hash: bytes, result: BlockResult, state: State) -> None:
         """What came out of making block *hash* on the head, so that it need not be run again."""
@@ -245,7 +245,7 @@ class ConnectedChain:
             if step.result.receipts:
                 rows.add_receipts(info.height, info.hash, step.result.receipts)
             if step.state is not None:
-                self._states[info.hash] = step.state
+                self._states[info.hash] = info.height, step.state
         rows.write_accounts(written.items())
         store.set_meta("head", target.info.hash)
 
@@ -254,8 +254,9 @@ class ConnectedChain:
         lowest = min(floor, self.head.info.height - RECENT_BLOCKS)
         if lowest > 0:
             self._rows.prune_undo(lowest)
-        if len(self._states) > 2 * RECENT_BLOCKS:
-            self._states = dict(list(self._states.items())[-RECENT_BLOCKS:])
+        # by height, not by number: in bulk there is one state a batch, and each shares little with the one before
+        oldest = self.head.info.height - RECENT_BLOCKS
+        self._states = {hash: kept for hash, kept in self._states.items() if kept[0] > oldest}
 
     def undoable(self, height: int) -> bool:
         """Whether the block at *height* of the connected chain could be undone."""
@@ -263,11 +264,12 @@ class ConnectedChain:
 
     def recent(self, hash: bytes) -> State | None:
         """The state after a block of the connected chain if it is in memory; may be asked from any thread."""
-        return self._states.get(hash)
+        kept = self._states.get(hash)
+        return None if kept is None else kept[1]
 
     def state_at(self, hash: bytes) -> State | None:
         """The state after a recent block of the connected chain; None: not kept."""
-        state = self._states.get(hash)
+        state = self.recent(hash)
         if state is not None:
             return state
         height = self._store.height_on_best(hash)

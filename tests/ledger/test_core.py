@@ -349,6 +349,18 @@ class Roots(Harness):
             if not found:  # the lie was below what eight headers finalize
                 self.assertGreaterEqual(ledger.finalized.height, lie)
 
+    def test_only_recent_states_are_kept_in_bulk(self) -> None:
+        self.clock.now += FUTURE
+        forge = Forge(genesis_of(1))
+        line = forge.line(forge.root, range(1, 321))
+        ledger = self.started(forge.genesis)
+        self.get(ledger.add_headers([made.header.raw for made in line]))
+        for at in range(0, 320, 40):
+            self.get(ledger.submit_blocks([made.raw for made in line[at : at + 40]], line[-1].hash))
+        self.assertEqual(ledger.head.hash, line[-1].hash)
+        kept = [made.header.number for made in line if ledger._core().chain.recent(made.hash) is not None]
+        self.assertEqual(kept, [200, 240, 280, 320])
+
     def test_all_of_them(self) -> None:
         _, _, kinds = self.submit("all", 3)
         self.assertEqual(kinds, ["Connected"] * 2 + ["Invalid"] * 6)
