@@ -38,6 +38,26 @@ class RecordTests(SynchronousTestCase):
         self.open()
         self.assertEqual(self.connection.execute("PRAGMA synchronous").fetchone(), (2,))
 
+    def test_a_file_from_before_files_had_numbers_is_taken_over(self) -> None:
+        old = sqlite3.connect(":memory:")
+        self.addCleanup(old.close)
+        old.executescript(
+            "CREATE TABLE signers(signer BLOB PRIMARY KEY, genesis BLOB NOT NULL, floor INTEGER NOT NULL,"
+            " highest INTEGER NOT NULL); CREATE TABLE seals(signer BLOB NOT NULL, hash BLOB NOT NULL,"
+            " slot INTEGER NOT NULL, base INTEGER NOT NULL, PRIMARY KEY(signer, hash)) WITHOUT ROWID;"
+        )
+        old.execute("INSERT INTO signers VALUES(?,?,3,9)", (ME, GENESIS))
+        old.execute("INSERT INTO seals VALUES(?,?,9,3)", (ME, h(9)))
+        old.commit()
+        record = self.open(old.serialize(), first_slot=2)
+        self.assertEqual((record.floor, record.highest, h(9) in record, record.draft(10)), (3, 9, True, None))
+        self.assertEqual(self.connection.execute("PRAGMA user_version").fetchone(), (1,))
+        record.keep_draft(10, b"block")
+        again = self.again()
+        self.assertEqual((again.draft(10), again.draft(11), again.highest), (b"block", None, 9))
+        self.connection.execute("PRAGMA user_version=2")
+        self.assertRaises(StartupError, self.again)
+
     def test_base_is_the_highest_slot_that_is_no_ancestor(self) -> None:
         record = self.open()
         for slot in (3, 5, 9):
