@@ -278,7 +278,7 @@ def main() -> int:
     parser.add_argument("--parted", type=float, default=6.0, help="seconds of each partition")
     parser.add_argument("--frozen", type=float, default=30.0, help="seconds that one client does not read, at least")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--segments", type=int, default=10, help="turns with readers, and as many without")
+    parser.add_argument("--segments", type=int, default=15, help="turns with readers, and as many without")
     parser.add_argument("--blocks", type=int, default=100, help="of a turn")
     parser.add_argument("--transfers", type=int, default=20, help="of a block")
     parser.add_argument("--pause", type=float, default=0.05, help="seconds from one block to the next")
