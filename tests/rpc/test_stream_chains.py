@@ -9,6 +9,7 @@ from chainp2p.rpc.cursor import Cursor
 from chainp2p.testing.databases import MemoryDisk
 from tests.chain.test_stored import StoredCase
 from tests.ledger.network import Disk, Harness, genesis_of, transfer
+from tests.ledger.test_statesync import GRID, Base
 from tests.rpc.streaming import NaiveClient, Server, Socket
 
 
@@ -92,6 +93,48 @@ class LedgerStreamTests(Harness):
         events = self.follow(client, two)
         self.assertEqual((events[1]["type"], events[1]["left"]), ("rollback", None))
         self.assertEqual(client.chain, self.best(two))
+
+
+class BegunAtAStateTests(Base):
+    """A node that downloaded the state of a block has no bodies below it."""
+
+    def test_what_lies_below_is_a_gap_for_who_follows_and_for_who_comes(self) -> None:
+        self.grow(10)
+        early = Socket(Server(self.old))
+        self.get(early.ask("chain_subscribe", ["heads"]))
+        cursor = early.results()[0]["cursor"]
+        self.grow(GRID + 5)
+        new = self.started(self.genesis)
+        server = Server(new)
+        led = Socket(server)
+        self.get(led.ask("chain_subscribe", ["heads"]))
+        self.assertEqual(led.results()[0]["oldest"], 0)
+        self.teach(new)
+        goal = self.goal(new)
+        self.fetch(new, goal)
+        self.assertEqual(self.adopt(new, goal), "")
+        for height in range(GRID + 1, GRID + 6):
+            self.feed(new, self.get(self.old.block(self.get(self.old.hash_at(height)))))
+        gap, *events = led.results()
+        self.assertEqual(
+            (gap["reason"], gap["from"], gap["to"]["height"], gap["lost"]), ("pruned", 1, GRID - 1, GRID - 1)
+        )
+        self.assertEqual(events[0]["parent"], gap["to"]["hash"])
+        heights = [one["height"] for one in events if one["type"] == "block"]
+        self.assertEqual(heights, list(range(GRID, GRID + 6)))
+        self.assertEqual((events[-1]["type"], events[-1]["height"]), ("finalized", GRID + 5))
+        comes = Socket(server)
+        self.get(comes.ask("chain_subscribe", ["heads"], cursor))
+        ready, gap, *events = comes.results()
+        self.assertEqual((ready["oldest"], gap["from"], gap["lost"], gap["resume"]), (GRID, 11, GRID - 11, cursor))
+        self.assertEqual([one["height"] for one in events if one["type"] == "block"], heights)
+        # a client finds what lies between by headers
+        hash = gap["to"]["hash"]
+        for height in range(GRID - 1, 10, -1):
+            header = self.get(comes.ask("chain_getHeader", hash))
+            self.assertEqual(header["height"], height)
+            hash = header["parent"]
+        self.assertEqual(bytes.fromhex(hash[2:]), Cursor.decode(cursor).hash)
 
 
 class RulesStreamTests(StoredCase):
