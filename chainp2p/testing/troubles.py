@@ -3,7 +3,7 @@ every half second; somebody who sees everything checks what each node says of it
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -28,6 +28,8 @@ BEFORE = 400
 BLOWS, PAUSE = 10, 8.0
 #: Within so many seconds after the last blow and the last block all have one head.
 RECOVERY = 150.0
+#: How long each answer of a chain takes, where disks are slow; and the share of networks where they are (seconds).
+SLOW_DISK, SLOW_DISK_SHARE = (0.02, 0.3), 0.3
 #: A large network, and the share of seeds that have one; a pair is what goes wrong most easily.
 LARGE, LARGE_SHARE, PAIR_SHARE = 50, 0.02, 0.4
 
@@ -58,10 +60,16 @@ class Outcome:
 
 @define
 class _World:
-    """What is wrong with whom."""
+    """What is wrong with whom.
+
+    :param delay: how long each answer of a chain takes (seconds).
+    :param judging: of each machine, the blocks that its chain was given and has not judged.
+    """
 
     simulation: Simulation
     chance: Random
+    delay: float = 0.0
+    judging: dict[str, set[bytes]] = field(factory=dict)
     disks: dict[str, ToyChain] = field(factory=dict)
     stalled: set[str] = field(factory=set)
     liars: set[str] = field(factory=set)
@@ -73,13 +81,34 @@ class _World:
             chain = copy.copy(self.disks.get(name) or ToyChain(now=parts.now))
             chain.events = EventBus()
             self.disks[name] = chain
+            if self.delay:
+                chain._reactor, chain._delay = self._host(name), self.delay
+            self.judging[name] = set()
             blocks_from, headers_after = chain.blocks_from, chain.headers_after
             served: Any = chain
             served.blocks_from = lambda *args: self._answer(name, blocks_from, args)
             served.headers_after = lambda *args: self._answer(name, headers_after, args)
+            served.submit_blocks = self._judge(self.judging[name], chain)
             return chain
 
         return make
+
+    def _host(self, name: str) -> Any:
+        return next(machine.host for machine in self.simulation.machines if machine.name == name)
+
+    @staticmethod
+    def _judge(judging: set[bytes], chain: ToyChain) -> Callable[..., Any]:
+        def submit_blocks(raws: Sequence[bytes], header_tip: bytes) -> Any:
+            given = {chain.block_hash(raw) for raw in raws}
+            judging.update(given)
+
+            def judged(verdicts: Any) -> Any:
+                judging.difference_update(given)
+                return verdicts
+
+            return ToyChain.submit_blocks(chain, raws, header_tip).addBoth(judged)
+
+        return submit_blocks
 
     def _answer(self, name: str, answer: Callable[..., Any], args: Any) -> Any:
         return Deferred() if name in self.stalled else answer(*args)
@@ -88,7 +117,7 @@ class _World:
         """Let a machine run; one that lies says that it is a million blocks ahead."""
         chain = self.disks.get(machine.name)
         if chain is not None:  # what was bound to the run before goes
-            for bound in ("blocks_from", "headers_after"):
+            for bound in ("blocks_from", "headers_after", "submit_blocks"):
                 chain.__dict__.pop(bound, None)
         self.simulation.start(machine)
         assert machine.node is not None
@@ -112,8 +141,11 @@ def play_troubles(seed: int, nodes: int | None = None, blows: int = BLOWS) -> Ou
         kind = chance.random()
         nodes = LARGE if kind < LARGE_SHARE else 2 if kind < LARGE_SHARE + PAIR_SHARE else chance.randint(3, 8)
     simulation = Simulation(seed, weather=_weather(chance))
-    world = _World(simulation, chance)
-    witness = Witness(simulation, lambda machine: machine.name not in world.stalled | world.liars)
+    delay = chance.uniform(*SLOW_DISK) if chance.random() < SLOW_DISK_SHARE else 0.0
+    world = _World(simulation, chance, delay)
+    witness = Witness(
+        simulation, lambda machine: machine.name not in world.stalled | world.liars, lambda one: world.judging[one.name]
+    )
     try:
         machines: list[Machine] = []
         for number in range(nodes):

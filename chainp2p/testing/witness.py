@@ -1,6 +1,6 @@
 """Whether what sync says of itself is true: somebody who sees all machines compares it with what they do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from attrs import define, field
@@ -45,14 +45,17 @@ class Witness:
     2. Peer: who is said to be asked is linked, and a request for just that is open on the link.
     3. Deadline: what is said to happen otherwise happens when that request ends at the latest, within a minute or so.
     4. Nobody is said to have a block that a linked peer has had for a while.
-    5. Nobody says that there is nothing to do, nor comes to a stand, while a linked peer could serve what is better.
+    5. What the chain is said to check is what it was given and has not judged.
+    6. Nobody says that there is nothing to do, nor comes to a stand, while a linked peer could serve what is better.
 
     :param serves: whether a machine answers others' questions now.
+    :param judging: the blocks that its chain was given and has not judged.
     :param looks: how often something was said of a wait.
     """
 
     simulation: Simulation
     serves: Callable[[Machine], bool]
+    judging: Callable[[Machine], Collection[bytes]]
     looks: int = 0
     longest: float = 0.0
     faults: list[str] = field(factory=list)
@@ -127,7 +130,9 @@ class Witness:
         if wait.what == "peers":
             others = [other.chain._tree.get(wait.hash) for other in self._servers(machine, links)]
             return ("a peer has it" if any(one is not None and one.body for one in others) else ""), LACKED_FOR
-        if wait.what in ("chain", "time"):
+        if wait.what == "chain":
+            return ("" if wait.hash in self.judging(machine) else "the chain does not check that"), 0.0
+        if wait.what == "time":
             return "", 0.0
         ours = links.get(wait.peer or b"")
         if ours is None:
