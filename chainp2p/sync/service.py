@@ -39,25 +39,27 @@ FAILED_TOLD = 16
 class SyncService:
     """A :class:`~chainp2p.peer.link.LinkUser` that keeps the chain up with the best of its peers.
 
-    Two loops, so that neither waits for the other. What a round of the one for headers does, first match first; after a
-    round without progress it sleeps until it is woken, at most TICK:
+    Two loops, so that neither waits for the other. What a round of the one for headers does; after a round without
+    progress it sleeps until it is woken, at most TICK:
 
     ====================================  =======================================  ==========================
     there is                              it does                                  and on failure
     ====================================  =======================================  ==========================
-    an open claim that may win            headers of that peer, to its end         next peer; rank lies: asked last
-    no block missing, and nothing for     headers of the next peer in turn         nothing is lost
+    a claim that may win, not looked at   a look at it, beside all else            next peer; rank lies: asked last
+    a chain that was looked at            more of it, one peer at a time           next peer; rank lies: asked last
+    no block missing, and nothing for     a look at the next peer in turn          nothing is lost
     POLL_INTERVAL
     ====================================  =======================================  ==========================
 
-    Beside that it looks at who is new: :class:`~chainp2p.sync.headers.HeaderFetch`. The other loop brings the blocks of
-    known headers: :class:`~chainp2p.sync.blocks.BlockFetch`.
+    :class:`~chainp2p.sync.headers.HeaderFetch` carries that out. The other loop brings the blocks of known headers:
+    :class:`~chainp2p.sync.blocks.BlockFetch`.
 
     Every request has a deadline, so a round always ends; the chain is trusted to answer.
 
     :param now: Unix time in seconds (for blocks from the future); deadlines go by the reactor's clock.
     :param minimum_rank: headers that do not reach it are not stored.
     :param states: a fresh node downloads the state of a final block in place of all blocks below.
+    :param backfill: these are fetched afterwards.
     """
 
     log = Logger()
