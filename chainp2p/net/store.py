@@ -123,11 +123,14 @@ class PeerStore:
         """Carry them out, after those that could not be before."""
         if self._database is None:
             return
-        self._waiting = [*self._waiting, *statements][-WAITING_MAX:]
-        with guarded(self._file), transaction(self._database):
-            for sql, values in self._waiting:
-                self._database.execute(sql, values)
-        self._waiting = []
+        waiting, self._waiting = [*self._waiting, *statements][-WAITING_MAX:], []
+        try:
+            with guarded(self._file), transaction(self._database):
+                for sql, values in waiting:
+                    self._database.execute(sql, values)
+        except StorageError:
+            self._waiting = waiting
+            raise
 
     def _stored(self, _: None) -> None:
         self._told = False
