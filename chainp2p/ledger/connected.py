@@ -27,6 +27,9 @@ __all__ = ["BlockFailed", "ConnectedChain", "Moved"]
 #: Undo rows and states are kept for this many blocks below the head at least (design: "State").
 RECENT_BLOCKS = 128
 
+#: Accounts that stay as they were read and changed for the blocks that come next (500 bytes each).
+_READ_MAX = 30_000
+
 _NOTHING = BlockResult((), (), 0)
 
 
@@ -66,9 +69,9 @@ class _Batch:
     """The accounts while blocks are connected: a state, and what was changed since; it is made anew only when its root
     is asked for."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, recent: Recent) -> None:
         self.state = state
-        self.recent: Recent = {}
+        self.recent = recent
         self.changed: dict[bytes, Change] = {}
 
     def settle(self) -> State:
@@ -99,6 +102,7 @@ class ConnectedChain:
         self._rows = rows
         self._states: dict[bytes, tuple[int, State]] = {}
         self._prepared: tuple[bytes, BlockResult, State] | None = None
+        self._recent: Recent = {}
 
     def load(self, tree: HeaderTree[Entry]) -> None:
         """Find the head in the database, again where what was done since was not stored; StartupError."""
@@ -111,7 +115,7 @@ class ConnectedChain:
         state = self.recent(head.info.hash)  # a state is a value: one that is known need not be read
         self.head, self.state = head, State.load(self._rows.accounts()) if state is None else state
         self._states = {head.info.hash: (head.info.height, self.state)}
-        self._prepared = None
+        self._prepared, self._recent = None, {}
         if self.state.root != Header.decode(raw).state_root:
             raise StartupError("the accounts in the chain database do not match its head: restore a copy or sync anew")
 
@@ -119,6 +123,7 @@ class ConnectedChain:
         """Go on from *node*, with *state* after it, whatever was before."""
         self.head, self.state = node, state
         self._states = {node.info.hash: (node.info.height, state)}
+        self._recent = {}
 
     def prepare(self, hash: bytes, result: BlockResult, state: State) -> None:
         """What came out of making block *hash* on the head, so that it need not be run again."""
@@ -185,10 +190,14 @@ class ConnectedChain:
         trusted_slot: int,
     ) -> list[_Step]:
         steps: list[_Step] = []
-        batch = _Batch(state)
+        # what was read for the blocks before is good for the next ones, unless one of these fails
+        recent, self._recent = self._recent if state is self.state else {}, {}
+        batch = _Batch(state, recent)
         for node in entered:
             check_root = node.data.slot > trusted_slot or node is entered[-1]
             steps.append(self._connect(node, batch, blocks.get(node.info.hash), senders, check_root))
+        if len(batch.recent) <= _READ_MAX:
+            self._recent = batch.recent
         return steps
 
     def _connect(
@@ -199,7 +208,7 @@ class ConnectedChain:
             block = self.block(hash)
         header = block.header
         if self._prepared is not None and self._prepared[0] == hash and node.parent is self.head:
-            batch.state = self._prepared[2]
+            batch.state, batch.recent = self._prepared[2], {}
             return _Step(node, header, *self._prepared[1:])
         if block.transactions or self._reward:
             try:

@@ -55,9 +55,9 @@ class Reads:
         return None if raw is None else Header.decode(raw)
 
     def block(self, hash: bytes) -> Block | None:
-        """A block by hash, if its body is stored."""
+        """A block by hash, if its body is stored, as it was checked."""
         raw = self.store.body(hash)
-        return None if raw is None else decode_block(raw)
+        return None if raw is None else decode_block(raw, checked=True)
 
     def receipts(self, hash: bytes) -> tuple[Receipt, ...] | None:
         """The receipts of a block of the best chain; None: it is not there, or was not run since a later state came."""
@@ -78,7 +78,7 @@ class Reads:
             raw = self.store.body(block_hash)
             receipts = self.rows.receipts(block_hash)
         assert raw is not None
-        block = decode_block(raw)
+        block = decode_block(raw, checked=True)
         header = block.header
         return Included(
             block.transactions[index],
