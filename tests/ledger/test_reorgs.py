@@ -255,3 +255,62 @@ class Signers(Harness):
             self.feed(ledger, made.raw)
         self.assertEqual(ledger.head.hash, theirs[-1].hash)
         self.assertEqual((ledger.finalized, ledger.conflict), (final, None))
+
+    def test_finality_moves_below_what_is_settled(self) -> None:
+        forge = Forge(genesis_of(4))
+        self.clock.now += 10**6
+        disk = Disk()
+        ledger = self.started(forge.genesis, disk=disk, max_reorg_depth=1)
+        line = forge.line(forge.root, range(1, 30))
+        for made in line[:20]:
+            self.feed(ledger, made.raw)
+        final = ledger.finalized.height
+        self.assertTrue(0 < final < ledger._core().branches.tree.finalized.info.height)
+        side = forge.line(line[14], (40, 44), base=0)
+        for made in side:
+            self.assertIsInstance(self.feed(ledger, made.raw), Stored)
+        ledger = self.started(forge.genesis, disk=disk.copy(), max_reorg_depth=1)
+        for made in line[20:]:
+            self.feed(ledger, made.raw)
+        self.assertGreater(ledger.finalized.height, final)
+        self.assertEqual((ledger.head.hash, ledger.conflict), (line[-1].hash, None))
+        # without the limit what was settled is forgotten, and finality alone counts
+        ledger = self.started(forge.genesis, disk=disk.copy())
+        self.assertEqual(ledger._core().branches.tree.finalized.info.hash, ledger.finalized.hash)
+
+    def test_what_was_chosen_by_hand_stands_against_an_allowance(self) -> None:
+        forge = Forge(genesis_of(4))
+        self.clock.now += 10**6
+        ledger = self.started(forge.genesis, max_reorg_depth=3)
+        common = forge.line(forge.root, range(1, 9))
+        ours = forge.line(common[-1], range(9, 49, 4))
+        theirs = forge.line(common[-1], range(10, 55, 4), base=0)
+        third = forge.line(common[-1], range(11, 60, 4), base=0)
+        for made in (*common, *ours):
+            self.feed(ledger, made.raw)
+        for branch in (theirs, third):
+            self.get(ledger.add_headers([made.header.raw for made in branch]))
+        self.assertEqual(self.get(ledger.set_finalized(theirs[1].hash)), "")
+        self.assertIn("chosen by hand", self.get(ledger.accept_reorg(third[-1].hash)))
+        for made in theirs:
+            self.feed(ledger, made.raw)
+        self.assertEqual((ledger.head.hash, ledger.finalized.hash), (theirs[-1].hash, theirs[1].hash))
+
+
+class Trusted(Harness):
+    def test_roots_up_to_an_assumed_block_are_looked_at_once_per_batch(self) -> None:
+        self.clock.now = TIME + 10**6
+        quarry = Quarry(work_genesis())
+        line = quarry.line(quarry.root, 3)
+        line.append(quarry.grow(line[-1], state_root=bytes(32)))
+        line += quarry.line(line[-1], 3)
+        raws, headers = [made.raw for made in line], [made.header.raw for made in line]
+        for more, height in (({}, 3), ({"assume_valid": line[-1].hash}, 7), ({"assume_valid": line[2].hash}, 3)):
+            ledger = self.started(quarry.genesis, **more)
+            self.get(ledger.add_headers(headers))
+            self.get(ledger.submit_blocks(raws, line[-1].hash))
+            self.assertEqual(ledger.head.height, height)
+        ledger = self.started(quarry.genesis, assume_valid=line[-1].hash, verify="all")
+        self.get(ledger.add_headers(headers))
+        self.get(ledger.submit_blocks(raws, line[-1].hash))
+        self.assertEqual(ledger.head.height, 3)
