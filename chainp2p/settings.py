@@ -120,6 +120,7 @@ class SyncSettings:
     """
 
     mode: str = "full"
+    backfill: bool = False  #: fetch the blocks below such a state afterwards
     verify: str = "batch"
     assume_valid: str | None = None
     minimum_rank: str | None = None

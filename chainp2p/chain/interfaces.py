@@ -370,6 +370,12 @@ class IStateTarget(Interface):
     def drop_state() -> "Deferred[None]":
         """Forget all that was kept for a goal."""
 
+    def missing_bodies(limit: int) -> "Deferred[list[HeaderInfo]]":
+        """Blocks below where the chain began at a state whose bodies are not stored, oldest first."""
+
+    def add_bodies(raws: "Sequence[bytes]") -> "Deferred[list[bool]]":
+        """Store bodies of such blocks; tells of each whether it is one, and has what its header commits to."""
+
 
 class IBodyCheck(Interface):
     """Optional: a chain that can tell quickly whether a body is the one that its header commits to.

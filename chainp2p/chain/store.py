@@ -258,6 +258,16 @@ class ChainStore:
         with self.snapshot():
             return self._blocks_from(hash, count, max_bytes)
 
+    def missing_bodies(self, low: int, high: int, limit: int) -> list[HeaderInfo]:
+        """Blocks of the best chain from height *low* to *high* without a body, lower ones first."""
+        rows = self.execute(
+            "SELECT h.hash, h.parent, h.height, h.rank FROM best b JOIN headers h ON h.hash=b.hash"
+            " LEFT JOIN bodies d ON d.hash=b.hash"
+            " WHERE b.height>=? AND b.height<=? AND d.hash IS NULL ORDER BY b.height LIMIT ?",
+            (low, high, limit),
+        )
+        return [HeaderInfo(*row) for row in rows]
+
     def _blocks_from(self, hash: bytes, count: int, max_bytes: int) -> list[bytes] | None:
         height = self.height_on_best(hash)
         if height is None:

@@ -10,6 +10,7 @@ from chainp2p.chain.interfaces import (
     ChunkRefused,
     ChunkTaken,
     Executor,
+    HeaderInfo,
     IStateSource,
     IStateTarget,
     StateGoal,
@@ -81,3 +82,9 @@ class StateDoor:
 
     def drop_state(self) -> "Deferred[None]":
         return self._run("drop")
+
+    def missing_bodies(self, limit: int) -> "Deferred[list[HeaderInfo]]":
+        return self._run("missing", limit)
+
+    def add_bodies(self, raws: Sequence[bytes]) -> "Deferred[list[bool]]":
+        return self._run("add_bodies", raws)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chainp2p.chain.interfaces import ChunkRefused, ChunkTaken, StateGoal, StatePart
+from chainp2p.chain.interfaces import ChunkRefused, ChunkTaken, HeaderInfo, StateGoal, StatePart
 from chainp2p.ledger.block import BlockError, decode_block
 from chainp2p.ledger.chunks import ChunkError
 from chainp2p.ledger.core import LedgerCore
@@ -27,6 +27,7 @@ class StateSync:
         self._core = core
         self._staged = StagedRows(core.store.connection)
         self._download: StateDownload | None = None
+        self._filled = 0
 
     def goal(self, current: StateGoal | None) -> StateGoal | None:
         """What should be aimed at: *current* while it is final on the best branch and served."""
@@ -101,6 +102,32 @@ class StateSync:
         news = core.begin_at(goal.block.hash, state, write)
         self._download = None
         return "", news
+
+    def missing(self, limit: int) -> list[HeaderInfo]:
+        """Blocks below where the chain began whose bodies are not here."""
+        store = self._core.store
+        base = store.height_on_best(store.meta("base") or b"")
+        found = [] if base is None else store.missing_bodies(self._filled + 1, base, limit)
+        if found:
+            self._filled = found[0].height - 1
+        return found
+
+    def add_bodies(self, raws: Sequence[bytes]) -> list[bool]:
+        """Store bodies of such blocks, in one commit."""
+        with self._core.store.transaction():
+            return [self._add_body(raw) for raw in raws]
+
+    def _add_body(self, raw: bytes) -> bool:
+        store = self._core.store
+        try:
+            hash = decode_block(raw).header.hash
+        except BlockError:
+            return False
+        height, base = store.height_on_best(hash), store.height_on_best(store.meta("base") or b"")
+        if height is None or base is None or height > base:
+            return False
+        store.add_body(hash, raw)
+        return True
 
     def drop(self) -> None:
         """Forget what was downloaded."""

@@ -124,6 +124,7 @@ OPTIONS = (
     ),
     Option("admin", "auth", Kind.TEXT, "admin-auth", "HOW", "jwt (default), or none (loopback only)"),
     Option("sync", "mode", Kind.TEXT, "", "", "full (default), or state: a fresh node begins at a final block's state"),
+    Option("sync", "backfill", Kind.SWITCH, "", "", "fetch the blocks below such a state afterwards (default: false)"),
     Option("sync", "verify", Kind.TEXT, "", "", "batch (default) or all: which state roots are checked in bulk"),
     Option("sync", "assume_valid", Kind.TEXT, "", "", "hash of a block below which roots are taken on trust (pow)"),
     Option("sync", "minimum_rank", Kind.TEXT, "", "", "rank in hex below which no chain of headers is stored"),

@@ -208,8 +208,14 @@ class Running:
         common: dict[str, Any] = {"reactor": platform.reactor, "now": platform.now, "random": platform.random}
         pool = chain if ITransactionPool.providedBy(chain) else None
         minimum = parse_rank(settings.sync.minimum_rank or "0")
-        states = settings.sync.mode == "state"
-        self.sync = SyncService(chain=chain, events=self.events, minimum_rank=minimum, states=states, **common)
+        self.sync = SyncService(
+            chain=chain,
+            events=self.events,
+            minimum_rank=minimum,
+            states=settings.sync.mode == "state",
+            backfill=settings.sync.backfill,
+            **common,
+        )
         interval = settings.network.gossip_interval
         assert interval is not None, "filled in by prepared()"
         self.gossip = GossipService(chain=chain, pool=pool, interval=interval, heard=self.sync.heard, **common)

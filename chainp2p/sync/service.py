@@ -16,6 +16,7 @@ from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
+from chainp2p.sync.backfill import Backfill
 from chainp2p.sync.blocks import TICK, BlockFetch
 from chainp2p.sync.claims import Claim, Claims
 from chainp2p.sync.explain import BlockView, block_waits, refusals, refused_by, sentence
@@ -74,6 +75,7 @@ class SyncService:
         events: EventBus,
         minimum_rank: bytes = b"",
         states: bool = False,
+        backfill: bool = False,
     ) -> None:
         self._chain = chain
         self._reactor = reactor
@@ -94,6 +96,7 @@ class SyncService:
         self._states = StateFetch(
             chain, reactor, self._claims, self._asking, self.log, self._tasks.spawn, self._blocks_bell.ring, states
         )
+        self._backfill = Backfill(chain, reactor, self._claims, self._asking, backfill)
         self._pace = Pace()
         self._starting: int | None = None
         self._poll_at = 0.0
@@ -111,6 +114,7 @@ class SyncService:
         self._headers.start()
         self._tasks.spawn(self._learn())
         self._tasks.spawn(self._bring())
+        self._tasks.spawn(self._backfill.run(lambda: self._states.over and not self._blocks.busy))
 
     def stop(self) -> None:
         """Cancel the loops and whatever they wait for."""

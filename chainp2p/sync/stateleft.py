@@ -4,8 +4,8 @@ from collections import deque
 
 __all__ = ["StateLeft", "share_of"]
 
-#: The time left goes by what came in so many seconds.
-RATE_WINDOW = 30.0
+#: The time left goes by what came in so many seconds, or by so many chunks if that takes longer: they come in bursts.
+RATE_WINDOW, RATE_CHUNKS = 30.0, 64
 
 
 class StateLeft:
@@ -37,6 +37,11 @@ class StateLeft:
         came, expected = self._renewed
         self._renewed = came + size, expected + (self._all(prefix, siblings) or 0.0)
 
+    def began(self, now: float) -> None:
+        """The first chunk is asked for."""
+        if not self._came:
+            self._came.append((now, 0))
+
     def came(self, size: int, now: float) -> None:
         """A chunk of so many bytes was of use."""
         self._came.append((now, size))
@@ -66,7 +71,7 @@ class StateLeft:
     def seconds(self, left: float, now: float) -> float | None:
         """How long so many bytes will take, at the rate of late."""
         came = self._came
-        while len(came) > 2 and came[1][0] < now - RATE_WINDOW:
+        while len(came) > RATE_CHUNKS and came[1][0] < now - RATE_WINDOW:
             came.popleft()
         if len(came) < 2:
             return None

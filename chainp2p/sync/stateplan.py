@@ -85,6 +85,7 @@ class StatePlan(Generic[K]):
         self._items: dict[bytes, _Item[K]] = {}
         self._queue: list[bytes] = []
         self._here = 0
+        self._descending = True
         self.servers: dict[K, _Server[K]] = {}
         self._typical = UNKNOWN_SIZE
         self._left = StateLeft()
@@ -106,7 +107,7 @@ class StatePlan(Generic[K]):
         for server in self.servers.values():
             server.asks.clear()
             server.lacks_until, server.lacks_pause = -inf, LACKS_MIN
-        self._items, self._queue, self._here = {}, [], 0
+        self._items, self._queue, self._here, self._descending = {}, [], 0, True
         self._add(parts)
         return asks
 
@@ -165,6 +166,7 @@ class StatePlan(Generic[K]):
     def _ask(self, key: K, item: _Item[K], now: float) -> PartAsk[K]:
         expected = self._seconds(key)
         patience = max(PATIENCE * 2.0**item.late, EXPECTED_TIMES * (expected or 0.0))
+        self._left.began(now)
         ask = PartAsk(key, item.part, now, expected, until=now + min(PATIENCE_MAX, patience))
         self._server(key).asks.append(ask)
         item.asks.append(ask)
@@ -273,6 +275,7 @@ class StatePlan(Generic[K]):
         self.chunks += 1
         self.bytes += size
         self._left.came(size, now)
+        self._descending = self._descending and bool(opened)
         if any(item.part.base):
             self._left.renewed(prefix, item.siblings, size)
         elif not opened:
@@ -293,7 +296,9 @@ class StatePlan(Generic[K]):
     # -- how long
 
     def eta(self, now: float) -> float | None:
-        """Seconds until all is here, as far as can be told."""
+        """Seconds until all is here, as far as can be told; not on the way down to what has to be asked for."""
+        if self._descending and self._items:
+            return None
         total = 0.0
         for prefix, item in self._items.items():
             size = self._left.part(prefix, item.siblings, any(item.part.base))

@@ -149,6 +149,12 @@ class _Target:
     def drop_state(self) -> "Deferred[None]":
         return succeed(None)
 
+    def missing_bodies(self, limit: int) -> "Deferred[list[HeaderInfo]]":
+        return succeed([])
+
+    def add_bodies(self, raws: Sequence[bytes]) -> "Deferred[list[bool]]":
+        return succeed([])
+
     def block_hash(self, raw: bytes) -> bytes:
         return raw
 

@@ -11,7 +11,7 @@ from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.transaction import sign_transaction
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.state import Phase, SyncState
-from chainp2p.wire.messages import GetBlocks, GetStateChunk, NotFound, Refused, StateChunk, Status
+from chainp2p.wire.messages import Blocks, GetBlocks, GetStateChunk, NotFound, Refused, StateChunk, Status
 from tests.ledger.network import KEYS, AtOnce, Clock, Disk, genesis_of
 from tests.links import Host, Net, connect, make_status
 
@@ -22,9 +22,7 @@ PERIOD, GRID = 10_000, 64
 class LedgerHost(Host):
     """A host that does nothing but sync, with a ledger."""
 
-    def __init__(
-        self, net: Net, now: Clock, name: str, disk: Any, signer: int | None = None, states: bool = False
-    ) -> None:
+    def __init__(self, net: Net, now: Clock, name: str, disk: Any, signer: int | None = None, **settings: bool) -> None:
         self.chain = Ledger(
             genesis_of(1, PERIOD),
             executor=AtOnce(),
@@ -40,7 +38,7 @@ class LedgerHost(Host):
             now=now,
             random=random.Random(name),
             events=self.chain.events,
-            states=states,
+            **settings,
         )
         super().__init__(net, name, [self.sync], self.said)
         self.sync.start()
@@ -254,3 +252,55 @@ class Goals(Base):
         self.assertIn("no peer has it", new.sync.explain().text)
         self.assertEqual(new.sync.explain().waits[0].what, "peers")
         self.caught_up(new, 400.0)
+
+
+class Afterwards(Base):
+    def filled(self, host: LedgerHost) -> list[int]:
+        """Heights whose blocks are here."""
+        chain = host.chain
+        hashes = [self.successResultOf(chain.hash_at(height)) for height in range(chain.head.height + 1)]
+        return [height for height, hash in enumerate(hashes) if self.successResultOf(chain.block(hash)) is not None]
+
+    def test_older_blocks_come_in_the_background(self) -> None:
+        self.grow(3 * GRID + 3)
+        new = self.host("new", states=True, backfill=True)
+        connect(new, self.old)
+        self.caught_up(new)
+        self.assertLess(len(self.filled(new)), GRID)
+        self.clock.run_for(30.0)
+        self.assertEqual(self.filled(new), list(range(3 * GRID + 4)))
+        self.assertEqual(new.faults, [])
+        last = self.host("last")
+        connect(last, new)
+        self.caught_up(last)
+
+    def test_not_without_the_setting(self) -> None:
+        self.grow(GRID + 3)
+        new = self.host("new", states=True)
+        connect(new, self.old)
+        self.caught_up(new)
+        self.clock.run_for(30.0)
+        self.assertEqual(self.filled(new), [0, *range(GRID, GRID + 4)])
+
+    def test_who_sends_another_block_is_left_and_who_has_none_is_not(self) -> None:
+        self.grow(GRID + 3)
+        new = self.host("new", states=True, backfill=True)
+        connect(new, self.old)
+        self.caught_up(new)
+        pruned = self.host("pruned", states=True)
+        connect(pruned, self.old)
+        self.caught_up(pruned)
+        for link in tuple(new.links):
+            link.close()
+        connect(new, pruned)
+        self.clock.run_for(20.0)
+        self.assertEqual((self.filled(new), new.faults), ([0, *range(GRID, GRID + 4)], []))
+        liar = self.copy("liar")
+        low = self.successResultOf(liar.chain.block(self.successResultOf(liar.chain.hash_at(2))))
+        liar.handlers[GetBlocks] = lambda link, message: Blocks((low,))
+        connect(new, liar)
+        self.clock.run_for(20.0)
+        self.assertEqual([fault[0] for fault in new.faults], [liar.peer_id])
+        connect(new, self.old)
+        self.clock.run_for(30.0)
+        self.assertEqual(self.filled(new), list(range(GRID + 4)))
