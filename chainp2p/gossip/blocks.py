@@ -24,11 +24,11 @@ from chainp2p.gossip.compact import Draft
 from chainp2p.gossip.forms import CompactForms
 from chainp2p.gossip.parked import Parked, ParkedBlocks
 from chainp2p.gossip.rebuilding import Rebuilding
-from chainp2p.gossip.seen import RollingSeen, chosen, push_count
+from chainp2p.gossip.seen import Heights, RollingSeen, chosen, push_count
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
 from chainp2p.peer.link import Credit, Link
 from chainp2p.wire import encode
-from chainp2p.wire.messages import AnnounceBlocks, Blocks, CompactBlock, GetBlocks, NewBlock
+from chainp2p.wire.messages import AnnounceBlocks, Blocks, GetBlocks, NewBlock
 
 if TYPE_CHECKING:
     import random as random_module
@@ -50,15 +50,19 @@ CHECKED_PER_PEER = 16
 LOOKED_UP_PER_PEER = 16
 #: Ids remembered of each peer, and of what was judged or relayed here.
 KNOWN_PER_PEER, REMEMBERED = 1_024, 4_096
-#: Blocks relayed at one height: an honest network has one or two, a producer gone wrong can make any number.
-RELAYED_PER_HEIGHT, HEIGHTS_REMEMBERED = 4, 256
 #: A head that did not come by gossip (sync fetched it) is announced after this, the last of a burst only. Seconds.
 HEAD_DELAY = 0.02
 
 
 @define(eq=False)
 class _Peer:
+    """
+    :param known: it has these, or was told of them.
+    :param formed: the last block of which it has the compact form, without having the block.
+    """
+
     known: RollingSeen = field(factory=lambda: RollingSeen(KNOWN_PER_PEER))
+    formed: bytes = b""
     checking: int = 0
     looking: int = 0
 
@@ -110,7 +114,7 @@ class BlockRelay:
         self._checking: dict[bytes, None] = {}
         self._judged = RollingSeen(REMEMBERED)
         self._relayed = RollingSeen(REMEMBERED)
-        self._per_height: dict[int, int] = {}
+        self._heights = Heights()
         #: Compact forms as they are sent and received, where there is a pool to rebuild blocks from.
         self._forms = CompactForms(chain, reactor, lacks)
         self.rebuilding: Rebuilding | None = None
@@ -193,7 +197,9 @@ class BlockRelay:
             return
         links = self._ignorant(header)
         speaking = [link for link in links if self._forms.speaks(link)]
-        self._announce(header, self._forms.push(header, raw, lacked, speaking))
+        formed = [link for link in speaking if self._peers[link].formed == header.hash]
+        rest = self._forms.push(header, raw, lacked, [link for link in speaking if link not in formed])
+        self._announce(header, [*formed, *rest])
         for link in speaking:
             self._peers[link].known.add(header.hash)
         links = [link for link in links if link not in speaking]
@@ -210,7 +216,7 @@ class BlockRelay:
         """Whether a block may be relayed: it is above the finalized one, and among the first of its height."""
         if header.height <= self._chain.finalized.height:
             return False
-        if header.hash not in self._relayed and not self._room(header.height):
+        if header.hash not in self._relayed and not self._heights.room(header.height):
             return False
         self._relayed.add(header.hash)
         return True
@@ -218,18 +224,12 @@ class BlockRelay:
     def _ignorant(self, header: HeaderInfo) -> list[Link]:
         return [link for link, peer in self._peers.items() if header.hash not in peer.known]
 
-    def pass_on(self, header: HeaderInfo, message: CompactBlock) -> None:
-        """Let others have a compact form whose header is good, before the block is here; the first one only."""
+    def pass_on(self, header: HeaderInfo, made: Draft) -> None:
+        """Let others have the compact form of a block whose header is good, before it is here; the first one only."""
         if header.hash not in self._relayed and self._worth(header):
-            for link in self._forms.pass_on(header.hash, message, self._ignorant(header)):
+            links = [link for link in self._ignorant(header) if self._peers[link].formed != header.hash]
+            for link in self._forms.pass_on(header.hash, made, links):
                 self._peers[link].known.add(header.hash)
-
-    def _room(self, height: int) -> bool:
-        count = self._per_height.pop(height, 0)
-        self._per_height[height] = count + 1
-        if len(self._per_height) > HEIGHTS_REMEMBERED:
-            del self._per_height[next(iter(self._per_height))]
-        return count < RELAYED_PER_HEIGHT
 
     # receiving
 
@@ -244,11 +244,13 @@ class BlockRelay:
         """Whether a block is neither judged nor being judged."""
         return hash not in self._judged and hash not in self._checking
 
-    def known(self, link: Link, hash: bytes) -> None:
-        """*link* has a block."""
+    def known(self, link: Link, hash: bytes, checked: bool) -> None:
+        """*link* has a block, or, if that is not *checked*, only its compact form: it is told when it is here."""
         peer = self._peers.get(link)
-        if peer is not None:
+        if peer is not None and checked:
             peer.known.add(hash)
+        elif peer is not None:
+            peer.formed = hash
 
     async def rebuilt(self, link: Link, raw: bytes, made: Draft, header: HeaderInfo | None) -> bool:
         """Take a block that was rebuilt with the help of *link*; False: the body does not match its header."""

@@ -18,7 +18,7 @@ ATTEMPTS = 3
 OVERDUE = 0.5
 #: An announced block is waited for so long (seconds), where somebody has been asked to push: who pushes at the same
 #: time may be a little further away. Mostly pushes are far ahead, since they do not wait for the block.
-PUSH_HEADSTART = 0.05
+PUSH_HEADSTART = 0.02
 #: Blocks that one peer may be known to have: an honest one has one or two, more in a burst after a cut.
 BLOCKS_PER_PEER = 16
 #: Compact forms of one peer that wait for their turn, and of all (bytes): two of the largest, and of 32 peers that.

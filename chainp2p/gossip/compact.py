@@ -61,9 +61,9 @@ class Form:
         """Whether it can be sent in compact form: not with too many transactions."""
         return len(self.shorts) <= COMPACT_TRANSACTIONS
 
-    def pushed(self, whole: Collection[int] = ()) -> CompactBlock:
+    def pushed(self, whole: Collection[int] = (), checked: bool = True) -> CompactBlock:
         """Return what is pushed, with the transactions at *whole* in it."""
-        return CompactBlock(self.header, *self._parts(whole), 1)
+        return CompactBlock(self.header, *self._parts(whole), int(checked))
 
     def found(self, whole: Collection[int] = ()) -> FoundCompactBlock:
         """Return what is answered."""
@@ -72,13 +72,6 @@ class Form:
     def _parts(self, whole: Collection[int]) -> tuple[bytes, tuple[tuple[int, bytes], ...]]:
         rest = [short for at, short in enumerate(self.shorts) if at not in whole] if whole else self.shorts
         return b"".join(rest), tuple((at, self.transactions[at][1]) for at in sorted(whole))
-
-    def says(self, message: CompactBlock) -> bool:
-        """Whether *message* is a compact form of this block."""
-        whole = [at for at, _ in message.prefilled]
-        if whole and whole[-1] >= len(self.shorts):
-            return False
-        return self._parts(whole) == (message.short_ids, message.prefilled)
 
     @property
     def size(self) -> int:
@@ -124,8 +117,8 @@ class Draft:
 
     @property
     def form(self) -> Form:
-        """The block taken apart; nothing is missing any more."""
-        transactions = tuple((id, raw) for id, raw in zip(self.ids, self.slots, strict=True) if raw is not None)
+        """The block taken apart, with nothing for what is missing."""
+        transactions = tuple((id, raw or b"") for id, raw in zip(self.ids, self.slots, strict=True))
         shorts = [self._shorts.get(at) or _short(self.key, id) for at, id in enumerate(self.ids)]
         return Form(self.header, transactions, shorts)
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.gossip.compact import Form, prefill, read_indexes
+from chainp2p.gossip.compact import Draft, Form, prefill, read_indexes
 from chainp2p.gossip.recent import RecentBlocks
 from chainp2p.peer.link import Link
 from chainp2p.peer.tasks import Bell
@@ -15,7 +15,6 @@ from chainp2p.wire.messages import (
     COMPACT_BLOCKS,
     AnnounceBlocks,
     BlockTransactions,
-    CompactBlock,
     GetBlockTransactions,
     GetCompactBlock,
     Message,
@@ -51,13 +50,14 @@ class _Peer:
 
 @define(eq=False)
 class _Unseen:
-    """A compact form that was passed on before the block was here.
+    """A block whose compact form was passed on before it was here.
 
-    :param links: who got it.
+    :param shorts: as they were passed on.
+    :param links: who got them.
     :param bells: of those that ask for the block and wait.
     """
 
-    message: CompactBlock
+    shorts: list[bytes]
     links: list[Link]
     bells: list[Bell] = field(factory=list)
 
@@ -125,13 +125,15 @@ class CompactForms:
         peer = self._peers.get(link)
         return peer is not None and peer.speaks
 
-    def pass_on(self, hash: bytes, message: CompactBlock, links: Sequence[Link]) -> list[Link]:
-        """Push what was pushed, unseen, to those of *links* that want it, and answer these."""
+    def pass_on(self, hash: bytes, made: Draft, links: Sequence[Link]) -> list[Link]:
+        """Push a block of which something is missing here to those of *links* that want it, and answer these."""
+        form, missing = made.form, set(made.missing)
         wanting = [link for link in links if self._peers[link].wants]
-        data = encode(evolve(message, checked=0)) if wanting else b""
         for link in wanting:
-            link.send_raw(data)
-        self._unseen[hash] = _Unseen(message, list(wanting))
+            guesses = made.lacked - missing, self._unknown_to(link, form) - missing
+            whole = prefill(form.transactions, *guesses) - missing
+            link.send_raw(encode(form.pushed(whole, checked=False)))
+        self._unseen[hash] = _Unseen(form.shorts, list(wanting))
         if len(self._unseen) > UNSEEN:
             self._settle(next(iter(self._unseen)))
         return wanting
@@ -154,7 +156,7 @@ class CompactForms:
             self._recent.keep(header.hash, form)
         if not form.compact:
             return list(links)
-        if unseen is not None and not form.says(unseen.message):
+        if unseen is not None and unseen.shorts != form.shorts:
             data = encode(form.pushed())
             for link in unseen.links:
                 link.send_raw(data)

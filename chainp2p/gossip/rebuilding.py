@@ -45,12 +45,12 @@ class Receiver(Protocol):
         """Take a block that was rebuilt with the help of *link*; False: the body does not match its header."""
         ...
 
-    def pass_on(self, header: HeaderInfo, message: CompactBlock) -> None:
-        """Let others have a compact form whose header is good, before the block is here."""
+    def pass_on(self, header: HeaderInfo, made: Draft) -> None:
+        """Let others have the compact form of a block whose header is good, before the block is here."""
         ...
 
-    def known(self, link: Link, hash: bytes) -> None:
-        """*link* has the block."""
+    def known(self, link: Link, hash: bytes, checked: bool) -> None:
+        """*link* has the block, or, if that is not *checked*, its compact form only."""
         ...
 
     def whole(self, hash: bytes, links: Sequence[Link]) -> None:
@@ -202,7 +202,7 @@ class Rebuilding:
         if peer is None:
             return
         hash = self._hash(message.header)
-        self._receiver.known(link, hash)
+        self._receiver.known(link, hash, bool(message.checked))
         self._pushers.pushed(link, hash, self._reactor.seconds())
         if not self._receiver.wanted(hash):
             self.counts.again += 1
@@ -225,7 +225,7 @@ class Rebuilding:
             return
         if made.missing:
             if header is not None:
-                self._receiver.pass_on(header, message)
+                self._receiver.pass_on(header, made)
             self._building.pushed(link, hash, Sketch(message, header), now)
         elif await self._finish(link, made, header):
             self.counts.free += 1
@@ -307,9 +307,8 @@ class Rebuilding:
                 self._building.done(hash)
                 return _End.FAILED
         made = self._draft(link, hash, message)
-        if made is not None and made.missing and header is not None and isinstance(message, FoundCompactBlock):
-            passed = CompactBlock(message.header, message.short_ids, message.prefilled, 0)
-            self._receiver.pass_on(header, passed)
+        if made is not None and made.missing and header is not None:
+            self._receiver.pass_on(header, made)
         if made is None or not await self._complete(link, made, attempt.unseen):
             return _End.FAILED
         if not self._receiver.wanted(hash):

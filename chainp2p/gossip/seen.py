@@ -5,7 +5,10 @@ from hashlib import blake2b
 from math import ceil, sqrt
 from typing import TypeVar
 
-__all__ = ["RollingSeen", "chosen", "push_count"]
+__all__ = ["Heights", "RollingSeen", "chosen", "push_count"]
+
+#: Blocks relayed at one height: an honest network has one or two, a producer gone wrong can make any number.
+RELAYED_PER_HEIGHT, HEIGHTS_REMEMBERED = 4, 256
 
 T = TypeVar("T")
 
@@ -45,6 +48,21 @@ class RollingSeen:
         """Forget everything."""
         self._new.clear()
         self._old.clear()
+
+
+class Heights:
+    """Counts the blocks of each of the last heights, so that only a few are relayed."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def room(self, height: int) -> bool:
+        """Count one more block of that height; answers whether it is among the first."""
+        count = self._counts.pop(height, 0)
+        self._counts[height] = count + 1
+        if len(self._counts) > HEIGHTS_REMEMBERED:
+            del self._counts[next(iter(self._counts))]
+        return count < RELAYED_PER_HEIGHT
 
 
 def push_count(peers: int, least: int = 1) -> int:

@@ -46,6 +46,8 @@ CUT_BYTES = SERVED_BYTES - TRANSACTION_MAX
 LIMITS = FetchLimits(announced=ANNOUNCED_MAX, in_flight=100, ids=256, bytes=128 * 1024, seconds=5.0)
 #: A peer that keeps pushing faster than we check has the rest dropped: they come by announcement. Transactions.
 PUSHES_CHECKED = 256
+#: Who was told of a transaction is taken to have it after this (seconds): a fetch takes two ways, and a little more.
+FETCHED_AFTER = 1.0
 #: Ids remembered of each peer, and of what was announced, added, included or turned down here.
 KNOWN_PER_PEER, REMEMBERED = ANNOUNCED_MAX, 50_000
 
@@ -55,11 +57,13 @@ class _Peer:
     """
     :param known: it has these, or was told of them.
     :param queue: to be announced to it at the next beat, with sizes.
+    :param offered: announced to it lately, and when; it may not have them yet.
     """
 
     wants: bool
     known: RollingSeen = field(factory=lambda: RollingSeen(KNOWN_PER_PEER))
     queue: dict[bytes, int] = field(factory=dict)
+    offered: dict[bytes, float] = field(factory=dict)
     timer: "IDelayedCall | None" = None
     checking: int = 0
     mempool_served: bool = False
@@ -79,8 +83,8 @@ class TransactionRelay:
     5. Over a link for blocks only no transactions go either way: what comes anyway is passed over.
     6. Turned down ones are not fetched again until the head changes; included ones not until a reorg.
 
-    Bounds: see the constants. A peer costs at most 10,000 remembered ids, 5,000 waiting announcements, 5,000 of its own
-    and 256 transactions being checked.
+    Bounds: see the constants. A peer costs at most 10,000 remembered ids, 5,000 waiting announcements and those of the
+    last second, 5,000 of its own and 256 transactions being checked.
     """
 
     def __init__(
@@ -145,9 +149,13 @@ class TransactionRelay:
             self._fetches.left(link)
 
     def lacks(self, link: Link, hash: bytes) -> bool:
-        """Whether *link* is not known to have a transaction: neither told of it, nor has it told of it."""
+        """Whether *link* is not known to have a transaction: neither told of it long enough ago, nor has it told."""
         peer = self._peers.get(link)
-        return peer is not None and peer.wants and hash not in peer.known
+        if peer is None or not peer.wants:
+            return False
+        offered = peer.offered.get(hash)
+        fetching = offered is not None and self._reactor.seconds() - offered < FETCHED_AFTER
+        return fetching or hash not in peer.known
 
     # our pool
 
@@ -204,9 +212,12 @@ class TransactionRelay:
         peer.timer = None
         items = tuple((hash, size) for hash, size in peer.queue.items() if self._pool.transaction(hash) is not None)
         peer.queue.clear()
+        now = self._reactor.seconds()
+        peer.offered = {hash: when for hash, when in peer.offered.items() if now - when < FETCHED_AFTER}
         if items:
             for hash, _ in items:
                 self._told(link, hash)
+                peer.offered[hash] = now
             link.send(AnnounceTransactions(items))
 
     # fetching
@@ -232,6 +243,7 @@ class TransactionRelay:
         for hash, size in message.transactions:
             peer.known.add(hash)
             peer.queue.pop(hash, None)
+            peer.offered.pop(hash, None)
             if not self._here(hash):
                 self._fetches.announced(link, hash, size)
         self._pump()
@@ -269,6 +281,7 @@ class TransactionRelay:
         hash = self._pool.transaction_hash(message.transaction)
         peer.known.add(hash)
         peer.queue.pop(hash, None)
+        peer.offered.pop(hash, None)
         if not self._here(hash) and peer.checking < PUSHES_CHECKED:
             peer.checking += 1
             self._tasks.spawn(self._pushed(peer, link, message.transaction, hash))
@@ -316,4 +329,6 @@ class TransactionRelay:
             total += len(raw)
         if link in self._peers:
             self._peers[link].known.update(message.hashes)
+            for hash in message.hashes:
+                self._peers[link].offered.pop(hash, None)
         return Transactions(tuple(found)) if found else NotFound(message.hashes)

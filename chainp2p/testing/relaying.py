@@ -29,7 +29,7 @@ MEETING, QUIET = 8.0, 3.0
 #: A block that is not everywhere by then (seconds) is lost.
 LIMIT = 120.0
 #: Small blocks beforehand, from any node, by which peers learn who is near.
-WARM_UP = 8
+WARM_UP = 12
 
 #: What comes late is handed in within so many seconds before the block.
 LATE = 0.3
@@ -120,6 +120,7 @@ class Relaying:
     :param make: the chain of each node.
     :param hostile: share of nodes that misbehave, and how; they make no blocks.
     :param world: entered while it runs.
+    :param producers: nodes that make blocks, any of them each time.
     :param strangers: transactions in each pool that are in no block.
     """
 
@@ -135,6 +136,7 @@ class Relaying:
     make: type[ToyChain] = ToyChain
     hostile: tuple[float, Callable[[Machine], None]] | None = None
     world: Callable[[], AbstractContextManager[None]] = nullcontext
+    producers: int = 4
     strangers: int = 0
 
     def run(self) -> "Outcome":
@@ -185,6 +187,7 @@ class _Play:
         count = 0 if setup.hostile is None else round(setup.hostile[0] * setup.nodes)
         self.hostile = sorted(self.chance.sample(range(setup.nodes), count))
         self.honest = [number for number in range(setup.nodes) if number not in self.hostile]
+        self.producers = self.chance.sample(self.honest, setup.producers)
         self.parted = self.caught = 0
 
     def run(self) -> Outcome:
@@ -259,7 +262,7 @@ class _Play:
     def spread(self, raws: list[bytes]) -> Spread:
         """Let somebody make a block of *raws*, which the others have but for what they lack."""
         simulation, chance = self.simulation, self.chance
-        producer = chance.choice(self.honest)
+        producer = chance.choice(self.producers)
         chain: ToyChain = self.machines[producer].chain
         raws = self.plant(raws, producer)
         raw = chain.make(transactions=raws, time=int(simulation.clock.seconds() * 1000))

@@ -49,9 +49,9 @@ def invent(machine: Machine) -> None:
         told = tell(head, len(transactions), links) if transactions else []
         return list(push(header, raw, lacked, [link for link in links if link not in told]))
 
-    def passed_on(hash: bytes, message: CompactBlock, links: Sequence[Link]) -> list[Link]:
-        pass_on(hash, message, [])
-        return tell(message.header, len(message.short_ids) // SHORT_ID, links)
+    def passed_on(hash: bytes, made: compact.Draft, links: Sequence[Link]) -> list[Link]:
+        pass_on(hash, made, [])
+        return tell(made.header, len(made.slots), links)
 
     forms.push, forms.pass_on = pushed, passed_on
 

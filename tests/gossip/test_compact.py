@@ -55,13 +55,9 @@ class MakingTests(SynchronousTestCase):
         found = compact(FoundCompactBlock, H, b"header", (), ())
         self.assertEqual(found, FoundCompactBlock(b"header", b"", ()))
 
-    def test_whether_a_message_is_of_this_block(self) -> None:
+    def test_unchecked(self) -> None:
         form = Form.of(H, b"h", ids([b"a", b"b"]))
-        for whole in ((), {1}, {0, 1}):
-            self.assertTrue(form.says(form.pushed(whole)))
-        for other in (ids([b"a"]), ids([b"b", b"a"]), ids([b"a", b"b", b"c"])):
-            for whole in ((), {0}, {len(other) - 1}):
-                self.assertFalse(form.says(Form.of(H, b"h", other).pushed(whole)))
+        self.assertEqual((form.pushed().checked, form.pushed({1}, checked=False).checked), (1, 0))
 
     def test_too_many_transactions(self) -> None:
         form = Form.of(H, b"", ids([b"a"]) * (COMPACT_TRANSACTIONS + 1))
@@ -101,6 +97,8 @@ class RebuildingTests(SynchronousTestCase):
         raws = [b"a", b"b", b"c", b"d"]
         made = draft(compact(CompactBlock, H, b"h", ids(raws), {0}), H, Pool([b"c"]))
         self.assertEqual((made.missing, made.lacked), ([1, 3], {0, 1, 3}))
+        self.assertEqual([raw for _, raw in made.form.transactions], [b"a", b"", b"c", b""])
+        self.assertEqual(made.form.shorts, [short(raw) for raw in raws])
         pool = Pool([])
         for wrong in ((b"b", b"c"), (b"d", b"b"), (b"b", b"bad")):
             self.assertFalse(made.put(wrong, pool.transaction_hash))

@@ -85,7 +85,7 @@ class Honest(CompactBase):
         self.assertEqual(sum(asked), 36)
         for raw in RAWS:
             nodes[0].admit(raw)
-        self.clock.run_for(1.0)
+        self.clock.run_for(1.5)
         nodes[0].chain.produce()
         self.clock.run_for(1.0)
         for node in nodes[1:]:
@@ -234,9 +234,9 @@ class Honest(CompactBase):
         self.clock.run_for(0.05)
         self.assertEqual(puppet.of(PushBlocks), [PushBlocks(1)])
         far.send(AnnounceBlocks(((one.chain.block_hash(raw), 1),)))
-        self.clock.run_for(0.05)
+        self.clock.run_for(0.025)
         self.assertEqual(puppet.of(GetCompactBlock), [])
-        self.clock.run_for(PUSH_HEADSTART)
+        self.clock.run_for(0.03 + PUSH_HEADSTART)
         self.assertHead(one, raw)
         self.assertEqual((len(puppet.of(GetCompactBlock)), len(puppet.of(GetBlocks))), (1, 0))
 
@@ -267,6 +267,21 @@ class PassedOn(CompactBase):
         self.assertEqual([self.pushes(node) for node in self.nodes_], [[0], [0], []])
         self.assertEqual([self.counts(node).asked for node in self.nodes_], [1, 1, 1])
         self.assertEqual(len(puppet.of(GetBlockTransactions)), 1)
+
+    def test_who_passed_it_on_unseen_is_told_when_it_is_here(self) -> None:
+        """It may not get it from whom it asked."""
+        one = self.nodes_[2]
+        passing, far = self.puppet(one, "passing")
+        far.send(PushBlocks(1))
+        self.clock.run_for(0.05)
+        far.send(CompactBlock(self.good.header, self.good.short_ids, (), 0))
+        self.clock.run_for(0.05)
+        self.assertEqual(passing.of(AnnounceBlocks) + passing.of(CompactBlock), [])
+        _, near = self.puppet(one, "honest", honest(one.chain, self.raw))
+        near.send(self.good)
+        self.clock.run_for(OVERDUE + 0.2)
+        self.assertHead(one, self.raw)
+        self.assertEqual((len(passing.of(AnnounceBlocks)), len(passing.of(CompactBlock))), (1, 0))
 
     def test_what_was_made_up_is_corrected(self) -> None:
         for form in (

@@ -5,7 +5,18 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.gossip.parked import IN_ALL, PER_PEER, PER_PEER_BYTES, Parked, ParkedBlocks
-from chainp2p.gossip.seen import RollingSeen, chosen, push_count
+from chainp2p.gossip.seen import HEIGHTS_REMEMBERED, RELAYED_PER_HEIGHT, Heights, RollingSeen, chosen, push_count
+
+
+class HeightsTests(SynchronousTestCase):
+    def test_the_first_of_each_height(self) -> None:
+        heights = Heights()
+        self.assertEqual(
+            [heights.room(7) for _ in range(RELAYED_PER_HEIGHT + 1)], [True] * RELAYED_PER_HEIGHT + [False]
+        )
+        for height in range(8, 8 + HEIGHTS_REMEMBERED):
+            self.assertTrue(heights.room(height))
+        self.assertTrue(heights.room(7))
 
 
 class Seen(SynchronousTestCase):

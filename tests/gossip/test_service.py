@@ -297,6 +297,30 @@ class OfTransactions(Base):
         self.assertEqual(len(two.chain.transaction_hashes()), 1)
 
 
+class WhatIsKnown(Base):
+    def test_who_was_told_a_moment_ago_may_not_have_it_yet(self) -> None:
+        self.patch(chainp2p.gossip.transactions, "PUSH_BYTES", 0)
+        one = self.node("one")
+        relay = one.gossip._transactions
+        raw = b"x" * 100
+        hash = one.chain.transaction_hash(raw)
+        speakers = [Puppet(self.net, name, make_status(), {}) for name in ("fetches", "has it", "silent")]
+        ends = [connect(speaker, one)[0] for speaker in speakers]
+        links = [end.other for end in ends]
+        self.assertEqual([relay.lacks(link, hash) for link in links], [True] * 3)
+        one.admit(raw)
+        self.clock.run_for(0.3)
+        self.assertEqual([relay.lacks(link, hash) for link in links], [True] * 3)
+        ends[0].request(GetTransactions((hash,)))
+        ends[1].send(AnnounceTransactions(((hash, 100),)))
+        self.clock.run_for(0.02)
+        self.assertEqual([relay.lacks(link, hash) for link in links], [False, False, True])
+        self.clock.run_for(1.0)
+        self.assertEqual([relay.lacks(link, hash) for link in links], [False] * 3)
+        ends[0].close()
+        self.assertFalse(relay.lacks(links[0], hash))
+
+
 class Schedules(Base):
     """Links that come, go and stall, blocks and transactions everywhere: in the end one head and one pool."""
 
