@@ -8,6 +8,7 @@ from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.snapshots import snapshot_interval
 from chainp2p.ledger.transaction import sign_transaction
 from tests.ledger.network import ADDRESSES, ETHER, KEYS, Disk, Harness, genesis_of
+from tests.ledger.quarry import Quarry, work_genesis
 
 #: 64 periods in ten minutes: a state is kept for others at each 64th height.
 PERIOD = 10_000
@@ -186,6 +187,31 @@ class Targets(Base):
         self.assertEqual(self.goal(new, stranger), stranger)
         lost = StateGoal(type(goal.block)(bytes(32), bytes(32), GRID, goal.block.rank), bytes(32))
         self.assertEqual(self.goal(new, lost), goal)
+
+
+class Mined(Base):
+    def test_a_block_a_hundred_deep_where_work_decides(self) -> None:
+        quarry = Quarry(work_genesis(difficulty=1, period_ms=PERIOD, reward=ETHER))
+        line = quarry.line(quarry.root, GRID + 105)
+        self.clock.now = line[-1].header.timestamp
+        self.genesis = quarry.genesis
+        self.old = self.started(self.genesis)
+        self.get(self.old.submit_blocks([made.raw for made in line], line[-1].hash))
+        disk = Disk()
+        new = self.started(self.genesis, disk=disk)
+        self.teach(new)
+        goal = self.goal(new)
+        self.assertEqual(goal.block.hash, line[GRID - 1].hash)
+        self.fetch(new, goal)
+        self.assertEqual(self.adopt(new, goal), "")
+        verdicts = self.get(new.submit_blocks([made.raw for made in line[GRID:]], line[-1].hash))
+        self.assertEqual({type(verdict) for verdict in verdicts}, {Connected})
+        for one in (new, self.started(self.genesis, disk=disk.copy())):
+            self.assertEqual(one.head, self.old.head)
+            self.assertEqual(one._core().chain.state.root, line[-1].header.state_root)
+        fork = quarry.line(line[-20], 25, 6, 1)
+        self.get(new.submit_blocks([made.raw for made in fork], fork[-1].hash))
+        self.assertEqual(new.head.hash, fork[-1].hash)
 
 
 class Lies(Base):
