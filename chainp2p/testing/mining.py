@@ -1,14 +1,20 @@
 """Networks with proof of work in virtual time: real hashes, of so low a difficulty that a seed is played in seconds."""
 
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, ETHER
 from chainp2p.ledger.genesis import Genesis
 from chainp2p.ledger.search import SLICE
 from chainp2p.testing.executor import STEP
 from chainp2p.testing.machines import ChainMaker, ChainParts
-from chainp2p.testing.simulator import EPOCH
+from chainp2p.testing.network import Weather
+from chainp2p.testing.simulator import EPOCH, Simulation, SimulationError
 
-__all__ = ["HASHES_PER_SECOND", "mining_chain", "work_genesis"]
+__all__ = ["HASHES_PER_SECOND", "MinedSplit", "mine_apart", "mining_chain", "work_genesis"]
 
 #: How fast each machine mines, in virtual seconds.
 HASHES_PER_SECOND = SLICE / STEP
@@ -41,3 +47,80 @@ def mining_chain(genesis: Genesis, max_reorg_depth: int | None = None) -> ChainM
         )
 
     return make
+
+
+@frozen(kw_only=True)
+class MinedSplit:
+    """How a network of miners came together again.
+
+    :param apart: blocks that each island mined, the one with more work first.
+    :param seconds: from the heal until all had one head, and until nobody had refused it, if it was too deep.
+    :param left: blocks that were undone at most at once.
+    :param by_work: whether what the island with more work had is on the chain of all.
+    :param refused: nodes that refused the branch until an operator accepted it.
+    """
+
+    seed: int
+    apart: tuple[int, int]
+    seconds: float
+    left: int
+    by_work: bool
+    refused: int
+    errors: Sequence[str]
+
+    @property
+    def good(self) -> bool:
+        return self.by_work and not self.errors
+
+
+def mine_apart(seed: int, seconds: float, max_reorg_depth: int | None = None, period: float = 4.0) -> MinedSplit:
+    """Let islands of two and one miners grow apart for so many virtual seconds over bad links, then join them.
+
+    Where the winning branch is refused it is accepted, as by an operator; SimulationError if no one head comes of it.
+    """
+    simulation = Simulation(
+        seed,
+        make_chain=mining_chain(work_genesis(3, period), max_reorg_depth),
+        weather=Weather(low=0.02, high=0.3, loss=0.01),
+    )
+    try:
+        nodes = [simulation.add_node(signer=DEV_ADDRESSES[0])]
+        nodes += [simulation.add_node(signer=DEV_ADDRESSES[number], bootstrap=nodes[:1]) for number in (1, 2)]
+        simulation.start()
+        simulation.expect("all know each other", lambda: simulation.linked(2), within=60)
+        lefts = [0]
+        for node in nodes:
+            assert node.node is not None
+            node.node.events.subscribe(HeadChanged, lambda event: lefts.append(len(event.left)))
+        simulation.run_for(30)
+        common = min(node.head.height for node in nodes)
+        simulation.partition(nodes[:2], nodes[2:])
+        simulation.run_for(seconds)
+        sides = sorted((nodes[0].head, nodes[2].head), key=lambda head: head.rank, reverse=True)
+        simulation.heal()
+        refused = 0
+
+        def joined() -> bool:
+            nonlocal refused
+            for node in nodes:
+                for branch in node.chain.refused:
+                    if not simulation.wait(node.chain.accept_reorg(branch.tip.hash)):
+                        refused += 1
+            return simulation.one_head()
+
+        took = simulation.expect("one head", joined, within=120, every=1.0)
+        stronger = sides[0]
+        kept = simulation.wait(nodes[0].chain.hash_at(stronger.height)) == stronger.hash
+        return MinedSplit(
+            seed=seed,
+            apart=(sides[0].height - common, sides[1].height - common),
+            seconds=took,
+            left=max(lefts),
+            by_work=kept,
+            refused=refused,
+            errors=tuple(simulation.errors),
+        )
+    except SimulationError as error:
+        raise SimulationError(f"seed {seed}: {error}") from None
+    finally:
+        simulation.close()

@@ -3,6 +3,10 @@ is too deep, and a fresh node among them."""
 
 from typing import Any
 
+import subprocess
+import sys
+from pathlib import Path
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,6 +16,8 @@ from chainp2p.rpc.methods.reorgs import reorg_methods
 from chainp2p.testing.machines import ChainParts
 from chainp2p.testing.mining import mining_chain, work_genesis
 from chainp2p.testing.simulator import Simulation, ledger_genesis
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sweep_mining.py"
 
 
 class Mining(SynchronousTestCase):
@@ -134,3 +140,18 @@ class Mining(SynchronousTestCase):
             return simulation.event_log_hash
 
         self.assertEqual(play(), play())
+
+
+class SweepTests(SynchronousTestCase):
+    def test_a_small_sweep(self) -> None:
+        done = subprocess.run(
+            [sys.executable, SCRIPT, "--seeds", "1", "--seconds", "120", "--jobs", "1"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        header, *rows = [line.split() for line in done.stdout.splitlines()]
+        self.assertEqual(header[:4], ["limit", "seeds", "by", "work"])
+        self.assertEqual([row[:4] for row in rows], [["usual", "1", "1", "0"], ["10", "1", "1", "1"]])
