@@ -1,6 +1,9 @@
 """Proof of work among production nodes on a virtual clock: one chain, islands that heal by work, a reorganisation that
 is too deep, and a fresh node among them."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import subprocess
