@@ -115,9 +115,10 @@ class HeaderFetch:
             self._spawn(self._look(new, self._claims[new].claim, self._follow))
 
     def poll(self) -> None:
-        """Ask somebody, unprompted, whether there is anything new."""
-        link = self._claims.for_poll(self._reactor.seconds(), self._unseen)
+        """Ask somebody, unprompted, whether there is anything new; what it showed before, and lost by, is forgotten."""
+        link = self._claims.for_poll(self._reactor.seconds(), lambda link: link not in self._looks)
         if link is not None:
+            self._quests.ended(link)
             claim = self._claims[link].claim
             self._spawn(self._look(link, Claim(claim.hash, claim.height), self._chase))
 

@@ -7,6 +7,7 @@ from twisted.internet.task import deferLater
 
 from chainp2p.sync.headers import LOOK_HEADERS, LOOKS_AT_ONCE
 from chainp2p.testing.cheap import CheapHeaders
+from chainp2p.testing.toychain import ToyChain
 from chainp2p.wire.messages import GetBlocks, GetHeaders, Headers, NotFound
 from tests.links import Puppet, connect, make_status, not_found
 from tests.sync.test_low_rank import HIGH, LowRank, Toys
@@ -104,6 +105,19 @@ class Looks(LowRank):
         new.sync.heard(new.links[0], old.chain.head.hash, old.chain.head.height)
         self.assertTrue(self.clock.run_while(lambda: new.chain.best_header != old.chain.best_header, 10.0))
         return self.clock.seconds() - began
+
+    def test_who_was_looked_at_and_lost_is_asked_now_and_then_as_well(self) -> None:
+        """Its chain was worth less than what came from another one, and then grows, and its announcement is lost."""
+        new, old, slow = self.host("new"), self.honest("old", 1_000), ToyChain()
+        grow(slow, 6_000, weight=100)
+        late = self.late(1.0, lambda message: self.serve_headers(slow, message))
+        link, _ = connect(new, self.puppet(slow, headers=late))
+        self.assertTrue(self.clock.run_while(lambda: new.sync._quests.get(link).sieve is None, 5.0))
+        connect(new, old)
+        self.converge(5.0, new, old)
+        self.assertIsNotNone(new.sync._quests.get(link).sieve)
+        grow(slow, 1, weight=10**6)
+        self.assertTrue(self.clock.run_while(lambda: new.chain.best_header != slow.head, 60.0))
 
     def test_far_peers_do_not_keep_a_fresh_node_waiting(self) -> None:
         old, new = self.honest("old", 400), self.host("new")
