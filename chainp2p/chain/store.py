@@ -17,10 +17,8 @@ from chainp2p.errors import StartupError, StorageError
 
 __all__ = ["SCHEMA", "ChainStore", "HeaderRow"]
 
-#: SQL that leads from each schema to the next; none has been needed yet.
-STEPS: tuple[str, ...] = ()
-#: Version of the tables; a database with a higher one is refused, a lower one is brought here by STEPS.
-SCHEMA = 1 + len(STEPS)
+#: Version of a database whose chain names no steps; one with a higher version is refused.
+SCHEMA = 1
 
 #: Pages of the write-ahead log before SQLite copies them back (4 KiB each): one copy takes up to 50 ms.
 _CHECKPOINT_PAGES = 4000
@@ -59,11 +57,11 @@ class ChainStore:
     """See the module.
 
     :param tables: SQL that creates the chain's own tables where they do not exist.
-    :param steps: what :data:`STEPS` is, for tests.
+    :param steps: SQL that leads from schema 1 of the chain's database to 2, and so on: an older one is brought up.
     :ivar failure: why the last transaction could not be stored; empty since one was.
     """
 
-    def __init__(self, connection: sqlite3.Connection, tables: str = "", steps: Sequence[str] = STEPS) -> None:
+    def __init__(self, connection: sqlite3.Connection, tables: str = "", steps: Sequence[str] = ()) -> None:
         self.connection = connection
         connection.isolation_level = None
         self.execute: Callable[..., sqlite3.Cursor] = connection.execute

@@ -18,7 +18,7 @@ from chainp2p.ledger.news import News
 from chainp2p.ledger.policy import Policy
 from chainp2p.ledger.pooled import Journaled
 from chainp2p.ledger.producing import Producer
-from chainp2p.ledger.rows import TABLES, LedgerRows
+from chainp2p.ledger.rows import STEPS, TABLES, LedgerRows
 
 __all__ = ["CHAIN_FILE", "Opened", "open_ledger"]
 
@@ -66,7 +66,7 @@ def open_ledger(
             stack.callback(record.close)
             if engine.on_demand:
                 connection.execute("PRAGMA synchronous=FULL")  # see SealRecord
-        store, rows = ChainStore(connection, TABLES), LedgerRows(connection)
+        store, rows = ChainStore(connection, TABLES, STEPS), LedgerRows(connection)
         core = LedgerCore(genesis, engine, execution, store, rows, record, policy)
         news = core.load()
         pooled, evidence = rows.pooled(), rows.evidence()

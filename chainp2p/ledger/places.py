@@ -11,7 +11,7 @@ A place is height * 65536 + index in the block: 2 MiB hold at most 32,264 transa
 import sqlite3
 from collections.abc import Sequence
 
-__all__ = ["TABLES", "Places"]
+__all__ = ["FROM_ONE_TABLE", "TABLES", "Places"]
 
 #: Transactions of a run (50 bytes each), and runs until they are merged, which takes a quarter of a second.
 RUN, RUNS = 8192, 16
@@ -24,6 +24,15 @@ CREATE VIEW IF NOT EXISTS transactions(hash, block, position) AS
     SELECT p.hash, b.hash, p.place & 65535
     FROM (SELECT hash, place FROM places UNION ALL SELECT hash, place FROM new_places) p
     JOIN best b ON b.height = p.place >> 16;
+"""
+
+#: What leads here from schema 1 of the ledger's database, which had one table of (hash, block, position).
+FROM_ONE_TABLE = """
+ALTER TABLE transactions RENAME TO old_transactions;
+CREATE TABLE places(hash BLOB PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO places SELECT o.hash, (h.height << 16) + o.position
+    FROM old_transactions o JOIN headers h ON h.hash = o.block ORDER BY o.hash;
+DROP TABLE old_transactions;
 """
 
 #: All hashes of a block in one statement: executemany lets go of the interpreter's lock, and waits for it, for each.

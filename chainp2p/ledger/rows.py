@@ -10,7 +10,7 @@ from chainp2p.ledger.receipt import Receipt
 from chainp2p.ledger.state import Change
 from chainp2p.primitives import rlp
 
-__all__ = ["TABLES", "LedgerRows"]
+__all__ = ["STEPS", "TABLES", "LedgerRows"]
 
 TABLES = (
     """
@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS evidence(
 """
     + places.TABLES
 )
+
+#: SQL that leads from each schema of the ledger's database to the next.
+STEPS = (places.FROM_ONE_TABLE,)
 
 #: The largest encoded account: 2 bytes of prefix, nonce 9, balance 33, two hashes of 33.
 _VALUE_BYTES = 110

@@ -90,10 +90,11 @@ class RefusalTests(TestCase):
         before = content(data)
         for name, text in (("chain.sqlite", "has schema 99"), ("node.sqlite", "has schema 99")):
             with closing(sqlite3.connect(data / name)) as connection:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
                 connection.execute("PRAGMA user_version=99")
             self.refused(data, str(data / name), text, "upgrade chainp2p")
             with closing(sqlite3.connect(data / name)) as connection:
-                connection.execute("PRAGMA user_version=1")
+                connection.execute(f"PRAGMA user_version={version}")
         genesis = data / "other.json"
         document = genesis_json(chain_id=9, signers=DEV_ADDRESSES[:1], period_ms=1000, alloc={}, timestamp=1)
         genesis.write_text(json.dumps(document))

@@ -56,7 +56,7 @@ class KillsTests(unittest.TestCase):
             "DELETE FROM undo WHERE height = 1",
             "UPDATE undo SET old = x'c0' WHERE height = 4",
             "DELETE FROM receipts WHERE block = (SELECT hash FROM best WHERE height = 5)",
-            "UPDATE transactions SET position = 7 WHERE hash = (SELECT hash FROM transactions LIMIT 1)",
+            "UPDATE new_places SET place = place + 7 WHERE hash = (SELECT hash FROM new_places LIMIT 1)",
             "DELETE FROM bodies WHERE hash = (SELECT hash FROM best WHERE height = 2)",
             "UPDATE headers SET bad = 1 WHERE height = 8",
             "UPDATE meta SET value = (SELECT hash FROM best WHERE height = 7) WHERE key = 'head'",
