@@ -204,6 +204,8 @@ class _Inspection:
         index = set(self._all("SELECT hash, block, position FROM transactions"))
         wanted = {(one, hash, at) for hash in run for at, one in enumerate(self._truth[hash].transactions)}
         self._same("transactions in the index only", [row[0].hex() for row in index - wanted], [])
+        rows = sum(self._all(f"SELECT count(*) FROM {name}")[0][0] for name in ("places", "new_places"))
+        self._same("rows of the index, of whatever height", rows, len(wanted))
         self._same("transactions not in the index", [row[0].hex() for row in wanted - index], [])
 
     def _pool(self) -> tuple[bytes, ...]:
