@@ -58,6 +58,7 @@ from chainp2p.ledger.producingdoor import ProducingDoor
 from chainp2p.ledger.reports import report
 from chainp2p.ledger.senders import SenderRecovery
 from chainp2p.ledger.slots import SlotProducer
+from chainp2p.ledger.state import State
 from chainp2p.ledger.statedoor import StateDoor
 from chainp2p.ledger.transaction import transaction_hash
 from chainp2p.ledger.views import Reader, Reads
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
+#: A state is looked for so often where the head moves meanwhile: its block is hardly recent any more after that.
+_LOOKS = 4
 #: Seconds between two looks for transactions that waited too long.
 EXPIRY_INTERVAL = 60.0
 #: Blocks that may be undone for another branch of a network with proof of work, unless told otherwise: nothing is
@@ -172,9 +175,18 @@ class Ledger(StateDoor, ProducingDoor, DecisionDoor):
         report(news)
 
     async def _open_reader(self, opened: Opened) -> Reader:
-        def at(hash: bytes) -> Any:
-            state = opened.core.chain.recent(hash)
-            return self._lane.run(opened.core.chain.state_at, hash) if state is None else succeed(state)
+        chain = opened.core.chain
+
+        def at(hash: bytes) -> "Deferred[State | None]":
+            state = chain.recent(hash)
+            return Deferred.fromCoroutine(older(hash)) if state is None else succeed(state)
+
+        async def older(hash: bytes) -> State | None:
+            """Made from undo rows on the reader's lane, so that nobody waits for blocks that are being connected."""
+            for _ in range(_LOOKS):
+                with suppress(LookupError):
+                    return await self.reader.state_from(hash, self.head, chain.recent(self.head.hash))
+            return None
 
         if opened.private:
             return Reader(self._lane, Reads(opened.core.store), at, owned=False)

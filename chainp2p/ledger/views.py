@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.interfaces import Executor, HeaderInfo
 from chainp2p.chain.store import ChainStore
 from chainp2p.ledger.block import Block, decode_block
 from chainp2p.ledger.header import Header
@@ -67,6 +67,24 @@ class Reads:
                 return None
             base = self.store.height_on_best(self.store.meta("base") or b"")
             return None if base is not None and 0 < height <= base else self.rows.receipts(hash)
+
+    def state_at(self, hash: bytes, head: HeaderInfo, state: State | None) -> State | None:
+        """The state after a recent block of the best chain, from that after the *head*; None: it is not kept.
+
+        Raises LookupError when the best chain is not that of *head* any more, or *state* is None.
+        """
+        with self.store.snapshot():
+            height = self.store.height_on_best(hash)
+            if height is None:
+                return None
+            if state is None or self.store.hash_at(head.height) != head.hash or height > head.height:
+                raise LookupError("the head has moved")
+            for above in range(head.height, height, -1):
+                undo = self.rows.undo(above)
+                if undo is None:
+                    return None
+                state = state.reverted(undo[1])
+            return state
 
     def transaction(self, hash: bytes) -> Included | None:
         """A transaction of the best chain."""
@@ -133,6 +151,10 @@ class Reader:
     def state(self, block_hash: bytes) -> "Deferred[State | None]":
         """All accounts after a recent block of the best chain; None: not kept (any more)."""
         return self._at(block_hash)
+
+    def state_from(self, block_hash: bytes, head: HeaderInfo, state: State | None) -> "Deferred[State | None]":
+        """See :meth:`Reads.state_at`."""
+        return self._lane.run(self._reads.state_at, block_hash, head, state)
 
     def account(self, address: bytes, block_hash: bytes) -> "Deferred[Account | None]":
         """An account after a recent block of the best chain; None: the state of that block is not kept."""

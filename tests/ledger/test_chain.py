@@ -1,5 +1,6 @@
 """The ledger through its door: producing, importing, the pool across reorganisations and restarts, reading."""
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
@@ -355,6 +356,12 @@ class Reading(Harness):
                 self.assertEqual(account.nonce, height)
                 state = self.get(one.reader.state(hash))
                 self.assertEqual(state.root, self.get(one.reader.header(hash)).state_root)
+        # from a head that is not the head any more
+        now = self.get(ledger.reader.state(hashes[-1]))
+        for head, state in ((evolve(ledger.head, hash=bytes(32)), now), (ledger.head, None)):
+            self.failureResultOf(ledger.reader.state_from(hashes[5], head, state), LookupError)
+        self.assertIs(self.get(ledger.reader.state_from(hashes[-1], ledger.head, now)), now)
+        self.assertIsNone(self.get(ledger.reader.state_from(bytes(32), ledger.head, now)))
 
     def test_large_blocks_have_their_senders_recovered_in_chunks(self) -> None:
         genesis = genesis_of(1)
