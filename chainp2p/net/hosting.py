@@ -296,8 +296,8 @@ class Hosting:
         self._compare_settings(link, min(self._chain.head.height, link.height))
 
     def blocks_blamed(self, link: PeerProtocol) -> None:
-        """End the link for its settings if what it is blamed for may be a block that is good by those: the first one from
-        which they differ is bad here, so that our head never gets there."""
+        """End the link for its settings if it may be blamed for a block that is good by those: the first one from which
+        they differ is bad here, so that our head never gets there."""
         self._compare_settings(link, max(self._chain.head.height + 1, link.height))
 
     def _compare_settings(self, link: PeerProtocol, height: int) -> None:
