@@ -18,12 +18,26 @@ from concurrent.futures import ProcessPoolExecutor
 from chainp2p.testing.finality import SETTLED_MAX, FinalityOutcome, play_finality
 
 #: Seeds that one process takes at a time.
-CHUNK = 25
+CHUNK = 10
 
 
-def run(task: tuple[int, bool]) -> FinalityOutcome:
-    """Play one (seed, beyond)."""
-    return play_finality(*task)
+def run(first: int, count: int, beyond: bool) -> list[FinalityOutcome]:
+    """Play some seeds."""
+    return [play_finality(seed, beyond) for seed in range(first, first + count)]
+
+
+def sweep(
+    pool: ProcessPoolExecutor, first: int, count: int, beyond: bool, seconds: float, jobs: int
+) -> list[FinalityOutcome]:
+    """Play *count* seeds in turn; begin none after so many *seconds*."""
+    deadline, outcomes = time.perf_counter() + seconds, list[FinalityOutcome]()
+    parts = iter([(at, min(CHUNK, first + count - at), beyond) for at in range(first, first + count, CHUNK)])
+    open = [pool.submit(run, *part) for part, _ in zip(parts, range(2 * jobs), strict=False)]
+    while open:
+        outcomes += open.pop(0).result()
+        if time.perf_counter() < deadline and (part := next(parts, None)) is not None:
+            open.append(pool.submit(run, *part))
+    return outcomes
 
 
 def _row(cells: Sequence[object]) -> str:
@@ -58,6 +72,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=10_000, help="of at most (n-1)/3 keys")
     parser.add_argument("--beyond", type=int, default=1_000, help="seeds of more keys")
     parser.add_argument("--first", type=int, default=1, help="the first seed of both")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no seed of a table after so long")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     options = parser.parse_args()
     failures: list[str] = []
@@ -65,11 +80,11 @@ def main() -> int:
         for beyond, count in ((False, options.seeds), (True, options.beyond)):
             if not count:
                 continue
-            start, tasks = time.perf_counter(), [(options.first + index, beyond) for index in range(count)]
-            outcomes = list(pool.map(run, tasks, chunksize=CHUNK if count >= 2 * CHUNK else 1))
+            start = time.perf_counter()
+            outcomes = sweep(pool, options.first, count, beyond, options.seconds, options.jobs)
             _table(outcomes, beyond)
             seconds = time.perf_counter() - start
-            print(f"seeds {options.first} to {options.first + count - 1}, {seconds:.0f} s\n", flush=True)
+            print(f"seeds {options.first} to {options.first + len(outcomes) - 1}, {seconds:.0f} s\n", flush=True)
             failures += [f"{'beyond' if beyond else 'within'}: {one}" for one in outcomes if not one.good]
     for failure in failures:
         print(failure, file=sys.stderr)

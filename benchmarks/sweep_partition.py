@@ -32,8 +32,8 @@ def start_logging() -> None:
     globalLogBeginner.beginLoggingTo([errors], redirectStandardIO=False)
 
 
-def run(task: tuple[int, int, int]) -> SplitOutcome | str:
-    """Play one (seed, signers, blocks); answer how it went, or why it did not."""
+def run(task: tuple[int, int, int, float]) -> SplitOutcome | str:
+    """Play one (seed, signers, blocks, period); answer how it went, or why it did not."""
     try:
         return split_and_heal(*task)
     except SimulationError as error:
@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--blocks", type=int, default=300, help="blocks that each side seals")
+    parser.add_argument("--period", type=float, default=0.25, help="seconds between two slots")
     parser.add_argument("--signers", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     options = parser.parse_args()
@@ -60,7 +61,7 @@ def main() -> int:
         for signers in options.signers:
             start = time.perf_counter()
             outcomes: list[SplitOutcome] = []
-            tasks = [(seed, signers, options.blocks) for seed in seeds]
+            tasks = [(seed, signers, options.blocks, options.period) for seed in seeds]
             for outcome in pool.map(run, tasks, chunksize=CHUNK):
                 if isinstance(outcome, str):
                     failures.append(f"n = {signers}: {outcome}")

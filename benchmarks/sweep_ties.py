@@ -42,7 +42,7 @@ def main() -> int:
         if isinstance(failure, str):
             print(failure, file=sys.stderr)
     print(f"{len(ties)} of {len(outcomes)} seeds good (from {options.first}), {time.perf_counter() - start:.0f} s")
-    print(f"ledgers that moved to the other branch: {sum(tie.moved for tie in ties)} of {3 * len(ties)}")
+    print(f"times that a head left its branch, of {3 * len(ties)} ledgers: {sum(tie.moved for tie in ties)}")
     print(f"transactions that came back to a pool: {sum(tie.returned for tie in ties)}")
     print(f"that did not, for another took their nonce: {sum(tie.lost for tie in ties)}")
     return 0 if len(ties) == len(outcomes) else 1

@@ -15,7 +15,7 @@ from chainp2p.testing.simulator import Simulation, SimulationError, ledger_chain
 
 __all__ = ["SplitOutcome", "split_and_heal"]
 
-#: Seconds: the shortest that a chain may have.
+#: Seconds between two slots: the shortest that a chain may have.
 PERIOD = 0.25
 #: Longest one-way delay while the weather is bad, in periods; and when it is good.
 BAD, GOOD = 2.0, 0.249
@@ -51,17 +51,19 @@ class SplitOutcome:
         return self.slots is not None and self.slots <= 2 * self.signers and not self.conflicts
 
 
-def split_and_heal(seed: int, signers: int, blocks: int = 300) -> SplitOutcome:
+def split_and_heal(seed: int, signers: int, blocks: int = 300, period: float = PERIOD) -> SplitOutcome:
     """Run it once: *blocks* on each side, *signers* nodes that all seal; SimulationError if links do not come back."""
-    good, bad = Weather(high=GOOD * PERIOD), Weather(high=BAD * PERIOD)
-    simulation = Simulation(seed, make_chain=ledger_chain(ledger_genesis(signers, PERIOD)), weather=good)
+    good, bad = Weather(high=GOOD * period), Weather(high=BAD * period)
+    simulation = Simulation(seed, make_chain=ledger_chain(ledger_genesis(signers, period)), weather=good)
     try:
-        return _run(simulation, simulation.add_nodes(signers, signers=signers), blocks, good, bad)
+        return _run(simulation, simulation.add_nodes(signers, signers=signers), blocks, period, good, bad)
     finally:
         simulation.close()
 
 
-def _run(simulation: Simulation, machines: list[Machine], blocks: int, good: Weather, bad: Weather) -> SplitOutcome:
+def _run(
+    simulation: Simulation, machines: list[Machine], blocks: int, period: float, good: Weather, bad: Weather
+) -> SplitOutcome:
     count, random = len(machines), simulation.random
     simulation.start()
     finalized, left = _watch(machines)
@@ -69,17 +71,17 @@ def _run(simulation: Simulation, machines: list[Machine], blocks: int, good: Wea
     common = random.randint(1, 4 * count)
     simulation.expect("common blocks", lambda: simulation.height(common), _RELINK_LIMIT)
     simulation.set_weather(bad)
-    simulation.run_for(random.uniform(0, 4) * PERIOD)
+    simulation.run_for(random.uniform(0, 4) * period)
     base = max(machine.head.height for machine in machines)
     simulation.partition(machines[: count // 2], machines[count // 2 :])
     # a side fills half of the slots at best
-    limit = 4 * blocks * PERIOD + 60
-    simulation.expect("both sides seal", lambda: simulation.height(base + blocks), limit, every=PERIOD)
+    limit = 4 * blocks * period + 60
+    simulation.expect("both sides seal", lambda: simulation.height(base + blocks), limit, every=period)
     simulation.heal()
     relink = simulation.expect("linked again", lambda: simulation.linked(count - 1), _RELINK_LIMIT)
-    simulation.run_for(random.uniform(0, 80) * PERIOD)
+    simulation.run_for(random.uniform(0, 80) * period)
     simulation.set_weather(good)
-    slots = _slots_until_one_head(simulation)
+    slots = _slots_until_one_head(simulation, period)
     if simulation.errors:
         raise SimulationError(f"seed {simulation.seed}: {simulation.errors[0]}")
     return SplitOutcome(
@@ -105,22 +107,22 @@ def _watch(machines: list[Machine]) -> tuple[list[HeaderInfo], list[int]]:
     return finalized, left
 
 
-def _slots_until_one_head(simulation: Simulation) -> float | None:
+def _slots_until_one_head(simulation: Simulation, period: float) -> float | None:
     """Compare heads many times in a slot, long enough to see that they are equal at the end of each slot from then on.
 
     In the middle of a slot they may differ rightly: its block is under way.
     """
     start = simulation.clock.seconds()
-    tick = ceil(start / PERIOD * _LOOKS)
+    tick = ceil(start / period * _LOOKS)
     agreed: float | None = None
     for _ in range(6 * len(simulation.machines) * _LOOKS):
-        simulation.clock.run_until(max(start, tick / _LOOKS * PERIOD - _BEFORE_END))
+        simulation.clock.run_until(max(start, tick / _LOOKS * period - _BEFORE_END))
         if not simulation.one_head():
             agreed = None if tick % _LOOKS == 0 else agreed
         elif agreed is None:
             agreed = simulation.clock.seconds()
         tick += 1
-    return None if agreed is None else (agreed - start) / PERIOD
+    return None if agreed is None else (agreed - start) / period
 
 
 def _conflicts(simulation: Simulation, machines: list[Machine], finalized: list[HeaderInfo]) -> int:
