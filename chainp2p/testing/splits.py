@@ -17,8 +17,8 @@ __all__ = ["SplitOutcome", "split_and_heal"]
 
 #: Seconds between two slots: the shortest that a chain may have.
 PERIOD = 0.25
-#: Longest one-way delay while the weather is bad, in periods; and when it is good.
-BAD, GOOD = 2.0, 0.249
+#: Longest one-way delay while the weather is bad, and when it is good: two, and a quarter, of that. Seconds.
+BAD, GOOD = 0.5, 0.06225
 #: Virtual seconds that links may take to come back after the cut: the longest wait between dials and some more.
 _RELINK_LIMIT = 120.0
 #: How often heads are compared in a slot; and how long before its end the last time (seconds).
@@ -53,7 +53,7 @@ class SplitOutcome:
 
 def split_and_heal(seed: int, signers: int, blocks: int = 300, period: float = PERIOD) -> SplitOutcome:
     """Run it once: *blocks* on each side, *signers* nodes that all seal; SimulationError if links do not come back."""
-    good, bad = Weather(high=GOOD * period), Weather(high=BAD * period)
+    good, bad = Weather(high=GOOD), Weather(high=BAD)
     simulation = Simulation(seed, make_chain=ledger_chain(ledger_genesis(signers, period)), weather=good)
     try:
         return _run(simulation, simulation.add_nodes(signers, signers=signers), blocks, period, good, bad)

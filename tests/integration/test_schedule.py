@@ -1,6 +1,7 @@
 """A signer is added to a network of four running processes, and one removed, by restarting one after the other."""
 
 import json
+import time
 import unittest
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from tests.integration.processes import Daemon, call, eventually, free_port, scr
 from tests.integration.test_consortium import chainp2p
 
 NAMES = ("first", "second", "third", "fourth", "newcomer", "forgotten")
-#: Blocks from the first look to the change: longer than the restarts take; and from there to the second change.
-AHEAD, AFTER = 80, 15
+PERIOD = 0.5
+#: Blocks from when all may have been restarted to the change, and from there to the second change.
+AHEAD, AFTER = 20, 15
 ADDRESSES = ["0x" + address.hex() for address in DEV_ADDRESSES[:5]]
 
 
@@ -21,7 +23,7 @@ class RollingTests(unittest.TestCase):
         self.folder = scratch(self)
         self.genesis, self.schedule = self.folder / "genesis.json", self.folder / "schedule.json"
         document = genesis_json(
-            chain_id=4711, signers=DEV_ADDRESSES[:4], period_ms=500, alloc={}, timestamp=1_700_000_000
+            chain_id=4711, signers=DEV_ADDRESSES[:4], period_ms=round(PERIOD * 1000), alloc={}, timestamp=1_700_000_000
         )
         self.genesis.write_text(json.dumps(document))
         self.ports = {name: free_port() for name in NAMES}
@@ -51,6 +53,15 @@ class RollingTests(unittest.TestCase):
         self.nodes[name] = Daemon(self, *words, data=self.folder / name)
         self.facts[name] = self.nodes[name].facts()
 
+    def restart(self, name: str, scheduled: bool) -> float:
+        """Stop a node, start it again, and wait until it follows; return how long that took. Seconds."""
+        begun = time.monotonic()
+        self.nodes[name].stop()
+        self.start(name, scheduled)
+        height = self.height(name)
+        eventually(lambda: self.height(name) > height + 1, 60, f"{name} goes on")
+        return time.monotonic() - begun
+
     def ask(self, name: str, method: str, *params: Any) -> Any:
         return call(self.facts[name]["admin"], method, *params, timeout=30.0)
 
@@ -65,15 +76,14 @@ class RollingTests(unittest.TestCase):
         for name in (*NAMES[:4], "forgotten"):
             self.start(name, scheduled=False)
         begun = eventually(lambda: self.height("first"), 90, "a block")
-        change, second = begun + AHEAD, begun + AHEAD + AFTER
+        took = self.restart("second", scheduled=False)  # what one takes on this machine
+        change = self.height("first") + AHEAD + round(2 * len(NAMES) * took / PERIOD)
+        second = change + AFTER
         signers = [*ADDRESSES[:4], ADDRESSES[4]], [ADDRESSES[0], *ADDRESSES[2:]]
         changes = [{"height": at, "signers": list(some)} for at, some in zip((change, second), signers, strict=True)]
         self.schedule.write_text(json.dumps({"changes": changes}))
         for name in NAMES[:4]:
-            self.nodes[name].stop()
-            self.start(name, scheduled=True)
-            height = self.height(name)
-            eventually(lambda n=name, h=height: self.height(n) > h + 1, 60, f"{name} goes on")
+            self.restart(name, scheduled=True)
         self.start("newcomer", scheduled=True)
         self.assertLess(self.height("first"), change, "the restarts took too long: nothing was tested")
         warnings = [peer["settingsWarning"] for peer in self.ask("forgotten", "admin_peers")]
