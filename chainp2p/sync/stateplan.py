@@ -70,8 +70,9 @@ class _Item(Generic[K]):
 class StatePlan(Generic[K]):
     """See the module.
 
-    1. Parts are asked for in the order of their keys, so that they are stored in order; at most :data:`OPEN_MAX` of one
-       peer, one of a peer that was never measured, and :data:`CHUNKS_MAX` in all.
+    1. Shorter prefixes come first, so that soon is known what there is to ask for; then the order of the keys, in which
+       they are stored best. At most :data:`OPEN_MAX` are open at one peer, one at a peer that was never measured, and
+       :data:`CHUNKS_MAX` in all.
     2. Of those who may be asked the best in standing comes first, then who will have answered first. A part is not
        asked again of a peer that just failed with it, while another one serves.
     3. What is overdue, by the measured rate of the peer or the middle one's, is asked of another one too; so is, when
@@ -83,7 +84,7 @@ class StatePlan(Generic[K]):
 
     def __init__(self) -> None:
         self._items: dict[bytes, _Item[K]] = {}
-        self._queue: list[bytes] = []
+        self._queue: list[tuple[int, bytes]] = []
         self._here = 0
         self._descending = True
         self.servers: dict[K, _Server[K]] = {}
@@ -118,7 +119,7 @@ class StatePlan(Generic[K]):
     def _add(self, parts: Sequence[StatePart]) -> None:
         for part in parts:
             self._items[part.prefix] = _Item(part, len(parts))
-            heappush(self._queue, part.prefix)
+            heappush(self._queue, (len(part.prefix), part.prefix))
 
     # -- whom
 
@@ -130,10 +131,10 @@ class StatePlan(Generic[K]):
         free = sorted((one for one in able if self._free(one.key, now)), key=self._order)
         if not free:
             return None
-        skipped: list[bytes] = []
+        skipped: list[tuple[int, bytes]] = []
         try:
             while self._queue:
-                item = self._items.get(self._queue[0])
+                item = self._items.get(self._queue[0][1])
                 if item is None or item.asks or item.here:
                     heappop(self._queue)
                     continue
@@ -144,8 +145,8 @@ class StatePlan(Generic[K]):
                         return self._ask(source.key, item, now)
                 skipped.append(heappop(self._queue))
         finally:
-            for prefix in skipped:
-                heappush(self._queue, prefix)
+            for entry in skipped:
+                heappush(self._queue, entry)
         return self._again(now, free)
 
     def _again(self, now: float, free: Sequence[Source[K]]) -> PartAsk[K] | None:
@@ -255,7 +256,7 @@ class StatePlan(Generic[K]):
 
     def _reopen(self, item: _Item[K]) -> None:
         if not item.asks and not item.here:
-            heappush(self._queue, item.part.prefix)
+            heappush(self._queue, (len(item.part.prefix), item.part.prefix))
         for ask in item.asks:
             ask.loose = False
 
