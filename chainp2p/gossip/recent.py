@@ -14,9 +14,6 @@ class RecentBlocks:
     def __init__(self) -> None:
         self._forms: dict[bytes, Form] = {}
 
-    def __len__(self) -> int:
-        return len(self._forms)
-
     def __contains__(self, hash: bytes) -> bool:
         return hash in self._forms
 
