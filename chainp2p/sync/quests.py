@@ -70,6 +70,8 @@ class Quests(Generic[K]):
     def left(self, key: K) -> None:
         """It is gone."""
         self._quests.pop(key, None)
+        if self._turn == key:
+            self._turn = None
 
     def get(self, key: K) -> Quest:
         """What is known of a peer."""
@@ -93,7 +95,7 @@ class Quests(Generic[K]):
         """Its turn, or a *look* beside that: where to go on; of the others, those that showed least, and of equals
         those that took longest, let go what they hold, if it is much.
         """
-        if not look:
+        if not look and key in self._quests:
             self._turn = key
         others = [quest.sieve for other, quest in self._quests.items() if other not in (key, self._turn)]
         sieves = [sieve for sieve in others if sieve is not None]

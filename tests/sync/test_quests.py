@@ -100,6 +100,16 @@ class Turns(SynchronousTestCase):
         self.assertGreater(held[0], HELD_BESIDE)
         self.assertEqual(held[1:], [0, 0])
 
+    def test_who_is_gone_has_no_turn_any_more(self) -> None:
+        self.join("a")
+        self.show("a", 10)
+        self.assertEqual(self.turn(), "a")
+        self.assertEqual(self.quests._turn, "a")
+        self.quests.left("a")
+        self.assertIsNone(self.quests._turn)
+        self.assertIsNone(self.quests.resume("a"))
+        self.assertIsNone(self.quests._turn)
+
     def test_what_is_good_enough_comes_before_all(self) -> None:
         for name in "ab":
             self.join(name)
