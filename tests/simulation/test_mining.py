@@ -10,12 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.devkeys import DEV_ADDRESSES
 from chainp2p.rpc.methods.reorgs import reorg_methods
+from chainp2p.settings import SyncSettings
 from chainp2p.testing.machines import ChainParts
 from chainp2p.testing.mining import mining_chain, work_genesis
 from chainp2p.testing.simulator import Simulation, ledger_genesis
@@ -135,6 +137,24 @@ class Mining(SynchronousTestCase):
         simulation.run_for(60)
         self.agree(simulation)
         self.assertGreater(fresh.head.height, 60)
+
+    def test_a_fresh_node_begins_at_a_state_a_hundred_blocks_below_the_head(self) -> None:
+        simulation = self.network(9, miners=1, period=20.0)
+        (miner,) = simulation.machines
+        simulation.run_for(3200)
+        self.assertGreater(miner.head.height, 132)
+        fresh = simulation.add_node(
+            bootstrap=[miner], settings=lambda made: evolve(made, sync=SyncSettings(mode="state"))
+        )
+        simulation.start(fresh)
+        simulation.expect("it is there", simulation.one_head, within=60)
+        # it cannot go back below where it began: that is final there, and nowhere else
+        base = fresh.chain.finalized.height
+        self.assertEqual((base % 32, miner.chain.finalized.height), (0, 0))
+        self.assertTrue(0 < base <= miner.head.height - 100)
+        self.assertIsNone(simulation.wait(fresh.chain.block(simulation.wait(fresh.chain.hash_at(1)))))
+        simulation.run_for(100)
+        self.agree(simulation)
 
     def test_the_same_seed_gives_the_same_events(self) -> None:
         def play() -> str:
