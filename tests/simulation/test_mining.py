@@ -6,10 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import subprocess
-import sys
-from pathlib import Path
-
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
