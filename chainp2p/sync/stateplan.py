@@ -306,4 +306,10 @@ class StatePlan(Generic[K]):
             if size is None:
                 return None
             total += size
-        return self._left.seconds(total, now)
+        seconds = self._left.seconds(total, now)
+        if seconds is None:
+            return None
+        # the last parts are each on one line, however much all lines carry together
+        asked = [item.asks for item in self._items.values() if item.asks and not item.here]
+        rests = (min(ask.since + (ask.expected or 0.0) for ask in asks) - now for asks in asked)
+        return max(seconds, *rests, 0.0)
