@@ -38,8 +38,9 @@ __all__ = ["SETTLED_MAX", "FinalityOutcome", "play_finality"]
 
 #: Seconds between two slots.
 PERIOD = 1.0
-#: How long the bad times last, in slots; how likely the cut is drawn anew in a slot, a signer sleeps, a block is lost.
-BAD_SLOTS, CUT, SLEEPS, LOST = (20, 45), 0.12, 0.1, 0.1
+#: How long the bad times last, in slots, and so many more for each signer; how likely the cut is drawn anew in a slot
+#: (divided by the signers at most: a round has to fit in between now and then), a signer sleeps, a block is lost.
+BAD_SLOTS, MORE_SLOTS, CUT, CUT_ROUND, SLEEPS, LOST = (15, 30), 5, 0.12, 0.3, 0.1, 0.1
 #: One-way delays while times are bad, and afterwards. Periods.
 BAD, GOOD = 3.0, 0.4
 #: How likely a node tells somebody of its head in a slot, as sync asks now and then.
@@ -144,8 +145,8 @@ class _World:
     def play(self, seed: int, beyond: bool) -> FinalityOutcome:
         """Bad times, the heal, and what comes of it."""
         chance = self.chance
-        for _ in range(chance.randint(*BAD_SLOTS)):
-            if chance.random() < CUT:
+        for _ in range(chance.randint(*BAD_SLOTS) + MORE_SLOTS * self.n):
+            if chance.random() < min(CUT, CUT_ROUND / self.n):
                 sides = chance.choice((2, 2, 3))
                 self.side = {node.name: chance.randrange(sides) for node in self.nodes}
             self._step()
