@@ -70,9 +70,9 @@ class _Item(Generic[K]):
 class StatePlan(Generic[K]):
     """See the module.
 
-    1. Shorter prefixes come first, so that soon is known what there is to ask for; then the order of the keys, in which
-       they are stored best. At most :data:`OPEN_MAX` are open at one peer, one at a peer that was never measured, and
-       :data:`CHUNKS_MAX` in all.
+    1. Prefixes that are shorter than any part that came whole are asked for first, so that soon is known what there is
+       to ask for; then the order of the keys counts, in which they are stored best. At most :data:`OPEN_MAX` are open
+       at one peer, one at a peer that was never measured, and :data:`CHUNKS_MAX` in all.
     2. Of those who may be asked the best in standing comes first, then who will have answered first. A part is not
        asked again of a peer that just failed with it, while another one serves.
     3. What is overdue, by the measured rate of the peer or the middle one's, is asked of another one too; so is, when
@@ -87,6 +87,7 @@ class StatePlan(Generic[K]):
         self._queue: list[tuple[int, bytes]] = []
         self._here = 0
         self._descending = True
+        self._depth = 64
         self.servers: dict[K, _Server[K]] = {}
         self._typical = UNKNOWN_SIZE
         self._left = StateLeft()
@@ -119,7 +120,10 @@ class StatePlan(Generic[K]):
     def _add(self, parts: Sequence[StatePart]) -> None:
         for part in parts:
             self._items[part.prefix] = _Item(part, len(parts))
-            heappush(self._queue, (len(part.prefix), part.prefix))
+            self._enqueue(part.prefix)
+
+    def _enqueue(self, prefix: bytes) -> None:
+        heappush(self._queue, (min(len(prefix), self._depth), prefix))
 
     # -- whom
 
@@ -256,7 +260,7 @@ class StatePlan(Generic[K]):
 
     def _reopen(self, item: _Item[K]) -> None:
         if not item.asks and not item.here:
-            heappush(self._queue, (len(item.part.prefix), item.part.prefix))
+            self._enqueue(item.part.prefix)
         for ask in item.asks:
             ask.loose = False
 
@@ -281,6 +285,7 @@ class StatePlan(Generic[K]):
             self._left.renewed(prefix, item.siblings, size)
         elif not opened:
             self._left.whole(prefix, size)
+            self._depth = min(self._depth, len(prefix))
         self._add(opened)
         missing = sum(share_of(one.part.prefix) for one in self._items.values() if not any(one.part.base))
         self.share = max(self.share, 1.0 - missing)
