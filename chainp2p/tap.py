@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -32,6 +33,11 @@ EXIT_FAILURE, EXIT_SETTINGS = 1, 2
 #: that read the database made others late: the p99 of a peer's pings rose by 82 % while blocks were asked for at ten
 #: times the quota, and does not rise at all with this. Only a process of our own may set it, so it is not in ``node/``.
 SWITCH_INTERVAL = 0.0005
+#: How many more objects there are before the young, the middle and all of them are looked through for cycles (Python's
+#: own: 700, 10, 10). Looking through all takes a tenth of a second with a chain in memory, and nothing else runs
+#: meanwhile: while 100,000 transactions were downloaded, the p99 of answers was 128 and 130 ms, and 56 and 52 ms with
+#: young ones let be; memory was the same, for the ledger's values hold no cycles.
+COLLECT_AFTER = (50_000, 20, 50)
 
 
 def _number(option: Option, text: str) -> int | float:
@@ -186,6 +192,7 @@ class Daemon(MultiService):
         platform = production_platform(reactor, latency=options.latency, loss=options.loss)
         raise_descriptors(options.settings)
         sys.setswitchinterval(SWITCH_INTERVAL)
+        gc.set_threshold(*COLLECT_AFTER)
         self._reactor = reactor
         self._lifeline = options.lifeline
         self.node = Node(reactor, options.settings, platform=platform)
