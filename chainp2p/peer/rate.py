@@ -29,7 +29,8 @@ class Rate:
     def over(self, full_at: float, now: float) -> float:
         """Return for how many seconds a bucket, to be full at *full_at*, is overdrawn; 0.0: that may be spent."""
         excess = full_at - now - self.burst / self.rate
-        return excess if excess > _ROUNDING else 0.0
+        # half of it is left over: who rounds up by the millisecond does not get one more by a sum that is not exact
+        return excess - _ROUNDING / 2 if excess > _ROUNDING else 0.0
 
     def left(self, full_at: float, now: float) -> float:
         """Return how many units may be spent now."""
