@@ -35,11 +35,14 @@ from twisted.internet.defer import Deferred, execute
 
 from chainp2p.chain.archive import ArchiveReader
 from chainp2p.chain.store import ChainStore
-from chainp2p.ledger import block as blocks
-from chainp2p.ledger import connected, core, execution, overlay, rows, senders, state, transaction
+from chainp2p.ledger import connected, core, execution, rows, senders
 from chainp2p.ledger.branches import Branches
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.formats import block as blocks
+from chainp2p.ledger.formats import transaction
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.state import accounts as state
+from chainp2p.ledger.state import overlay
 from chainp2p.node.transfer import Import
 
 #: Signatures of the yardstick: enough for a second.

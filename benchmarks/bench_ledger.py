@@ -12,11 +12,11 @@ from measure import Aim, compare, show
 from trie import HexaryTrie
 
 from chainp2p.ledger.execution import BlockContext, ValueTransfers, run_block
-from chainp2p.ledger.genesis import DEV_ADDRESSES, DEV_GENESIS, DEV_KEYS
-from chainp2p.ledger.ordered import ordered_root
-from chainp2p.ledger.state import Account
-from chainp2p.ledger.transaction import Transaction, sign_transaction
-from chainp2p.ledger.trie import HashedTrie
+from chainp2p.ledger.formats.genesis import DEV_ADDRESSES, DEV_GENESIS, DEV_KEYS
+from chainp2p.ledger.formats.transaction import Transaction, sign_transaction
+from chainp2p.ledger.state.accounts import Account
+from chainp2p.ledger.state.ordered import ordered_root
+from chainp2p.ledger.state.trie import HashedTrie
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 

@@ -13,8 +13,8 @@ from measure import Aim, Measured, compare, show
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
+from chainp2p.ledger.formats.transaction import Transaction, recover_senders, sign_transaction
 from chainp2p.ledger.senders import CHUNK
-from chainp2p.ledger.transaction import Transaction, recover_senders, sign_transaction
 from chainp2p.node.threads import ThreadExecutor
 
 KEY = b"\x07" * 32

@@ -17,8 +17,8 @@ from random import Random
 from attrs import frozen
 from trie import HexaryTrie
 
-from chainp2p.ledger.state import Account, Change, State
-from chainp2p.ledger.trie import Branch, TrieNode
+from chainp2p.ledger.state.accounts import Account, Change, State
+from chainp2p.ledger.state.trie import Branch, TrieNode
 from chainp2p.primitives.keccak import keccak256
 
 AIM = 4.0

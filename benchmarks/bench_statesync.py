@@ -29,17 +29,17 @@ from attrs import frozen
 from bench_download import DAEMON, ENDPOINTS, AtOnce, ask, cpu_seconds, peak_megabytes
 from twisted.internet.defer import Deferred
 
-from chainp2p.ledger.block import assemble, transactions_root
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.chunks import make_chunk
-from chainp2p.ledger.download import StateDownload
-from chainp2p.ledger.genesis import DEV_ADDRESSES, DEV_KEYS, Genesis, genesis_json
-from chainp2p.ledger.header import Header, make_header
-from chainp2p.ledger.poa import Slots, seal_header
-from chainp2p.ledger.receipt import receipts_root
-from chainp2p.ledger.staged import StagedRows
-from chainp2p.ledger.state import State
-from chainp2p.ledger.trie import HashedTrie
+from chainp2p.ledger.consensus.poa import Slots, seal_header
+from chainp2p.ledger.formats.block import assemble, transactions_root
+from chainp2p.ledger.formats.genesis import DEV_ADDRESSES, DEV_KEYS, Genesis, genesis_json
+from chainp2p.ledger.formats.header import Header, make_header
+from chainp2p.ledger.formats.receipt import receipts_root
+from chainp2p.ledger.state.accounts import State
+from chainp2p.ledger.state.chunks import make_chunk
+from chainp2p.ledger.state.download import StateDownload
+from chainp2p.ledger.state.staged import StagedRows
+from chainp2p.ledger.state.trie import HashedTrie
 from chainp2p.testing.stateloads import accounts, load_state
 
 #: Sixteen periods in ten minutes: the state of block 16 is served. Milliseconds, and Unix time.

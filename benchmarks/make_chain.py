@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chainp2p.chain.archive import ArchiveWriter
-from chainp2p.ledger.block import assemble, transactions_root
+from chainp2p.ledger.consensus.poa import Slots, address_of, seal_header
 from chainp2p.ledger.execution import BlockContext, ValueTransfers, run_block
-from chainp2p.ledger.genesis import DEV_ADDRESSES, DEV_KEYS, Genesis, genesis_json
-from chainp2p.ledger.header import make_header
-from chainp2p.ledger.poa import Slots, address_of, seal_header
-from chainp2p.ledger.transaction import Transaction, sign_transaction
+from chainp2p.ledger.formats.block import assemble, transactions_root
+from chainp2p.ledger.formats.genesis import DEV_ADDRESSES, DEV_KEYS, Genesis, genesis_json
+from chainp2p.ledger.formats.header import make_header
+from chainp2p.ledger.formats.transaction import Transaction, sign_transaction
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.secp256k1 import public_key
 

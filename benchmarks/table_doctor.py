@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from attrs import frozen
 from sweep_partition import start_logging
 
-from chainp2p.ledger.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.node.doctor import CLOCK_LIMIT
 from chainp2p.node.facts import Finding
 from chainp2p.testing import Simulation, Weather, ledger_chain, ledger_genesis

@@ -29,8 +29,8 @@ from random import Random
 
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.header import Header, make_header
-from chainp2p.ledger.poa import SlotEntry, rank_of, seal_header
+from chainp2p.ledger.consensus.poa import SlotEntry, rank_of, seal_header
+from chainp2p.ledger.formats.header import Header, make_header
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.serving import HEADERS_MAX
 from chainp2p.testing.cheap import CheapHeaders

@@ -33,7 +33,7 @@ from twisted.internet.defer import Deferred
 from websockets.asyncio.client import ClientConnection, connect
 
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.formats.genesis import Genesis
 from chainp2p.node.threads import ThreadExecutor
 from chainp2p.rpc.methods.chain import chain_namespace
 from chainp2p.rpc.server import RpcServer

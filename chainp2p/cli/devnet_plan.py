@@ -9,8 +9,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from chainp2p.errors import SettingsError, StartupError
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
+from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.node.config import DEV_ORIGINS
 from chainp2p.node.home import KEY_FILE, LOCK_FILE
 from chainp2p.peer.key import NodeKey, read_key, write_private

@@ -7,7 +7,7 @@ import click
 from chainp2p.cli.output import json_option, print_json, print_pairs
 from chainp2p.cli.paths import PATH
 from chainp2p.errors import SettingsError
-from chainp2p.ledger.genesis import Genesis, Pow
+from chainp2p.ledger.formats.genesis import Genesis, Pow
 
 __all__ = ["genesis"]
 

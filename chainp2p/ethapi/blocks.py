@@ -10,10 +10,10 @@ from typing import Any
 from attrs import frozen
 
 from chainp2p.ethapi.params import BlockHash, BlockRef
-from chainp2p.ledger.block import Block
-from chainp2p.ledger.header import Header
-from chainp2p.ledger.receipt import Receipt
-from chainp2p.ledger.state import State
+from chainp2p.ledger.formats.block import Block
+from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.formats.receipt import Receipt
+from chainp2p.ledger.state.accounts import State
 from chainp2p.namespaces import PRUNED, SERVER_ERROR, RpcError
 
 __all__ = ["Blocks", "ReadBlock"]

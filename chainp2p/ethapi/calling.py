@@ -15,8 +15,8 @@ from chainp2p.ethapi.fees import (
 )
 from chainp2p.ethapi.params import BlockHash, BlockRef, LogFilter
 from chainp2p.ledger.execution import BlockContext, CallError, Message
-from chainp2p.ledger.header import Header
-from chainp2p.ledger.state import State
+from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.state.accounts import State
 from chainp2p.namespaces import INVALID_PARAMS, SERVER_ERROR, RpcError
 from chainp2p.rpc.values import hex_bytes
 

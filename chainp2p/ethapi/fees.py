@@ -10,8 +10,8 @@ from typing import Any
 from attrs import frozen
 
 from chainp2p.chain.store import ChainStore
-from chainp2p.ledger.block import decode_block
-from chainp2p.ledger.header import Header
+from chainp2p.ledger.formats.block import decode_block
+from chainp2p.ledger.formats.header import Header
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.namespaces import SERVER_ERROR, RpcError
 

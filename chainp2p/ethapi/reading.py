@@ -5,11 +5,11 @@ from typing import Any
 from chainp2p.ethapi.blocks import Blocks, ReadBlock
 from chainp2p.ethapi.params import BlockHash, BlockRef
 from chainp2p.ethapi.render import block_object, header_object, pending_object, receipt_object, transaction_object
-from chainp2p.ledger.block import assemble
-from chainp2p.ledger.header import make_header
-from chainp2p.ledger.ordered import ordered_root
-from chainp2p.ledger.transaction import Transaction
-from chainp2p.ledger.validation import intrinsic_gas
+from chainp2p.ledger.formats.block import assemble
+from chainp2p.ledger.formats.header import make_header
+from chainp2p.ledger.formats.transaction import Transaction
+from chainp2p.ledger.formats.validation import intrinsic_gas
+from chainp2p.ledger.state.ordered import ordered_root
 from chainp2p.namespaces import PRUNED, SERVER_ERROR, RpcError
 from chainp2p.rpc.values import hex_bytes
 

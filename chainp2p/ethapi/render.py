@@ -8,10 +8,10 @@ and headers, without which nobody could check the hash.
 from collections.abc import Sequence
 from typing import Any
 
-from chainp2p.ledger.block import Block
-from chainp2p.ledger.header import EMPTY_BLOOM, EMPTY_OMMERS_HASH, Header
-from chainp2p.ledger.receipt import Receipt
-from chainp2p.ledger.transaction import DYNAMIC_FEE, LEGACY, Transaction
+from chainp2p.ledger.formats.block import Block
+from chainp2p.ledger.formats.header import EMPTY_BLOOM, EMPTY_OMMERS_HASH, Header
+from chainp2p.ledger.formats.receipt import Receipt
+from chainp2p.ledger.formats.transaction import DYNAMIC_FEE, LEGACY, Transaction
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.rpc.values import hex_bytes
 

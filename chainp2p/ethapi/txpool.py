@@ -5,7 +5,7 @@ from typing import Any
 
 from chainp2p.ethapi.params import ADDRESS_PARAM
 from chainp2p.ethapi.render import checksummed, transaction_object
-from chainp2p.ledger.pool import Pooled
+from chainp2p.ledger.pool.pool import Pooled
 from chainp2p.namespaces import Method, Namespace
 
 __all__ = ["txpool_namespace"]

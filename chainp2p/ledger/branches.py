@@ -17,11 +17,11 @@ from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejec
 from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
 from chainp2p.chain.verdicts import DESCENDS
-from chainp2p.ledger.conflicts import Conflicts
-from chainp2p.ledger.consensus import Engine, Entry, HeaderInvalid
-from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence, SealWatch
-from chainp2p.ledger.genesis import Genesis
-from chainp2p.ledger.header import Header, HeaderError
+from chainp2p.ledger.consensus.conflicts import Conflicts
+from chainp2p.ledger.consensus.engine import Engine, Entry, HeaderInvalid
+from chainp2p.ledger.consensus.equivocation import EVIDENCE_MAX, Evidence, SealWatch
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.formats.header import Header, HeaderError
 from chainp2p.ledger.refusals import Refusals
 
 __all__ = ["Branches", "Candidate"]

@@ -37,30 +37,30 @@ from chainp2p.chain.interfaces import (
 from chainp2p.chain.store import ChainStore
 from chainp2p.errors import StorageError
 from chainp2p.events import EventBus
-from chainp2p.ledger import block as blocks
+from chainp2p.ledger.consensus.engines import engine_of
+from chainp2p.ledger.consensus.equivocation import EVIDENCE_MAX, Evidence
+from chainp2p.ledger.consensus.poa import Slots
+from chainp2p.ledger.consensus.pow import Work
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.decisiondoor import DecisionDoor
-from chainp2p.ledger.engines import engine_of
-from chainp2p.ledger.equivocation import EVIDENCE_MAX, Evidence
 from chainp2p.ledger.execution import Execution, ValueTransfers
-from chainp2p.ledger.fees import base_fee_floor
-from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.formats import block as blocks
+from chainp2p.ledger.formats.fees import base_fee_floor
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.formats.transaction import transaction_hash
 from chainp2p.ledger.journal import PoolJournal
-from chainp2p.ledger.mining import Miner
 from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import CHAIN_FILE, Opened, open_ledger
-from chainp2p.ledger.poa import Slots
 from chainp2p.ledger.policy import Policy
-from chainp2p.ledger.pool import Pool, PoolChange, PoolLimits
-from chainp2p.ledger.pow import Work
-from chainp2p.ledger.producing import Producer
+from chainp2p.ledger.pool.pool import Pool, PoolChange, PoolLimits
+from chainp2p.ledger.producing.mining import Miner
+from chainp2p.ledger.producing.producers import Producer
+from chainp2p.ledger.producing.slots import SlotProducer
 from chainp2p.ledger.producingdoor import ProducingDoor
 from chainp2p.ledger.reports import report
 from chainp2p.ledger.senders import SenderRecovery
-from chainp2p.ledger.slots import SlotProducer
-from chainp2p.ledger.state import State
+from chainp2p.ledger.state.accounts import State
 from chainp2p.ledger.statedoor import StateDoor
-from chainp2p.ledger.transaction import transaction_hash
 from chainp2p.ledger.views import Reader, Reads
 
 if TYPE_CHECKING:

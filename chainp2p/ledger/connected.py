@@ -12,15 +12,15 @@ from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.chain.store import ChainStore
 from chainp2p.chain.tree import HeaderTree, Node
 from chainp2p.errors import Ours, StartupError
-from chainp2p.ledger.block import Block, decode_block
-from chainp2p.ledger.consensus import Entry
+from chainp2p.ledger.consensus.engine import Entry
 from chainp2p.ledger.execution import BlockContext, BlockResult, Execution, mismatch, run_block
-from chainp2p.ledger.header import Header
-from chainp2p.ledger.overlay import Recent
+from chainp2p.ledger.formats.block import Block, decode_block
+from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.formats.transaction import Transaction, TransactionError
 from chainp2p.ledger.rows import LedgerRows
 from chainp2p.ledger.senders import Senders
-from chainp2p.ledger.state import Change, State
-from chainp2p.ledger.transaction import Transaction, TransactionError
+from chainp2p.ledger.state.accounts import Change, State
+from chainp2p.ledger.state.overlay import Recent
 
 __all__ = ["BlockFailed", "ConnectedChain", "Moved"]
 

@@ -30,20 +30,20 @@ from chainp2p.chain.store import ChainStore
 from chainp2p.chain.tree import Node, better
 from chainp2p.chain.verdicts import judged, refused
 from chainp2p.errors import StartupError
-from chainp2p.ledger.block import Block, BlockError, assemble, block_hash, decode_block, split
 from chainp2p.ledger.branches import Branches
 from chainp2p.ledger.connected import BlockFailed, ConnectedChain, Moved
-from chainp2p.ledger.consensus import Engine, Entry
+from chainp2p.ledger.consensus.engine import Engine, Entry
 from chainp2p.ledger.execution import BlockResult, Execution
-from chainp2p.ledger.genesis import Genesis
-from chainp2p.ledger.header import Header, HeaderError
+from chainp2p.ledger.formats.block import Block, BlockError, assemble, block_hash, decode_block, split
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.formats.header import Header, HeaderError
 from chainp2p.ledger.news import News
 from chainp2p.ledger.policy import Policy
+from chainp2p.ledger.producing.sealing import SealRecord
 from chainp2p.ledger.rows import LedgerRows
-from chainp2p.ledger.sealing import SealRecord
 from chainp2p.ledger.senders import Prepared, Senders
 from chainp2p.ledger.snapshots import Snapshots, snapshot_interval
-from chainp2p.ledger.state import State
+from chainp2p.ledger.state.accounts import State
 from chainp2p.primitives.rlp import decode_list, decode_uint, encode, encode_uint
 
 __all__ = ["LedgerCore"]

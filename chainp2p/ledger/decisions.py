@@ -6,7 +6,7 @@ not known any more.
 """
 
 from chainp2p.chain.tree import Node
-from chainp2p.ledger.consensus import Entry
+from chainp2p.ledger.consensus.engine import Entry
 from chainp2p.ledger.core import LedgerCore
 
 __all__ = ["accept_reorg", "invalidate", "reconsider", "set_finalized"]

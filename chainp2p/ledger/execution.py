@@ -9,12 +9,12 @@ from typing import Protocol
 
 from attrs import frozen
 
-from chainp2p.ledger.header import Header
-from chainp2p.ledger.overlay import Overlay, Recent
-from chainp2p.ledger.receipt import Receipt, receipts_root
-from chainp2p.ledger.state import Accounts, Change, State
-from chainp2p.ledger.transaction import AccessList, Transaction, TransactionError
-from chainp2p.ledger.validation import check_transaction, intrinsic_gas
+from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.formats.receipt import Receipt, receipts_root
+from chainp2p.ledger.formats.transaction import AccessList, Transaction, TransactionError
+from chainp2p.ledger.formats.validation import check_transaction, intrinsic_gas
+from chainp2p.ledger.state.accounts import Accounts, Change, State
+from chainp2p.ledger.state.overlay import Overlay, Recent
 
 __all__ = [
     "BlockContext",

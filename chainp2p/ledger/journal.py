@@ -12,9 +12,9 @@ from twisted.logger import Logger
 from chainp2p.chain.interfaces import Admission, Executor
 from chainp2p.errors import StorageError
 from chainp2p.ledger.core import LedgerCore
-from chainp2p.ledger.pool import Journaled, Pool, PoolChange
+from chainp2p.ledger.formats.transaction import Transaction
+from chainp2p.ledger.pool.pool import Journaled, Pool, PoolChange
 from chainp2p.ledger.senders import SenderRecovery
-from chainp2p.ledger.transaction import Transaction
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -4,8 +4,8 @@ from attrs import frozen
 
 from chainp2p.chain.interfaces import FailedBlock, FinalityConflict, HeaderInfo, RefusedBranch
 from chainp2p.ledger.connected import Moved
-from chainp2p.ledger.equivocation import Evidence
-from chainp2p.ledger.state import State
+from chainp2p.ledger.consensus.equivocation import Evidence
+from chainp2p.ledger.state.accounts import State
 
 __all__ = ["News"]
 

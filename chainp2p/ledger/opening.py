@@ -9,15 +9,15 @@ from attrs import frozen
 
 from chainp2p.chain.database import is_private
 from chainp2p.chain.store import ChainStore
-from chainp2p.ledger.consensus import Engine
+from chainp2p.ledger.consensus.engine import Engine
+from chainp2p.ledger.consensus.equivocation import Evidence
 from chainp2p.ledger.core import LedgerCore
-from chainp2p.ledger.equivocation import Evidence
 from chainp2p.ledger.execution import Execution
-from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.formats.genesis import Genesis
 from chainp2p.ledger.news import News
 from chainp2p.ledger.policy import Policy
-from chainp2p.ledger.pooled import Journaled
-from chainp2p.ledger.producing import Producer
+from chainp2p.ledger.pool.pooled import Journaled
+from chainp2p.ledger.producing.producers import Producer
 from chainp2p.ledger.rows import STEPS, TABLES, LedgerRows
 
 __all__ = ["CHAIN_FILE", "Opened", "open_ledger"]

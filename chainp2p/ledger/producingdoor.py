@@ -10,8 +10,8 @@ from twisted.logger import Logger
 from chainp2p.chain.interfaces import Executor, FinalityConflict, HeaderInfo
 from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import Opened
-from chainp2p.ledger.pool import Pool
-from chainp2p.ledger.producing import Producer
+from chainp2p.ledger.pool.pool import Pool
+from chainp2p.ledger.producing.producers import Producer
 
 __all__ = ["ProducingDoor"]
 

@@ -11,7 +11,7 @@ from attrs import Factory, define
 
 from chainp2p.chain.interfaces import HeaderInfo, RefusedBranch
 from chainp2p.chain.tree import HeaderTree, Node, better
-from chainp2p.ledger.consensus import Entry
+from chainp2p.ledger.consensus.engine import Entry
 
 __all__ = ["REFUSED_MAX", "Refusals"]
 

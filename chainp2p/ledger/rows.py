@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from chainp2p.ledger import places
-from chainp2p.ledger.equivocation import Evidence
-from chainp2p.ledger.pool import Journaled
-from chainp2p.ledger.receipt import Receipt
-from chainp2p.ledger.state import Change
+from chainp2p.ledger.consensus.equivocation import Evidence
+from chainp2p.ledger.formats.receipt import Receipt
+from chainp2p.ledger.pool.pool import Journaled
+from chainp2p.ledger.state.accounts import Change
 from chainp2p.primitives import rlp
 
 __all__ = ["STEPS", "TABLES", "LedgerRows"]

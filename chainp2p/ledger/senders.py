@@ -13,8 +13,8 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred, gatherResults
 
 from chainp2p.chain.interfaces import Executor
-from chainp2p.ledger.block import Split, split
-from chainp2p.ledger.transaction import Transaction, TransactionError, recover_senders
+from chainp2p.ledger.formats.block import Split, split
+from chainp2p.ledger.formats.transaction import Transaction, TransactionError, recover_senders
 
 __all__ = ["Prepared", "SenderRecovery", "Senders"]
 

@@ -8,8 +8,8 @@ from math import log2
 
 from chainp2p.chain.store import ChainStore
 from chainp2p.ledger.connected import ConnectedChain
-from chainp2p.ledger.header import Header
-from chainp2p.ledger.state import State
+from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.state.accounts import State
 
 __all__ = ["Snapshots", "snapshot_interval"]
 

@@ -6,19 +6,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from chainp2p.chain.interfaces import (
-    ChunkRefused,
-    ChunkTaken,
-    Executor,
-    HeaderInfo,
-    IStateSource,
-    IStateTarget,
-    StateGoal,
-)
-from chainp2p.ledger.chunks import make_chunk
+from chainp2p.chain.interfaces import Executor, HeaderInfo
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateSource, IStateTarget, StateGoal
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.news import News
-from chainp2p.ledger.state import State
+from chainp2p.ledger.state.accounts import State
+from chainp2p.ledger.state.chunks import make_chunk
 from chainp2p.ledger.statesync import StateSync
 
 __all__ = ["StateDoor"]

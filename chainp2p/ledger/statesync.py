@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from chainp2p.chain.interfaces import ChunkRefused, ChunkTaken, HeaderInfo, StateGoal, StatePart
-from chainp2p.ledger.block import BlockError, decode_block
-from chainp2p.ledger.chunks import ChunkError
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, StateGoal, StatePart
 from chainp2p.ledger.core import LedgerCore
-from chainp2p.ledger.download import Open, StateDownload
-from chainp2p.ledger.header import Header
+from chainp2p.ledger.formats.block import BlockError, decode_block
+from chainp2p.ledger.formats.header import Header
 from chainp2p.ledger.news import News
 from chainp2p.ledger.snapshots import SERVED
-from chainp2p.ledger.staged import StagedRows
+from chainp2p.ledger.state.chunks import ChunkError
+from chainp2p.ledger.state.download import Open, StateDownload
+from chainp2p.ledger.state.staged import StagedRows
 
 __all__ = ["StateSync"]
 

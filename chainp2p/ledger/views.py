@@ -10,12 +10,12 @@ from attrs import frozen
 
 from chainp2p.chain.interfaces import Executor, HeaderInfo
 from chainp2p.chain.store import ChainStore
-from chainp2p.ledger.block import Block, decode_block
-from chainp2p.ledger.header import Header
-from chainp2p.ledger.receipt import Receipt
+from chainp2p.ledger.formats.block import Block, decode_block
+from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.formats.receipt import Receipt
+from chainp2p.ledger.formats.transaction import Transaction
 from chainp2p.ledger.rows import LedgerRows
-from chainp2p.ledger.state import Account, State
-from chainp2p.ledger.transaction import Transaction
+from chainp2p.ledger.state.accounts import Account, State
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chainp2p.chain.interfaces import HeaderInfo, IStateTarget
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.chain.states import IStateTarget
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.peer.link import Link
 from chainp2p.peer.tasks import Bell

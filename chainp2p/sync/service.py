@@ -10,7 +10,8 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import FailedBlock, IStateSource
+from chainp2p.chain.interfaces import FailedBlock
+from chainp2p.chain.states import IStateSource
 from chainp2p.errors import Reason, StorageError
 from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve
 
-from chainp2p.chain.interfaces import ChunkTaken, HeaderInfo, IStateTarget, StateGoal
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.chain.states import ChunkTaken, IStateTarget, StateGoal
 from chainp2p.errors import PeerFault, Reason, RefusalReason, RequestRefused, RequestTimedOut
 from chainp2p.peer.link import Link
 from chainp2p.sync.asking import UNANSWERED, Asking

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
-from chainp2p.chain.interfaces import StatePart
+from chainp2p.chain.states import StatePart
 from chainp2p.sync.rates import TARGET_MAX, PeerRate
 from chainp2p.sync.sources import DUE_MAX, LACKS_MAX, LACKS_MIN, OVERDUE, Source
 from chainp2p.sync.stateleft import StateLeft, share_of

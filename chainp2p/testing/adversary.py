@@ -6,10 +6,10 @@ from typing import Any
 
 from attrs import define, field
 
-from chainp2p.ledger.fees import base_fee_floor, next_base_fee
-from chainp2p.ledger.genesis import Genesis
-from chainp2p.ledger.header import Header, make_header
-from chainp2p.ledger.poa import Slots, seal_header
+from chainp2p.ledger.consensus.poa import Slots, seal_header
+from chainp2p.ledger.formats.fees import base_fee_floor, next_base_fee
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.formats.header import Header, make_header
 
 __all__ = ["Adversary"]
 

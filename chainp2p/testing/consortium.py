@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 from attrs import evolve, frozen
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
-from chainp2p.ledger.genesis import Genesis, genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
+from chainp2p.ledger.formats.genesis import Genesis, genesis_json
 from chainp2p.net.network import Network
 from chainp2p.peer.conduct import SentenceKind
 from chainp2p.settings import Settings

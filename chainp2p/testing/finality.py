@@ -18,18 +18,18 @@ from random import Random
 from attrs import define, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo, Invalid
-from chainp2p.ledger.block import assemble, decode_block
+from chainp2p.ledger.consensus.poa import Slots, address_of
 from chainp2p.ledger.decisions import set_finalized
-from chainp2p.ledger.devkeys import DEV_KEYS
 from chainp2p.ledger.execution import ValueTransfers
-from chainp2p.ledger.genesis import Genesis
-from chainp2p.ledger.header import Header
+from chainp2p.ledger.formats.block import assemble, decode_block
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.formats.header import Header
 from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import Opened, open_ledger
-from chainp2p.ledger.poa import Slots, address_of
 from chainp2p.ledger.policy import Policy
+from chainp2p.ledger.producing.slots import SlotProducer
 from chainp2p.ledger.senders import Prepared
-from chainp2p.ledger.slots import SlotProducer
 from chainp2p.primitives.secp256k1 import public_key
 from chainp2p.testing.adversary import Adversary
 from chainp2p.testing.simulator import EPOCH, ledger_genesis

@@ -6,9 +6,9 @@ from attrs import frozen
 
 from chainp2p.chain.interfaces import HeadChanged
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, ETHER
-from chainp2p.ledger.genesis import Genesis
-from chainp2p.ledger.search import SLICE
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, ETHER
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.producing.search import SLICE
 from chainp2p.testing.executor import STEP
 from chainp2p.testing.machines import ChainMaker, ChainParts
 from chainp2p.testing.network import Weather

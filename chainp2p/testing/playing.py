@@ -5,7 +5,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from chainp2p.errors import SettingsError
-from chainp2p.ledger.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.testing.machines import Machine
 from chainp2p.testing.scenario import Scenario, Step
 from chainp2p.testing.simulator import Simulation, SimulationError, ledger_chain, ledger_genesis

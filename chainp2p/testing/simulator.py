@@ -13,9 +13,9 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 
 from chainp2p.chain.interfaces import AdmissionResult, HeaderInfo
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
-from chainp2p.ledger.genesis import Genesis, make_genesis
-from chainp2p.ledger.transaction import DYNAMIC_FEE, sign_transaction
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
+from chainp2p.ledger.formats.genesis import Genesis, make_genesis
+from chainp2p.ledger.formats.transaction import DYNAMIC_FEE, sign_transaction
 from chainp2p.peer.key import NodeKey
 from chainp2p.settings import AdminSettings, NetworkSettings, NodeSettings, RpcSettings, Settings
 from chainp2p.testing.clock import HeapClock

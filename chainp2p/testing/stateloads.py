@@ -15,14 +15,15 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chainp2p.chain.interfaces import ChunkRefused, ChunkTaken, HeaderInfo, IStateTarget, StateGoal, StatePart
+from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateTarget, StateGoal, StatePart
 from chainp2p.errors import PeerGone, Penalty, Reason, RequestTimedOut
-from chainp2p.ledger.chunks import ChunkError, Split, make_chunk, read_chunk
-from chainp2p.ledger.download import StateDownload
 from chainp2p.ledger.snapshots import SERVED
-from chainp2p.ledger.staged import StagedRows
-from chainp2p.ledger.state import Account
-from chainp2p.ledger.trie import HashedTrie
+from chainp2p.ledger.state.accounts import Account
+from chainp2p.ledger.state.chunks import ChunkError, Split, make_chunk, read_chunk
+from chainp2p.ledger.state.download import StateDownload
+from chainp2p.ledger.state.staged import StagedRows
+from chainp2p.ledger.state.trie import HashedTrie
 from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
 from chainp2p.sync.claims import Claim, Claims

@@ -15,7 +15,7 @@ from typing import Any, cast
 from attrs import frozen
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 
-from chainp2p.ledger.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.net.network import Network
 from chainp2p.peer.enr import make_enr, node_pairs
 from chainp2p.peer.handshake import VERSION

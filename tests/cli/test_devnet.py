@@ -13,7 +13,7 @@ from chainp2p.cli.devnet_control import run_verb
 from chainp2p.cli.devnet_network import Devnet, Interrupted, parse_groups
 from chainp2p.cli.devnet_plan import Folder, Options, choose_ports
 from chainp2p.errors import SettingsError, StartupError
-from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.formats.genesis import Genesis
 
 
 class PortTests(SynchronousTestCase):

@@ -9,8 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.cli.devnet_plan import checksummed
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_KEYS
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_KEYS
+from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.peer.enr import endpoint_pairs, make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
 from tests.cli.command import run

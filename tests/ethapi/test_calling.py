@@ -7,7 +7,7 @@ from trie import HexaryTrie
 from twisted.internet.defer import succeed
 
 from chainp2p.ethapi.fees import DEFAULT_TIP, MAX_TIP, FeePoint, rewards_of, suggested_tip
-from chainp2p.ledger.genesis import DEV_GENESIS
+from chainp2p.ledger.formats.genesis import DEV_GENESIS
 from chainp2p.primitives.keccak import keccak256
 from tests.ethapi.common import ACCOUNTS, GWEI, EthHarness, transfer
 from tests.ledger.network import ETHER

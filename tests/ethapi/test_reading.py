@@ -5,7 +5,7 @@ from typing import Any
 
 from eth_account import Account
 
-from chainp2p.ledger.ordered import ordered_root
+from chainp2p.ledger.state.ordered import ordered_root
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.rlp import encode
 from tests.ethapi.common import ACCOUNTS, EthHarness, transfer

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chainp2p.ledger.genesis import DEV_GENESIS
+from chainp2p.ledger.formats.genesis import DEV_GENESIS
 from chainp2p.peer.key import NodeKey
 from chainp2p.peer.quota import quotas_of
 from chainp2p.wire import CODEC, Disconnect, GetBlocks, GetHeaders, Headers, Message, Ping, encode

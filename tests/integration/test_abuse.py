@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chainp2p.errors import Reason
-from chainp2p.ledger.genesis import DEV_GENESIS
+from chainp2p.ledger.formats.genesis import DEV_GENESIS
 from chainp2p.peer.key import NodeKey
 from chainp2p.wire import AnnounceBlocks, Headers, Ping, Pong, encode
 from chainp2p.wire.schema import Kind

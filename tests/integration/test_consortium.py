@@ -8,8 +8,8 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.genesis import genesis_json
 from tests.integration.processes import Daemon, call, eventually, run_door, scratch
 
 QUIET = (

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import unittest
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.genesis import genesis_json
 from tests.integration.processes import DOORS, Daemon, call, eventually, free_port, run_door, scratch
 
 #: A node of the dev network that meets nothing else on the machine.

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest, TestCase
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_KEYS
-from chainp2p.ledger.genesis import genesis_json
-from chainp2p.ledger.transaction import sign_transaction
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_KEYS
+from chainp2p.ledger.formats.genesis import genesis_json
+from chainp2p.ledger.formats.transaction import sign_transaction
 from tests.integration.processes import Daemon, call, eventually, run_door, scratch
 
 QUIET = tuple(word for option in ("--listen", "--rpc", "--admin") for word in (option, "tcp:0:interface=127.0.0.1"))

@@ -8,7 +8,7 @@ import time
 import unittest
 from pathlib import Path
 
-from chainp2p.ledger.genesis import DEV_GENESIS
+from chainp2p.ledger.formats.genesis import DEV_GENESIS
 from chainp2p.peer.intake import IN_FLIGHT
 from chainp2p.peer.key import NodeKey
 from chainp2p.wire import Ping, Pong

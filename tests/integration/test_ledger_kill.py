@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
-from chainp2p.ledger.header import Header
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.header import Header
 from tests.ledger.network import TIME, Folder, Harness, genesis_of
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
 from tests.cli.command import run
 from tests.integration.processes import Daemon, call, eventually, process_exists, run_door, scratch
 

@@ -9,8 +9,8 @@ from twisted.internet import task
 from twisted.trial.unittest import TestCase
 
 from chainp2p.discovery.gateway import Dialect
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.net.port_mapping import PortMapping
 from chainp2p.node.node import Node
 from chainp2p.node.platform import production_platform

@@ -15,8 +15,8 @@ import unittest
 
 import pytest
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.node.upnp import find_library
 from tests.integration.processes import DOORS, ROOT, eventually, scratch
 

@@ -18,7 +18,7 @@ from web3.exceptions import BlockNotFound, TransactionNotFound, Web3RPCError
 
 from chainp2p.chain.interfaces import TransactionAdded
 from chainp2p.ethapi.plugin import LedgerPlugin
-from chainp2p.ledger.genesis import DEV_ADDRESSES, DEV_KEYS
+from chainp2p.ledger.formats.genesis import DEV_ADDRESSES, DEV_KEYS
 from chainp2p.rpc.methods.chain import chain_namespace
 from chainp2p.rpc.methods.net import net_namespace
 from chainp2p.rpc.methods.rpc import rpc_namespace

@@ -6,8 +6,8 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_KEYS
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_KEYS
+from chainp2p.ledger.formats.genesis import genesis_json
 from tests.integration.processes import Daemon, call, eventually, free_port, scratch
 from tests.integration.test_consortium import chainp2p
 

@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable
 
-from chainp2p.ledger.devkeys import DEV_KEYS
-from chainp2p.ledger.transaction import sign_transaction
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.transaction import sign_transaction
 from tests.integration.processes import call
 
 __all__ = ["RECIPIENT", "Traffic", "transfer"]

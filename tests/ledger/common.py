@@ -1,7 +1,7 @@
 """What the ledger's tests share: keys, and transactions that need no thought."""
 
-from chainp2p.ledger.genesis import DEV_ADDRESSES, DEV_KEYS
-from chainp2p.ledger.transaction import Transaction, sign_transaction
+from chainp2p.ledger.formats.genesis import DEV_ADDRESSES, DEV_KEYS
+from chainp2p.ledger.formats.transaction import Transaction, sign_transaction
 
 CHAIN_ID = 31337
 GWEI = 10**9

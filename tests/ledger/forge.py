@@ -5,13 +5,13 @@ from typing import Any
 
 from attrs import frozen
 
-from chainp2p.ledger.block import assemble, transactions_root
+from chainp2p.ledger.consensus.poa import SlotEntry, Slots, seal_header
 from chainp2p.ledger.execution import BlockContext, ValueTransfers, run_block
-from chainp2p.ledger.genesis import Genesis
-from chainp2p.ledger.header import Header, make_header
-from chainp2p.ledger.poa import SlotEntry, Slots, seal_header
-from chainp2p.ledger.state import State
-from chainp2p.ledger.transaction import Transaction
+from chainp2p.ledger.formats.block import assemble, transactions_root
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.formats.header import Header, make_header
+from chainp2p.ledger.formats.transaction import Transaction
+from chainp2p.ledger.state.accounts import State
 from tests.ledger.network import ADDRESSES, KEYS
 
 

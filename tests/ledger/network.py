@@ -20,9 +20,9 @@ from chainp2p.chain.interfaces import (
     TransactionDropped,
 )
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_KEYS
-from chainp2p.ledger.genesis import Genesis, make_genesis
-from chainp2p.ledger.transaction import sign_transaction
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_KEYS
+from chainp2p.ledger.formats.genesis import Genesis, make_genesis
+from chainp2p.ledger.formats.transaction import sign_transaction
 
 ETHER = 10**18
 TIME = 1_700_000_000

@@ -20,14 +20,14 @@ from chainp2p.chain.interfaces import (
     TransactionAdded,
     TransactionDropped,
 )
-from chainp2p.ledger import making
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.execution import BlockResult
-from chainp2p.ledger.header import Header
-from chainp2p.ledger.pool import PoolLimits
+from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.pool.pool import PoolLimits
+from chainp2p.ledger.producing import making
+from tests.ledger.consensus.test_poa import planned
 from tests.ledger.forge import Forge
 from tests.ledger.network import ADDRESSES, ETHER, TIME, AtOnce, Disk, Harness, genesis_of, transfer
-from tests.ledger.test_poa import planned
 
 
 class Producing(Harness):

@@ -20,13 +20,13 @@ from chainp2p.chain.interfaces import (
     Stored,
 )
 from chainp2p.errors import StartupError
-from chainp2p.ledger.block import assemble, transactions_root
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.poa import rank_of
-from chainp2p.ledger.transaction import Transaction, TransactionError, sign_transaction
+from chainp2p.ledger.consensus.poa import rank_of
+from chainp2p.ledger.formats.block import assemble, transactions_root
+from chainp2p.ledger.formats.transaction import Transaction, TransactionError, sign_transaction
+from tests.ledger.consensus.test_poa import planned
 from tests.ledger.forge import Forge, Made
 from tests.ledger.network import ADDRESSES, KEYS, Disk, Harness, genesis_of, transfer
-from tests.ledger.test_poa import planned
 
 FUTURE = 10**7
 

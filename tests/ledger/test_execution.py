@@ -13,12 +13,12 @@ from chainp2p.ledger.execution import (
     mismatch,
     run_block,
 )
-from chainp2p.ledger.genesis import DEV_ADDRESSES
-from chainp2p.ledger.header import make_header
-from chainp2p.ledger.overlay import Overlay
-from chainp2p.ledger.receipt import receipts_root
-from chainp2p.ledger.state import EMPTY_ACCOUNT, Account, State
-from chainp2p.ledger.transaction import Transaction, TransactionError
+from chainp2p.ledger.formats.genesis import DEV_ADDRESSES
+from chainp2p.ledger.formats.header import make_header
+from chainp2p.ledger.formats.receipt import receipts_root
+from chainp2p.ledger.formats.transaction import Transaction, TransactionError
+from chainp2p.ledger.state.accounts import EMPTY_ACCOUNT, Account, State
+from chainp2p.ledger.state.overlay import Overlay
 from tests.ledger.common import CHAIN_ID, GWEI, transfer
 
 A, B, C, MINER = DEV_ADDRESSES[0], DEV_ADDRESSES[1], DEV_ADDRESSES[2], bytes(19) + b"\x99"

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.receipt import Receipt
+from chainp2p.ledger.formats.receipt import Receipt
 from chainp2p.ledger.rows import TABLES, LedgerRows
-from chainp2p.ledger.state import Account, Change
+from chainp2p.ledger.state.accounts import Account, Change
 from chainp2p.primitives.keccak import keccak256
 
 KEYS = [keccak256(b"%d" % number) for number in range(12)]

@@ -8,10 +8,10 @@ from zope.interface.verify import verifyObject
 import chainp2p.ledger.branches
 from chainp2p.chain.interfaces import HeadersRejected, IHeaderRuns
 from chainp2p.ledger.branches import Candidate
-from chainp2p.ledger.finality import span_count
+from chainp2p.ledger.consensus.finality import span_count
+from tests.ledger.consensus.test_poa import planned
 from tests.ledger.forge import Forge
 from tests.ledger.network import Harness, genesis_of
-from tests.ledger.test_poa import planned
 
 
 class Runs(Harness):

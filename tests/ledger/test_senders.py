@@ -7,9 +7,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.block import assemble, split
+from chainp2p.ledger.formats.block import assemble, split
+from chainp2p.ledger.formats.transaction import Transaction
 from chainp2p.ledger.senders import CHUNK, Prepared, SenderRecovery
-from chainp2p.ledger.transaction import Transaction
 from tests.ledger.forge import Forge
 from tests.ledger.network import ADDRESSES, AtOnce, genesis_of, transfer
 

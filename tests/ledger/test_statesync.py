@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from chainp2p.chain.interfaces import ChunkRefused, ChunkTaken, Connected, HeadChanged, StateGoal
-from chainp2p.ledger import chunks
+from chainp2p.chain.interfaces import Connected, HeadChanged
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, StateGoal
 from chainp2p.ledger.chain import Ledger
+from chainp2p.ledger.formats.transaction import sign_transaction
 from chainp2p.ledger.snapshots import snapshot_interval
-from chainp2p.ledger.transaction import sign_transaction
+from chainp2p.ledger.state import chunks
 from tests.ledger.network import ADDRESSES, ETHER, KEYS, Disk, Harness, genesis_of
 from tests.ledger.quarry import Quarry, work_genesis
 

@@ -12,10 +12,10 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
 from chainp2p.chain.interfaces import HeadChanged, Invalid, TransactionAdded, TransactionDropped
-from chainp2p.ledger.block import decode_block
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.poa import rank_of
-from chainp2p.ledger.transaction import Transaction
+from chainp2p.ledger.consensus.poa import rank_of
+from chainp2p.ledger.formats.block import decode_block
+from chainp2p.ledger.formats.transaction import Transaction
 from tests.ledger.forge import Forge, Made
 from tests.ledger.network import ADDRESSES, ETHER, EVENTS, TIME, AtOnce, Clock, Disk, genesis_of, transfer
 

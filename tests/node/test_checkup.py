@@ -12,8 +12,8 @@ from attrs import evolve
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.node import checkup
 from chainp2p.node.checkup import INTERVAL, machine_facts, raise_descriptors, stopped_facts
 from chainp2p.node.facts import Disk, Facts

@@ -9,8 +9,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.discovery.gateway import PORT, Kind
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.node.node import Node
 from chainp2p.testing.executor import SimExecutor
 from chainp2p.testing.gateway import FakeGateway, GatewayProtocol

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import Admission, BlockProduced, HeadChanged
 from chainp2p.errors import Reason, SettingsError, StartupError
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_KEYS
-from chainp2p.ledger.genesis import genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_KEYS
+from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.node.node import Bound, Node
 from chainp2p.peer.link import PeerJoined
 from chainp2p.settings import SealSettings, Settings

@@ -9,9 +9,9 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import BlockProduced, FailedBlock, HeaderInfo
-from chainp2p.ledger.block import assemble, transactions_root
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_KEYS
-from chainp2p.ledger.poa import Slots, rank_of
+from chainp2p.ledger.consensus.poa import Slots, rank_of
+from chainp2p.ledger.formats.block import assemble, transactions_root
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_KEYS
 from chainp2p.peer.link import PeerLeft
 from chainp2p.settings import Settings
 from chainp2p.testing import Simulation, Weather, ledger_chain, ledger_genesis

@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import Reason
-from chainp2p.ledger.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.node.facts import Finding, Severity
 from chainp2p.peer.address import parse_node
 from chainp2p.settings import Settings

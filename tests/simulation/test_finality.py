@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger import finality
+from chainp2p.ledger.consensus import finality
 from chainp2p.testing.finality import play_finality
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sweep_finality.py"

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.devkeys import DEV_ADDRESSES
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
 from chainp2p.rpc.methods.reorgs import reorg_methods
 from chainp2p.settings import SyncSettings
 from chainp2p.testing.machines import ChainParts

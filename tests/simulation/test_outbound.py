@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.peer import outbound
 from chainp2p.peer.netgroup import netgroup
 from chainp2p.peer.outbound import Purpose

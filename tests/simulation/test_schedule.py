@@ -5,8 +5,8 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
-from chainp2p.ledger.genesis import Genesis, genesis_json
+from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
+from chainp2p.ledger.formats.genesis import Genesis, genesis_json
 from chainp2p.peer.conduct import SentenceKind
 from chainp2p.peer.link import PeerLeft
 from chainp2p.testing import Simulation, Weather

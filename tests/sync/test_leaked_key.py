@@ -6,7 +6,7 @@ from typing import Any
 import chainp2p.sync.sieve
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.poa import rank_of
+from chainp2p.ledger.consensus.poa import rank_of
 from chainp2p.sync.service import SyncService
 from chainp2p.testing.cheap import CheapHeaders
 from chainp2p.wire.messages import Blocks, GetBlocks, GetHeaders, Headers, NotFound

@@ -6,9 +6,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import Reason
-from chainp2p.ledger import chunks
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.transaction import sign_transaction
+from chainp2p.ledger.formats.transaction import sign_transaction
+from chainp2p.ledger.state import chunks
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.state import Phase, SyncState
 from chainp2p.wire.messages import Blocks, GetBlocks, GetStateChunk, NotFound, Refused, StateChunk, Status

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.chain.interfaces import StatePart
+from chainp2p.chain.states import StatePart
 from chainp2p.sync.sources import Source
 from chainp2p.sync.stateleft import StateLeft
 from chainp2p.sync.stateplan import CHUNKS_MAX, OPEN_MAX, PATIENCE, PATIENCE_MAX, StatePlan

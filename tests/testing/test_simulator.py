@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import chainp2p.testing
 from chainp2p.errors import SettingsError, StartupError
-from chainp2p.ledger.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.net.security import TlsSecurity
 from chainp2p.testing import ChainParts, Simulation, SimulationError, Weather, ledger_chain, ledger_genesis
 from chainp2p.testing.eventlog import EventLog

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger import chunks
+from chainp2p.ledger.state import chunks
 from chainp2p.testing.stateloads import StateLoad, accounts, load_state
 
 COUNT = 4_000

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.devkeys import DEV_KEYS
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.testing import Simulation, SimulationError
 
 

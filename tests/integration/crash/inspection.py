@@ -17,7 +17,7 @@ from eth_hash.auto import keccak
 from trie import HexaryTrie
 
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.genesis import Genesis
+from chainp2p.ledger.formats.genesis import Genesis
 from chainp2p.testing.databases import MemoryDisk
 from tests.ledger.network import AtOnce
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from attrs import Factory, define
 
-from chainp2p.ledger import slots as slots_module
-from chainp2p.ledger.block import split
-from chainp2p.ledger.header import Header
+from chainp2p.ledger.formats.block import split
+from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.producing import slots as slots_module
 from tests.integration.crash.damage import lose_power
 from tests.integration.crash.death import Plan, Watch, kill_after, live
 from tests.integration.crash.workloads import LATER, closed, opened, pay, people, result

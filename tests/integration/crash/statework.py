@@ -5,9 +5,9 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
-from chainp2p.chain.interfaces import ChunkTaken
-from chainp2p.ledger import chunks
+from chainp2p.chain.states import ChunkTaken
 from chainp2p.ledger.chain import Ledger
+from chainp2p.ledger.state import chunks
 from chainp2p.testing.databases import MemoryDisk
 from tests.integration.crash.death import Plan, Watch
 from tests.integration.crash.inspection import Found, fresh_import

@@ -12,10 +12,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chainp2p.ledger.block import decode_block
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.genesis import Genesis
-from chainp2p.ledger.transaction import Transaction, sign_transaction
+from chainp2p.ledger.formats.block import decode_block
+from chainp2p.ledger.formats.genesis import Genesis
+from chainp2p.ledger.formats.transaction import Transaction, sign_transaction
 from chainp2p.node.home import DirectoryHome
 from chainp2p.primitives.keccak import keccak256
 from tests.integration.crash.death import Plan, Probe, Watch

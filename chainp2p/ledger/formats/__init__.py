@@ -1,0 +1,1 @@
+"""What is in bytes: transactions, headers, blocks, receipts, genesis files."""

@@ -1,0 +1,1 @@
+"""Adding blocks of this node's own: sealing and mining."""
