@@ -16,6 +16,8 @@ TARGET_MIN, TARGET_MAX = 2.0, 20.0
 #: Less is enough to keep its line busy, and leaves it free for what is urgent: so many times its shortest answer, but
 #: not less than this. Seconds.
 ANSWERS, BUSY_MIN = 2.0, 0.5
+#: What is open has to outlast the way there and back, or else nobody far away would ever be seen to carry more.
+OUTLAST = 1.5
 #: The target is a little below what answers took, so that queues which we made ourselves become shorter.
 PUSH_DOWN = 0.9
 #: Each answer counts for so much in what is remembered of those before it.
@@ -66,11 +68,11 @@ class PeerRate:
         return None if rate is None or self.least is None else self.least + bytes / rate
 
     def allowance(self, target: float) -> float:
-        """Bytes that may be open here at once, to come within *target* seconds at most."""
+        """Bytes that may be open here at once, to come within *target* seconds at most, if the way is not that long."""
         rate = self.per_second
         if rate is None or self.least is None:
             return FIRST_BYTES
-        return MORE * rate * min(target, max(BUSY_MIN, ANSWERS * self.least))
+        return MORE * rate * min(max(target, OUTLAST * self.least), max(BUSY_MIN, ANSWERS * self.least))
 
 
 def target_seconds(rates: Iterable[PeerRate]) -> float:

@@ -339,6 +339,17 @@ class Rates(SynchronousTestCase):
         rate.slower()
         self.assertLess(rate.per_second or 0, 1e9)
 
+    def test_whoever_is_far_away_is_asked_for_what_the_line_carries(self) -> None:
+        for way in (0.1, 1.0, 4.0, 15.0):
+            rate, now, width = PeerRate(), 0.0, 100_000.0
+            for _ in range(40):
+                asked, share = now, max(1_000, int(rate.allowance(target_seconds([rate])) / 4))
+                for part in range(1, 5):
+                    now = asked + way + part * share / width
+                    rate.measured(share, asked, now)
+            self.assertGreater(4 * share / (now - asked), width / 4, way)
+            self.assertLess(4 * share, 30 * width, way)
+
     def test_the_target_follows_the_middle_peer(self) -> None:
         def rate(seconds: float) -> PeerRate:
             made = PeerRate()
