@@ -18,6 +18,8 @@ SHELLS = (
     "rpc/*",
     # sockets of both families with one port: used where the reactor has real ones only
     "net/sockets.py",
+    # the simulator has a process of its own kind
+    "node/children.py",
     "node/home.py",
     "node/offline.py",
     "node/platform.py",
@@ -26,6 +28,7 @@ SHELLS = (
     "node/surface.py",
     "node/threads.py",
     "node/upnp.py",
+    "node/worker.py",
 )
 #: Modules of which nothing may be used, apart from names for types.
 BANNED = {
