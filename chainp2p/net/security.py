@@ -94,6 +94,13 @@ class _TlsTransport(BufferingTLSTransport):
             self._deadline.cancel()
             self._deadline = None
 
+    def _tlsShutdownFinished(self, reason: Any) -> None:
+        # Its traceback holds the frames that hold it, and OpenSSL's connection: 40 KiB that only a search for cycles
+        # would free. Of a crowd of callers that is much, and the search is rare.
+        if reason is not None:
+            reason.cleanFailure()
+        super()._tlsShutdownFinished(reason)  # type: ignore[no-untyped-call]
+
     def connectionLost(self, reason: Any = None) -> None:
         self.hello_seen()
         error = self._reason.value if self._reason is not None else None

@@ -1,5 +1,8 @@
 """TLS between two links in memory: what is agreed on, and who is refused with which reason."""
 
+import gc
+import weakref
+
 from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.task import Clock
@@ -291,3 +294,13 @@ class StrangerTest(SynchronousTestCase):
         self.transport.lose()
         self.assertEqual(len(self.host.ends), 1)
         self.assertEqual(self.host.ends[0].reason, Reason.CONNECTION_LOST)
+
+    def test_openssl_lets_go_at_once(self):
+        for data in (self.hello()[:100], self.hello(), b"GET / HTTP/1.1\r\n\r\n"):
+            self.setUp()
+            held = weakref.ref(self.transport.protocol._tlsConnection)
+            gc.disable()
+            self.addCleanup(gc.enable)
+            self.transport.protocol.dataReceived(data)
+            self.transport.lose()
+            self.assertIsNone(held(), data)
