@@ -86,6 +86,7 @@ class StatePlan(Generic[K]):
         self._items: dict[bytes, _Item[K]] = {}
         self._queue: list[tuple[int, bytes]] = []
         self._here = 0
+        self._missing = 0.0
         self._descending = True
         self._depth = 64
         self.servers: dict[K, _Server[K]] = {}
@@ -110,6 +111,7 @@ class StatePlan(Generic[K]):
             server.asks.clear()
             server.lacks_until, server.lacks_pause = -inf, LACKS_MIN
         self._items, self._queue, self._here, self._descending = {}, [], 0, True
+        self._missing = 0.0
         self._add(parts)
         return asks
 
@@ -120,6 +122,7 @@ class StatePlan(Generic[K]):
     def _add(self, parts: Sequence[StatePart]) -> None:
         for part in parts:
             self._items[part.prefix] = _Item(part, len(parts))
+            self._missing += _unseen(part)
             self._enqueue(part.prefix)
 
     def _enqueue(self, prefix: bytes) -> None:
@@ -286,9 +289,9 @@ class StatePlan(Generic[K]):
         elif not opened:
             self._left.whole(prefix, size)
             self._depth = min(self._depth, len(prefix))
+        self._missing -= _unseen(item.part)
         self._add(opened)
-        missing = sum(share_of(one.part.prefix) for one in self._items.values() if not any(one.part.base))
-        self.share = max(self.share, 1.0 - missing)
+        self.share = max(self.share, 1.0 - self._missing if self._items else 1.0)
 
     def refused(self, prefix: bytes, peer: K) -> None:
         """The chunk of *prefix* was not good, or could not be kept."""
@@ -318,3 +321,8 @@ class StatePlan(Generic[K]):
         asked = [item.asks for item in self._items.values() if item.asks and not item.here]
         rests = (min(ask.since + (ask.expected or 0.0) for ask in asks) - now for asks in asked)
         return max(seconds, *rests, 0.0)
+
+
+def _unseen(part: StatePart) -> float:
+    """The share of the keys of which nothing is here until this part comes."""
+    return 0.0 if any(part.base) else share_of(part.prefix)
