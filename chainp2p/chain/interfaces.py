@@ -4,52 +4,21 @@ Ids are 32-byte hashes; raw headers, blocks and transactions are opaque bytes. E
 cost time answers a ``Deferred``; what is an attribute is in memory. All calls are made on the reactor thread.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
+from chainp2p.chain.executor import Executor
 from chainp2p.namespaces import Namespace
-
-T = TypeVar("T")
 
 #: Headers are found by hash at least so far below the head, those of left branches too: whoever follows the chain is
 #: told how to get from there to the head.
 HEADERS_KEPT = 10_000
-
-
-class Process(Protocol):
-    """A process of its own for work that holds the GIL, such as a search; started by the first task."""
-
-    def ask(self, task: bytes, within: float) -> "Deferred[bytes | None]":
-        """Begin with *task*, and no longer with the one before; fires with the answer, or with None when there is none
-        in so many seconds, or it was dropped, or the process died (it is started again). Cancelling drops it, too."""
-        ...
-
-    def drop(self) -> None:
-        """Let go of the task."""
-        ...
-
-
-class Executor(Protocol):
-    """Runs work off the reactor thread; built only in ``node/`` and ``testing/``."""
-
-    def run(self, f: Callable[..., T], /, *args: Any) -> "Deferred[T]":
-        """Run ``f(*args)`` on one of the pool's threads; only work that releases the GIL gains by it."""
-        ...
-
-    def lane(self, name: str) -> "Executor":
-        """Answer an executor with a single thread of its own: its jobs run one by one, in order."""
-        ...
-
-    def process(self, name: str, work: "Callable[[bytes], Iterator[bytes | None]]") -> Process:
-        """Answer a process for tasks that *work*, a function of a module, solves: it yields None now and then, when it
-        can be stopped, and at last the answer. It ends with the executor."""
-        ...
 
 
 @frozen

@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
+from chainp2p.chain.executor import Executor
 from chainp2p.chain.interfaces import (
     Admission,
     AdmissionResult,
     BlockProduced,
     Connected,
-    Executor,
     FailedBlock,
     FinalityConflict,
     FinalizedChanged,

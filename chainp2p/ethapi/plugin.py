@@ -10,7 +10,8 @@ from typing import Any
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from chainp2p.chain.interfaces import Executor, IChainPlugin
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import IChainPlugin
 from chainp2p.errors import SettingsError
 from chainp2p.ethapi.debug import debug_namespace
 from chainp2p.ethapi.eth import eth_namespace

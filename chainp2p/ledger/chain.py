@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from chainp2p.chain.executor import Executor
 from chainp2p.chain.interfaces import (
     AdmissionResult,
     BlockProduced,
-    Executor,
     FinalityConflict,
     FinalizedChanged,
     HeaderAdded,

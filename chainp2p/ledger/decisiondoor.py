@@ -5,7 +5,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from chainp2p.chain.interfaces import Executor, RefusedBranch
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import RefusedBranch
 from chainp2p.ledger import decisions
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.news import News

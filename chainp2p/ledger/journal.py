@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import Admission, Executor
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import Admission
 from chainp2p.errors import StorageError
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.formats.transaction import Transaction

@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import Executor, FinalityConflict, HeaderInfo
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo
 from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import Opened
 from chainp2p.ledger.pool.pool import Pool

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 from twisted.internet.defer import Deferred, gatherResults
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.executor import Executor
 from chainp2p.ledger.formats.block import Split, split
 from chainp2p.ledger.formats.transaction import Transaction, TransactionError, recover_senders
 

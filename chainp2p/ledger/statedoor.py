@@ -6,7 +6,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from chainp2p.chain.interfaces import Executor, HeaderInfo
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateSource, IStateTarget, StateGoal
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.news import News

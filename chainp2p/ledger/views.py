@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
-from chainp2p.chain.interfaces import Executor, HeaderInfo
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.chain.store import ChainStore
 from chainp2p.ledger.formats.block import Block, decode_block
 from chainp2p.ledger.formats.header import Header

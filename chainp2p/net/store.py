@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
-    from chainp2p.chain.interfaces import Executor
+    from chainp2p.chain.executor import Executor
 
 __all__ = ["PeerStore", "StoredPeers"]
 

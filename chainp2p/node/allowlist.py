@@ -5,7 +5,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.executor import Executor
 from chainp2p.errors import SettingsError
 
 __all__ = ["AllowList", "read_allow_list"]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.plugin import getPlugins
 
-from chainp2p.chain.interfaces import Executor, IChain, IChainPlugin
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import IChain, IChainPlugin
 from chainp2p.errors import SettingsError
 from chainp2p.node.threads import ThreadExecutor
 from chainp2p.settings import RpcSettings, Settings

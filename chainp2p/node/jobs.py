@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.executor import Executor
 from chainp2p.errors import StorageError
 from chainp2p.node.transfer import Export, Import, Transfer, TransferError
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.python.failure import Failure
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.executor import Executor
 from chainp2p.node.children import ChildProcess
 
 __all__ = ["OwnedExecutor", "ThreadExecutor"]

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 from attrs import define, field
 
 from chainp2p.chain.archive import RECORD_BLOCKS, RECORD_BYTES, ArchiveError, ArchiveReader, ArchiveWriter, Record
-from chainp2p.chain.interfaces import Executor, HeadersRejected, Invalid, NotYet, ParentMissing, Verdict
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import HeadersRejected, Invalid, NotYet, ParentMissing, Verdict
 
 __all__ = ["Export", "Import", "Transfer", "TransferError"]
 

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.executor import Executor
 
 __all__ = ["STEP", "SimExecutor", "SimProcess"]
 
@@ -87,7 +87,7 @@ class SimExecutor:
 
 
 class SimProcess:
-    """Stands for a process (``chainp2p.chain.interfaces.Process``): it works in steps on the clock."""
+    """Stands for a process (``chainp2p.chain.executor.Process``): it works in steps on the clock."""
 
     def __init__(self, clock: IReactorTime, work: "Callable[[bytes], Iterator[bytes | None]]", step: float) -> None:
         self._clock = clock

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
+from chainp2p.chain.executor import Executor
 from chainp2p.chain.interfaces import (
     BlockProduced,
-    Executor,
     FinalityConflict,
     FinalizedChanged,
     HeadChanged,

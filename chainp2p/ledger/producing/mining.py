@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from chainp2p.chain.interfaces import Executor, Process
+from chainp2p.chain.executor import Executor, Process
 from chainp2p.ledger.consensus.asert import target_of
 from chainp2p.ledger.consensus.pow import EARLY_SECONDS, Work, WorkEntry
 from chainp2p.ledger.core import LedgerCore

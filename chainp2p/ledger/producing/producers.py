@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from chainp2p.chain.interfaces import Executor
+from chainp2p.chain.executor import Executor
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.news import News
 from chainp2p.ledger.producing.making import Candidates, Made

@@ -4,7 +4,8 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 
-from chainp2p.chain.interfaces import Connected, Executor
+from chainp2p.chain.executor import Executor
+from chainp2p.chain.interfaces import Connected
 from chainp2p.errors import StorageError
 from chainp2p.ledger.consensus.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of, seal_header
 from chainp2p.ledger.core import LedgerCore
