@@ -5,16 +5,14 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from chainp2p.chain.interfaces import HeadChanged
-from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, ETHER
 from chainp2p.ledger.formats.genesis import Genesis
 from chainp2p.ledger.producing.search import SLICE
 from chainp2p.testing.executor import STEP
-from chainp2p.testing.machines import ChainMaker, ChainParts
 from chainp2p.testing.network import Weather
-from chainp2p.testing.simulator import EPOCH, Simulation, SimulationError
+from chainp2p.testing.simulator import EPOCH, Simulation, SimulationError, ledger_chain
 
-__all__ = ["HASHES_PER_SECOND", "MinedSplit", "mine_apart", "mining_chain", "work_genesis"]
+__all__ = ["HASHES_PER_SECOND", "MinedSplit", "mine_apart", "work_genesis"]
 
 #: How fast each machine mines, in virtual seconds.
 HASHES_PER_SECOND = SLICE / STEP
@@ -30,23 +28,6 @@ def work_genesis(miners: int, period: float, half_life: int = 600, epoch: float 
             "alloc": {"0x" + address.hex(): {"balance": hex(10_000 * ETHER)} for address in DEV_ADDRESSES},
         }
     )
-
-
-def mining_chain(genesis: Genesis, max_reorg_depth: int | None = None) -> ChainMaker:
-    """Makes the reference chain for each machine; what the machine has as its signer is the address it mines for."""
-
-    def make(parts: ChainParts) -> Ledger:
-        return Ledger(
-            genesis,
-            executor=parts.executor,
-            now=parts.now,
-            random=parts.random,
-            open_database=parts.open_database,
-            mine=parts.signer,
-            max_reorg_depth=max_reorg_depth,
-        )
-
-    return make
 
 
 @frozen(kw_only=True)
@@ -80,7 +61,7 @@ def mine_apart(seed: int, seconds: float, max_reorg_depth: int | None = None, pe
     """
     simulation = Simulation(
         seed,
-        make_chain=mining_chain(work_genesis(3, period), max_reorg_depth),
+        make_chain=ledger_chain(work_genesis(3, period), max_reorg_depth),
         weather=Weather(low=0.02, high=0.3, loss=0.01),
     )
     try:

@@ -61,8 +61,8 @@ def ledger_genesis(signers: int, period: float, epoch: float = EPOCH) -> Genesis
     )
 
 
-def ledger_chain(genesis: Genesis) -> ChainMaker:
-    """Makes the reference chain for each machine."""
+def ledger_chain(genesis: Genesis, max_reorg_depth: int | None = None) -> ChainMaker:
+    """Makes the reference chain for each machine; with proof of work a machine's signer is the address it mines for."""
 
     def make(parts: ChainParts) -> Ledger:
         return Ledger(
@@ -72,6 +72,8 @@ def ledger_chain(genesis: Genesis) -> ChainMaker:
             random=parts.random,
             open_database=parts.open_database,
             signer=parts.signer,
+            mine=parts.signer,
+            max_reorg_depth=max_reorg_depth,
         )
 
     return make

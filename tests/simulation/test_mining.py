@@ -10,13 +10,11 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
 from chainp2p.rpc.methods.reorgs import reorg_methods
 from chainp2p.settings import SyncSettings
-from chainp2p.testing.machines import ChainParts
-from chainp2p.testing.mining import mining_chain, work_genesis
-from chainp2p.testing.simulator import Simulation, ledger_genesis
+from chainp2p.testing.mining import work_genesis
+from chainp2p.testing.simulator import Simulation, ledger_chain, ledger_genesis
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sweep_mining.py"
 
@@ -24,7 +22,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sweep_mining.py"
 class Mining(SynchronousTestCase):
     def network(self, seed: int, miners: int, watchers: int = 0, period: float = 4.0, **limits: Any) -> Simulation:
         genesis = work_genesis(miners, period)
-        simulation = Simulation(seed, make_chain=mining_chain(genesis, **limits))
+        simulation = Simulation(seed, make_chain=ledger_chain(genesis, **limits))
         self.addCleanup(simulation.close)
         for number in range(miners + watchers):
             mine = DEV_ADDRESSES[number] if number < miners else None
@@ -86,19 +84,7 @@ class Mining(SynchronousTestCase):
 
     def test_signers_with_a_limit_of_fifty(self) -> None:
         genesis = ledger_genesis(4, 0.5)
-
-        def make(parts: ChainParts) -> Ledger:
-            return Ledger(
-                genesis,
-                executor=parts.executor,
-                now=parts.now,
-                random=parts.random,
-                open_database=parts.open_database,
-                signer=parts.signer,
-                max_reorg_depth=50,
-            )
-
-        simulation = Simulation(6, make_chain=make)
+        simulation = Simulation(6, make_chain=ledger_chain(genesis, max_reorg_depth=50))
         self.addCleanup(simulation.close)
         nodes = simulation.add_nodes(4, signers=4)
         simulation.start()

@@ -4,14 +4,13 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
 from chainp2p.ledger.formats.genesis import Genesis, genesis_json
 from chainp2p.peer.conduct import SentenceKind
 from chainp2p.peer.link import PeerLeft
 from chainp2p.testing import Simulation, Weather
-from chainp2p.testing.machines import ChainMaker, ChainParts, Machine
-from chainp2p.testing.simulator import EPOCH
+from chainp2p.testing.machines import ChainMaker, Machine
+from chainp2p.testing.simulator import EPOCH, ledger_chain
 
 #: From there on a fifth signer takes part.
 CHANGE = 20
@@ -27,19 +26,7 @@ def chain(scheduled: bool) -> ChainMaker:
     )
     signers = ["0x" + address.hex() for address in DEV_ADDRESSES[:5]]
     planned = json.dumps({"changes": [{"height": CHANGE, "signers": signers}]})
-    genesis = Genesis.parse(plain, planned if scheduled else None)
-
-    def make(parts: ChainParts) -> Ledger:
-        return Ledger(
-            genesis,
-            executor=parts.executor,
-            now=parts.now,
-            random=parts.random,
-            open_database=parts.open_database,
-            signer=parts.signer,
-        )
-
-    return make
+    return ledger_chain(Genesis.parse(plain, planned if scheduled else None))
 
 
 class ForgottenTests(SynchronousTestCase):
