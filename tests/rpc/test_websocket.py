@@ -22,11 +22,13 @@ class Client(WebSocketClientProtocol):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.got: list[Any] = []
+        self.texts: list[bytes] = []
         self.closed: tuple[Any, ...] = ()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         assert not isBinary
-        self.got.append(json.loads(payload))
+        self.texts.append(payload)
+        self.got.append(json.loads(payload, parse_int=lambda digits: int(digits[:4_000])))
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         self.closed = (wasClean, code, reason)
