@@ -150,6 +150,11 @@ class ValueTransfers:
         if message.value > balance:
             raise CallError("insufficient funds for transfer")
         allowance = context.gas_limit if message.gas is None else min(message.gas, context.gas_limit)
+        if 0 < message.gas_price < context.base_fee:
+            raise CallError(
+                f"max fee per gas less than block base fee: address 0x{message.sender.hex()}, "
+                f"maxFeePerGas: {message.gas_price}, baseFee: {context.base_fee}"
+            )
         if message.gas_price:
             allowance = min(allowance, (balance - message.value) // message.gas_price)
         if needed > allowance:

@@ -173,6 +173,11 @@ class Calls(SynchronousTestCase):
             (Message(B, A, 1), "insufficient funds for transfer"),
             (Message(A, B, gas=20_999), "gas required exceeds allowance (20999)"),
             (Message(A, B, RICH - 5 * GWEI, gas_price=GWEI), "gas required exceeds allowance (5)"),
+            (
+                Message(A, B, gas_price=GWEI - 1),
+                f"max fee per gas less than block base fee: address 0x{A.hex()}, "
+                f"maxFeePerGas: {GWEI - 1}, baseFee: {GWEI}",
+            ),
         ):
             with self.assertRaises(CallError) as caught:
                 EXECUTION.call(message, state, context())

@@ -158,8 +158,8 @@ class Pool:
             )
         if transaction.max_fee < self.base_fee_floor:
             raise TransactionError(
-                f"transaction underpriced: max fee per gas {transaction.max_fee}, "
-                f"the base fee never falls below {self.base_fee_floor}"
+                f"max fee per gas less than block base fee: maxFeePerGas: {transaction.max_fee}, "
+                f"baseFee: {self.base_fee}, which never falls below {self.base_fee_floor}"
             )
 
     def add(

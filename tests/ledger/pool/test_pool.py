@@ -94,7 +94,8 @@ class Rules(Case):
         self.refuse(
             pool,
             raw_transfer(max_fee=GWEI - 1, max_priority_fee=2),
-            f"transaction underpriced: max fee per gas {GWEI - 1}, the base fee never falls below {GWEI}",
+            f"max fee per gas less than block base fee: maxFeePerGas: {GWEI - 1}, baseFee: {GWEI}, "
+            f"which never falls below {GWEI}",
         )
 
     def test_nonce_too_low(self) -> None:
