@@ -12,6 +12,7 @@ from chainp2p.wire.messages import (
     AnnounceBlocks,
     AnnounceTransactions,
     CompactBlock,
+    DoNotSend,
     GetBlocks,
     GetBlockTransactions,
     GetCompactBlock,
@@ -20,11 +21,13 @@ from chainp2p.wire.messages import (
     GetPeers,
     GetStateChunk,
     GetTransactions,
+    Graft,
     Message,
     NewBlock,
     NewTransaction,
     PeerRecord,
     Ping,
+    Prune,
     PushBlocks,
 )
 from chainp2p.wire.schema import Kind
@@ -89,6 +92,11 @@ _CORE: dict[type[Message], Quota] = {
     GetBlockTransactions: Quota(60.0, 600.0, _one),
     # Two for each block at most: one peer begins to push, another ends.
     PushBlocks: Quota(40.0, 400.0, _one),
+    # Once in 50 s, and an answer to each; the mesh itself blames who asks too often.
+    Graft: Quota(0.5, 16.0, _one),
+    Prune: Quota(0.5, 16.0, _one),
+    # One for each block, as it is announced.
+    DoNotSend: Quota(256.0, 12_288.0, lambda message, _: 4.0 + len(message.hashes)),
     # 4 open, one served at a time; an answer has up to 1 MiB, and takes a server some 50 ms to make.
     GetStateChunk: Quota(60.0, 240.0, _one),
     # On change, at most once a minute.

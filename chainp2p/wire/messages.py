@@ -30,6 +30,7 @@ __all__ = [
     "CORE",
     "CompactBlock",
     "Disconnect",
+    "DoNotSend",
     "FoundCompactBlock",
     "GetBlockTransactions",
     "GetBlocks",
@@ -39,6 +40,7 @@ __all__ = [
     "GetPeers",
     "GetStateChunk",
     "GetTransactions",
+    "Graft",
     "Headers",
     "Hello",
     "Mempool",
@@ -50,6 +52,7 @@ __all__ = [
     "PeerRecord",
     "Ping",
     "Pong",
+    "Prune",
     "PushBlocks",
     "Refused",
     "StateChunk",
@@ -179,6 +182,8 @@ class Peers(Message):
 NO_TRANSACTIONS = 1
 #: ``Status.features`` bit 0: tags 32 to 37 are understood, and blocks may come in compact form.
 COMPACT_BLOCKS = 1
+#: Bit 1: tags 64 to 66 are understood.
+MESH = 2
 
 
 @CORE.message(12, N, Channel.CONTROL)
@@ -364,3 +369,25 @@ class StateChunk(Message):
     """A part of the state, with its proof; what is in it is the chain's own affair."""
 
     chunk: bytes = on_wire(Blob(STATE_CHUNK))
+
+
+@CORE.message(64, N, Channel.CONTROL)
+@frozen
+class Graft(Message):
+    """We are in each other's mesh from now on, unless you answer with ``Prune``: send new blocks to me at once."""
+
+
+@CORE.message(65, N, Channel.CONTROL)
+@frozen
+class Prune(Message):
+    """We are not, or not any more, in each other's mesh; do not ask for so many seconds (at least 60), nor shall I."""
+
+    seconds: int = on_wire(U16)
+
+
+@CORE.message(66, N, Channel.ANNOUNCEMENTS)
+@frozen
+class DoNotSend(Message):
+    """I am getting these blocks from others: announce them to me, unless you have sent them already."""
+
+    hashes: tuple[bytes, ...] = on_wire(ListOf(HASH, 16))
