@@ -20,6 +20,7 @@ from chainp2p.chain.interfaces import (
     Verdict,
 )
 from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut, StorageError
+from chainp2p.gossip.checks import BLOCK_TURNS, Checks, block_cost
 from chainp2p.gossip.compact import Draft
 from chainp2p.gossip.forms import CompactForms
 from chainp2p.gossip.parked import Parked, ParkedBlocks
@@ -82,6 +83,8 @@ class BlockRelay:
     4. One from the future is tried again at its time. An invalid one costs its sender the link if body and header do
        not match, and nobody on the wire if its producer is to blame.
 
+    5. What peers send is checked in fair turns (:class:`~chainp2p.gossip.checks.Checks`).
+
     Bounds: see the constants, and :mod:`chainp2p.gossip.parked`.
     """
 
@@ -108,6 +111,7 @@ class BlockRelay:
         self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
         self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless)
+        self._checks = Checks(reactor, *BLOCK_TURNS)
         self._parked: ParkedBlocks[Link] = ParkedBlocks()
         self._park_timer: IDelayedCall | None = None
         self._head_timer: IDelayedCall | None = None
@@ -120,7 +124,13 @@ class BlockRelay:
         self.rebuilding: Rebuilding | None = None
         if pool is not None:
             self.rebuilding = Rebuilding(
-                chain=chain, pool=pool, reactor=reactor, tasks=tasks, receiver=self, speaks=self._forms.speaks
+                chain=chain,
+                pool=pool,
+                reactor=reactor,
+                tasks=tasks,
+                receiver=self,
+                speaks=self._forms.speaks,
+                checks=self._checks,
             )
 
     def handlers(self) -> dict[type[Any], Callable[[Any, Any], Any]]:
@@ -145,6 +155,7 @@ class BlockRelay:
         self._peers.pop(link, None)
         self._fetches.left(link)
         self._parked.left(link)
+        self._checks.left(link)
         self._forms.left(link)
         if self.rebuilding is not None:
             self.rebuilding.left(link)
@@ -163,6 +174,7 @@ class BlockRelay:
             del self._peers[link]
             self._fetches.left(link)
             self._parked.left(link)
+            self._checks.left(link)
 
     # our chain
 
@@ -282,9 +294,12 @@ class BlockRelay:
         self._checking[hash] = None
         peer.checking += 1
         try:
-            verdict: Verdict = await self._chain.submit_block(raw)
+            verdict: Verdict = await self._checks.run(link, block_cost(len(raw)), lambda: self._chain.submit_block(raw))
         except StorageError:  # sync fetches it when there is room again
             self.heard(link, hash, height)
+            raise
+        except PeerGone:  # before its turn came: others have it too, or will have
+            self.whole(hash, [other for other, one in self._peers.items() if hash in one.known])
             raise
         finally:
             peer.checking -= 1

@@ -9,6 +9,7 @@ from attrs import define
 from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected, IBodyCheck
 from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
 from chainp2p.gossip.building import Attempt, Building, GiveUp, Has, Sketch
+from chainp2p.gossip.checks import HEADER, Checks, body_cost
 from chainp2p.gossip.compact import Draft, draft, pack_indexes
 from chainp2p.gossip.pushers import Changes, Pushers
 from chainp2p.peer.link import Link
@@ -114,6 +115,7 @@ class Rebuilding:
     Bounds: see the constants, and :class:`Building`.
 
     :param speaks: whether a peer understands compact forms.
+    :param checks: gives each peer its fair turn.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Rebuilding:
         tasks: "Tasks",
         receiver: Receiver,
         speaks: Callable[[Link], bool],
+        checks: Checks,
     ) -> None:
         self._chain = chain
         self._pool = pool
@@ -132,6 +135,7 @@ class Rebuilding:
         self._tasks = tasks
         self._receiver = receiver
         self._speaks = speaks
+        self._checks = checks
         self._checks_bodies = IBodyCheck.providedBy(chain)
         self.counts = Counts()
         self._peers: dict[Link, _Peer] = {}
@@ -238,7 +242,7 @@ class Rebuilding:
     async def _check(self, link: Link, hash: bytes, raw: bytes) -> tuple[bool, HeaderInfo | None]:
         """Whether the header is good, and what the chain knows of it; None: it is early, perhaps good later."""
         try:
-            (header,) = await self._chain.check_headers([raw])
+            (header,) = await self._checks.run(link, HEADER, lambda: self._chain.check_headers([raw]))
         except HeadersRejected as problem:
             if problem.when is not None:
                 return True, None
@@ -262,7 +266,9 @@ class Rebuilding:
         self.counts.lacked += len(made.lacked)
         try:
             raw = self._chain.assemble(made.header, [raw for raw in made.slots if raw is not None])
-            matches = not self._checks_bodies or await self._chain.body_matches(raw)
+            matches = not self._checks_bodies or await self._checks.run(
+                link, body_cost(len(raw)), lambda: self._chain.body_matches(raw)
+            )
         except ValueError:
             matches = False
         if matches and self._receiver.wanted(made.key):

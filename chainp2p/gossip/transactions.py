@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from chainp2p.chain.interfaces import Admission, HeadChanged, TransactionAdded, TransactionDropped
+from chainp2p.chain.interfaces import Admission, AdmissionResult, HeadChanged, TransactionAdded, TransactionDropped
 from chainp2p.errors import PeerGone, Penalty, Reason, RefusalReason, RequestRefused, RequestTimedOut
+from chainp2p.gossip.checks import TRANSACTION_TURNS, Checks, transaction_cost
 from chainp2p.gossip.seen import RollingSeen, chosen, push_count
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
 from chainp2p.peer.link import Credit, Link
@@ -46,6 +47,9 @@ CUT_BYTES = SERVED_BYTES - TRANSACTION_MAX
 LIMITS = FetchLimits(announced=ANNOUNCED_MAX, in_flight=100, ids=256, bytes=128 * 1024, seconds=5.0)
 #: A peer that keeps pushing faster than we check has the rest dropped: they come by announcement. Transactions.
 PUSHES_CHECKED = 256
+#: So many that our pool ignored, without one of use between, count as one small fault, and so does each doubling: an
+#: honest peer relays what its own pool took, and two pools hardly differ for so long. Transactions.
+VAIN = 64
 #: Who was told of a transaction is taken to have it after this (seconds): a fetch takes two ways, and a little more.
 FETCHED_AFTER = 1.0
 #: Ids remembered of each peer, and of what was announced, added, included or turned down here.
@@ -58,6 +62,7 @@ class _Peer:
     :param known: it has these, or was told of them.
     :param queue: to be announced to it at the next beat, with sizes.
     :param offered: announced to it lately, and when; it may not have them yet.
+    :param vain: transactions of it that were ignored since the last one of use.
     """
 
     wants: bool
@@ -65,7 +70,7 @@ class _Peer:
     queue: dict[bytes, int] = field(factory=dict)
     offered: dict[bytes, float] = field(factory=dict)
     timer: "IDelayedCall | None" = None
-    checking: int = 0
+    vain: int = 0
     mempool_served: bool = False
 
 
@@ -82,9 +87,11 @@ class TransactionRelay:
     4. A transaction that comes into the pool again (a reorg gave it back) is announced to all again.
     5. Over a link for blocks only no transactions go either way: what comes anyway is passed over.
     6. Turned down ones are not fetched again until the head changes; included ones not until a reorg.
+    7. What comes from peers is checked in fair turns (:class:`~chainp2p.gossip.checks.Checks`), and once, whoever sent
+       it first. Who keeps sending what is of no use here is asked last: :data:`VAIN`.
 
     Bounds: see the constants. A peer costs at most 10,000 remembered ids, 5,000 waiting announcements and those of the
-    last second, 5,000 of its own and 256 transactions being checked.
+    last second, 5,000 of its own, and 256 transactions that wait to be checked beside 100 that were fetched.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class TransactionRelay:
         self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
         self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless)
+        self._checks = Checks(reactor, *TRANSACTION_TURNS)
         self._public = RollingSeen(REMEMBERED)
         self._added = RollingSeen(REMEMBERED)
         self._not_new = RollingSeen(REMEMBERED)
@@ -138,6 +146,7 @@ class TransactionRelay:
         if peer is not None and peer.timer is not None:
             peer.timer.cancel()
         self._fetches.left(link)
+        self._checks.left(link)
         self._pump()
 
     def stop(self) -> None:
@@ -147,6 +156,7 @@ class TransactionRelay:
             if peer.timer is not None:
                 peer.timer.cancel()
             self._fetches.left(link)
+            self._checks.left(link)
 
     def lacks(self, link: Link, hash: bytes) -> bool:
         """Whether *link* is not known to have a transaction: neither told of it long enough ago, nor has it told."""
@@ -254,7 +264,7 @@ class TransactionRelay:
 
     async def _fetch(self, link: Link, hashes: Sequence[bytes]) -> None:
         sizes = {hash: self._fetches.size(link, hash) for hash in hashes}
-        received = 0
+        received: dict[bytes, bytes] = {}
         try:
             reply = await link.request(GetTransactions(tuple(hashes)), LIMITS.seconds)
             for raw in reply.transactions if isinstance(reply, Transactions) else ():
@@ -264,15 +274,31 @@ class TransactionRelay:
                     return
                 if sizes.pop(hash) not in (len(raw), 0, None):
                     link.fault(Reason.MISBEHAVED, "a transaction of another size than announced", Penalty.USELESS)
-                received += len(raw)
-                await self._admit(link, raw, hash)
+                received[hash] = raw
         except (PeerGone, RequestTimedOut, RequestRefused):
             pass
-        self._fetches.failed(link, hashes)
-        if received > CUT_BYTES:
+        self._fetches.failed(link, tuple(sizes))
+        if sum(map(len, received.values())) > CUT_BYTES:
             for hash in sizes:
                 self._fetches.announced(link, hash, 0)
-        self._pump()
+        self._admit_all(link, received)
+
+    def _admit_all(self, link: Link, received: dict[bytes, bytes]) -> None:
+        """Offer fetched ones to the pool, all at a time; ask for more when the last of them is through."""
+        left = set(received)
+
+        async def admit(hash: bytes, raw: bytes) -> None:
+            try:
+                await self._admit(link, raw, hash)
+            finally:
+                left.discard(hash)
+                if not left:
+                    self._pump()
+
+        for hash, raw in received.items():
+            self._tasks.spawn(admit(hash, raw))
+        if not received:
+            self._pump()
 
     def _new_transaction(self, link: Link, message: NewTransaction) -> None:
         peer = self._peers.get(link)
@@ -282,28 +308,38 @@ class TransactionRelay:
         peer.known.add(hash)
         peer.queue.pop(hash, None)
         peer.offered.pop(hash, None)
-        if not self._here(hash) and peer.checking < PUSHES_CHECKED:
-            peer.checking += 1
-            self._tasks.spawn(self._pushed(peer, link, message.transaction, hash))
-
-    async def _pushed(self, peer: _Peer, link: Link, raw: bytes, hash: bytes) -> None:
-        try:
-            await self._admit(link, raw, hash)
-        finally:
-            peer.checking -= 1
+        if not self._here(hash) and self._checks.waiting(link) < PUSHES_CHECKED:
+            self._tasks.spawn(self._admit(link, message.transaction, hash))
 
     async def _admit(self, link: Link, raw: bytes, hash: bytes) -> None:
         """Offer a transaction that *link* sent to the pool."""
         self._public.add(hash)
-        if not self._here(hash):
-            result = await self._pool.admit(raw, False)
-            if result.outcome is Admission.ADMITTED:
-                link.credit(Credit.TRANSACTION)
-            if result.outcome in (Admission.IGNORED, Admission.REJECTED):
-                self._turned_down.add(hash)
-            if result.outcome is Admission.REJECTED:
-                link.fault(Reason.MISBEHAVED, f"transaction {hash.hex()[:8]}: {result.reason}")
+
+        async def check() -> AdmissionResult | None:
+            return None if self._here(hash) else await self._pool.admit(raw, False)
+
+        result = None if self._here(hash) else await self._checks.run(link, transaction_cost(len(raw)), check)
+        if result is not None:
+            self._judged(link, result)
         self._fetches.forget(hash)
+
+    def _judged(self, link: Link, result: AdmissionResult) -> None:
+        """What comes of it for *link*: credit, nothing, or blame."""
+        peer = self._peers.get(link)
+        match result.outcome:
+            case Admission.ADMITTED:
+                link.credit(Credit.TRANSACTION)
+                if peer is not None:
+                    peer.vain = 0
+            case Admission.IGNORED:
+                self._turned_down.add(result.hash)
+                if peer is not None:
+                    peer.vain += 1
+                    if peer.vain >= VAIN and peer.vain.bit_count() == 1:
+                        link.fault(Reason.MISBEHAVED, f"{peer.vain} transactions of no use in a row", Penalty.USELESS)
+            case Admission.REJECTED:
+                self._turned_down.add(result.hash)
+                link.fault(Reason.MISBEHAVED, f"transaction {result.hash.hex()[:8]}: {result.reason}")
 
     # serving
 

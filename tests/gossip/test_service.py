@@ -9,7 +9,7 @@ import chainp2p.gossip.transactions
 from chainp2p.chain.interfaces import Admission, TransactionAdded
 from chainp2p.errors import Penalty, Reason, RefusalReason, RequestRefused
 from chainp2p.gossip.service import GossipService
-from chainp2p.gossip.transactions import PUSH_BYTES
+from chainp2p.gossip.transactions import PUSH_BYTES, VAIN
 from chainp2p.peer.link import Credit
 from chainp2p.sync.service import SyncService
 from chainp2p.testing.toychain import FAILS, IGNORED, REJECTED, ToyChain
@@ -206,6 +206,35 @@ class OfTransactions(Base):
         far.send(NewTransaction(REJECTED))
         self.clock.run_for(1.0)
         self.assertEqual([fault[1] for fault in one.faults], [Reason.MISBEHAVED])
+
+    def test_who_pushes_nothing_of_use_is_useless_after_a_while(self) -> None:
+        one = self.node("one")
+        far, near = connect(Puppet(self.net, "p", make_status(), {}), one)
+        for n in range(VAIN - 1):
+            far.send(NewTransaction(IGNORED + b"%d" % n))
+        far.send(NewTransaction(b"pay"))
+        self.clock.run_for(1.0)
+        self.assertEqual(one.faults, [])
+        for n in range(5 * VAIN):
+            far.send(NewTransaction(IGNORED + b"again%d" % n))
+            self.clock.run_for(0.01)
+        self.clock.run_for(1.0)
+        self.assertEqual([fault[3] for fault in one.faults], [Penalty.USELESS] * 3)  # at 64, 128 and 256
+
+    def test_a_flood_slows_another_peers_by_one_turn(self) -> None:
+        one = self.node("one", reactor=self.clock, delay=0.1)
+        floods = [connect(Puppet(self.net, f"flood{n}", make_status(), {}), one)[0] for n in range(4)]
+        far, _ = connect(Puppet(self.net, "p", make_status(), {}), one)
+        for far_flood in floods:
+            for n in range(1_000):
+                far_flood.send(NewTransaction(IGNORED + far_flood.host.name.encode() + b"%d" % n))
+        self.clock.run_for(0.05)
+        far.send(NewTransaction(b"pay"))
+        begun = self.clock.seconds()
+        while not one.chain.transaction(one.chain.transaction_hash(b"pay")):
+            self.clock.run_for(0.01)
+        # 64 at a time: those under way, then ten at most of each of the others; in one queue 1,024 would be ahead
+        self.assertLess(self.clock.seconds() - begun, 0.35)
 
     def test_turned_down_is_fetched_again_when_the_head_changes(self) -> None:
         one = self.node("one")
@@ -509,6 +538,23 @@ class OfBlocks(Base):
         self.clock.run_for(0.1)
         self.assertEqual(len(one.heard), 4)
         self.clock.run_for(5.0)
+
+    def test_a_block_whose_sender_leaves_before_its_turn_comes_from_another(self) -> None:
+        one = self.node("one", reactor=self.clock, delay=0.5)
+        raws = [one.chain.make(salt=salt) for salt in range(12)]
+        last = one.chain.block_hash(raws[-1])
+        gone, _ = connect(Puppet(self.net, "gone", make_status(), {}), one)
+        good = Puppet(self.net, "good", make_status(), {GetBlocks: lambda message: Blocks((raws[-1],))})
+        far, _ = connect(good, one)
+        for raw in raws:
+            gone.send(NewBlock(raw))
+        far.send(AnnounceBlocks(((last, 1),)))
+        self.clock.run_for(0.1)
+        self.assertNotIn(GetBlocks, map(type, good.got))
+        gone.close()
+        self.clock.run_for(5.0)
+        self.assertIn(last, one.chain._bodies)
+        self.assertEqual(one.faults, [])
 
     def test_a_flood_of_announcements_is_looked_up_in_measure(self) -> None:
         one = self.node("one", reactor=self.clock, delay=0.5)

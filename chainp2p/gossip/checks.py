@@ -1,0 +1,103 @@
+"""Expensive checks of what peers send, in fair turns."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import define
+
+from chainp2p.errors import PeerGone, Reason
+from chainp2p.gossip.turns import Turns
+from chainp2p.peer.tasks import Bell
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from chainp2p.peer.link import Link
+
+__all__ = ["BLOCK_TURNS", "HEADER", "TRANSACTION_TURNS", "Checks", "block_cost", "body_cost", "transaction_cost"]
+
+#: What checks cost, in microseconds of a core. They are estimates: only how they compare decides whose turn it is.
+#: A header: a seal, and a way to the chain's lane and back.
+HEADER = 200.0
+#: The quantum of a peer's turn, and how many checks are under way at a time. Transactions: ten of them, and as many as
+#: are recovered in one job while the next one gathers. Blocks: one of 40 KB, and enough that the lane, and the threads
+#: that recover what its next block needs, are never idle.
+TRANSACTION_TURNS, BLOCK_TURNS = (1_000.0, 64), (20_000.0, 8)
+#: Nobody wants to know any more what has waited so long (seconds).
+LONGEST = 60.0
+
+T = TypeVar("T")
+
+
+def transaction_cost(size: int) -> float:
+    """A transaction of so many bytes: its signature, its place in the pool, its hash."""
+    return 100.0 + size / 200
+
+
+def body_cost(size: int) -> float:
+    """Whether a block of so many bytes is the one that its header speaks of: the hashes of its transactions."""
+    return 50.0 + size / 16
+
+
+def block_cost(size: int) -> float:
+    """A block of so many bytes: its header, and 50 for each transfer of 110 bytes."""
+    return HEADER + size / 2
+
+
+@define(eq=False)
+class _Piece:
+    bell: Bell
+    begun: bool = False
+
+
+class Checks:
+    """Checks that begin in the order of :class:`~chainp2p.gossip.turns.Turns`.
+
+    A check whose peer has gone before its turn came does not take place, and one that has waited for
+    :data:`LONGEST` neither: ``PeerGone``, in both cases.
+
+    :param quantum: see :class:`~chainp2p.gossip.turns.Turns`; *room* likewise.
+    """
+
+    def __init__(self, reactor: "IReactorTime", quantum: float, room: int) -> None:
+        self._reactor = reactor
+        self._turns: Turns[Link, _Piece] = Turns(quantum, room)
+        self._beginning = False
+
+    def waiting(self, link: "Link") -> int:
+        """How many checks of a peer have not begun."""
+        return self._turns.waiting(link)
+
+    async def run(self, link: "Link", cost: float, check: Callable[[], Awaitable[T]]) -> T:
+        """Call *check* when it is the turn of *link*, and answer what that answers."""
+        piece = _Piece(Bell(self._reactor))
+        self._turns.ask(link, cost, piece)
+        self._begin()
+        try:
+            if not piece.begun:
+                await piece.bell.sleep(LONGEST)
+            if not piece.begun:
+                raise PeerGone(Reason.CONNECTION_LOST, "its turn did not come")
+            return await check()
+        finally:
+            if piece.begun:
+                self._turns.ended()
+            else:
+                self._turns.withdraw(link, lambda other: other is piece)
+            self._begin()
+
+    def left(self, link: "Link") -> None:
+        """A peer is gone: what waits of it does not take place."""
+        for piece in self._turns.left(link):
+            piece.bell.ring()
+
+    def _begin(self) -> None:
+        """Begin what may; a check that is over at once makes room in this same loop."""
+        if self._beginning:
+            return
+        self._beginning = True
+        while begun := self._turns.next():
+            for piece in begun:
+                piece.begun = True
+                piece.bell.ring()
+        self._beginning = False
