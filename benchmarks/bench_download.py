@@ -226,6 +226,8 @@ class Parts:
 class AtOnce:
     """An executor whose jobs run in the caller."""
 
+    spare_cores = 0
+
     def run(self, f: Callable[..., Any], /, *args: Any) -> "Deferred[Any]":
         return execute(f, *args)
 

@@ -27,6 +27,11 @@ class Process(Protocol):
 class Executor(Protocol):
     """Runs work off the reactor thread; built only in ``node/`` and ``testing/``."""
 
+    @property
+    def spare_cores(self) -> int:
+        """So many processes can work beside this one without taking its core; 0: none."""
+        ...
+
     def run(self, f: Callable[..., T], /, *args: Any) -> "Deferred[T]":
         """Run ``f(*args)`` on one of the pool's threads; only work that releases the GIL gains by it."""
         ...

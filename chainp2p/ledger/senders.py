@@ -1,20 +1,25 @@
-"""Recovering senders in threads: libsecp256k1 releases the GIL, so chunks of 32 gain and single ones lose.
+"""Recovering senders: a few in threads, many in processes.
 
-What a chunk decodes for that is kept for the lane that connects the blocks, so that nothing is decoded twice.
+libsecp256k1 releases the GIL, so chunks of 32 gain in threads where nothing else wants it, and single ones lose. What
+such a chunk decodes is kept for the lane that connects the blocks, so that nothing is decoded twice. Beside a lane that
+is busy connecting blocks each recovery waits for the GIL three times, a switch interval each, and threads gain nothing:
+many at once, as in a download, go to processes, if there are cores for them.
 
 Single transactions gather while a chunk is away. Blocks with few unknown senders are left to the lane that connects
 them: a job and its way back cost more than the recovery.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred, gatherResults
 
-from chainp2p.chain.executor import Executor
+from chainp2p.chain.executor import Executor, Process
 from chainp2p.ledger.formats.block import Split, split
 from chainp2p.ledger.formats.transaction import Transaction, TransactionError, recover_senders
+from chainp2p.ledger.recovering import NOBODY, pack, recover_packed, unpack
 
 __all__ = ["Prepared", "SenderRecovery", "Senders"]
 
@@ -24,6 +29,12 @@ CHUNK = 32
 WORTH_A_JOB = 16
 #: Smaller blocks cannot hold that many transactions (header 600 bytes, transfer 100), so they are not even split.
 _SMALL_BLOCK_BYTES = 600 + WORTH_A_JOB * 100
+#: So many are recovered in processes: fewer are not worth starting one (0.3 s, 25 MB).
+WORTH_A_PROCESS = 1024
+#: Recoveries per task of a process: 15 ms, ten times as long as the way there and back.
+PROCESS_CHUNK = 256
+#: A process that has not answered after this is not asked again. Seconds.
+PROCESS_DEADLINE = 10.0
 
 Senders = dict[bytes, "bytes | TransactionError"]
 
@@ -72,11 +83,52 @@ def _recover_raws(pairs: Sequence[tuple[bytes, bytes]]) -> "list[tuple[Transacti
     return list(zip(transactions, recover_senders(transactions), strict=True))
 
 
+class _Processes:
+    """Recover in processes: each has one chunk at a time, in the order in which they came.
+
+    One that fails is left out from then on: threads do its work. They are made when they are first needed.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._free: list[Process] = []
+        self._working = 0
+        self._made = False
+        self._queue: deque[tuple[Sequence[bytes], Deferred[list[bytes] | None]]] = deque()
+
+    def recover(self, raws: Sequence[bytes]) -> "Deferred[list[bytes] | None]":
+        """The senders of these transactions; None: no process could tell."""
+        if not self._made:
+            self._made = True
+            number = range(self._executor.spare_cores)
+            self._free = [self._executor.process(f"senders {index}", recover_packed) for index in number]
+        done: Deferred[list[bytes] | None] = Deferred()
+        self._queue.append((raws, done))
+        self._send()
+        return done
+
+    def _send(self) -> None:
+        while self._queue and self._free:
+            (raws, done), process = self._queue.popleft(), self._free.pop()
+            self._working += 1
+            process.ask(pack(raws), PROCESS_DEADLINE).addCallback(self._came_back, process, done)
+        while self._queue and not self._working:
+            self._queue.popleft()[1].callback(None)
+
+    def _came_back(self, answer: bytes | None, process: Process, done: "Deferred[list[bytes] | None]") -> None:
+        self._working -= 1
+        if answer is not None:
+            self._free.append(process)
+        self._send()
+        done.callback(None if answer is None else unpack(answer))
+
+
 class SenderRecovery:
     """See the module."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self._processes = _Processes(executor)
         self._waiting: list[tuple[Transaction, Deferred[bytes | TransactionError]]] = []
         self._away = False
 
@@ -139,15 +191,28 @@ class SenderRecovery:
         return known
 
     def recover(self, splits: Sequence[Split], known: Prepared) -> "Deferred[None]":
-        """Recover all senders of these blocks in chunks, on all threads, and add them to *known*."""
+        """Recover all senders of these blocks in chunks, on all threads or processes, and add them to *known*."""
         pairs = [pair for _, transactions in splits for pair in transactions]
-        chunks = [pairs[at : at + CHUNK] for at in range(0, len(pairs), CHUNK)]
-        jobs = gatherResults([self._executor.run(_recover_raws, chunk) for chunk in chunks], consumeErrors=True)
+        many = len(pairs) >= WORTH_A_PROCESS and self._executor.spare_cores > 0
+        work, size = (self._in_process, PROCESS_CHUNK) if many else (self._in_thread, CHUNK)
+        jobs = [work(pairs[at : at + size], known) for at in range(0, len(pairs), size)]
+        return gatherResults(jobs, consumeErrors=True).addCallback(lambda _: None)
 
-        def join(found: "list[list[tuple[Transaction, bytes | TransactionError]]]") -> None:
-            for part in found:
-                for transaction, sender in part:
-                    known.senders[transaction.hash] = sender
-                    known.decoded[transaction.raw] = transaction
+    def _in_process(self, pairs: "Sequence[tuple[bytes, bytes]]", known: Prepared) -> "Deferred[None]":
+        def join(senders: list[bytes] | None) -> "Deferred[None] | None":
+            if senders is None:
+                return self._in_thread(pairs, known)
+            known.senders.update(
+                [(hash, sender) for (hash, _), sender in zip(pairs, senders, strict=True) if sender != NOBODY]
+            )
+            return None
 
-        return jobs.addCallback(join)
+        return self._processes.recover([raw for _, raw in pairs]).addCallback(join)
+
+    def _in_thread(self, pairs: "Sequence[tuple[bytes, bytes]]", known: Prepared) -> "Deferred[None]":
+        def join(found: "list[tuple[Transaction, bytes | TransactionError]]") -> None:
+            for transaction, sender in found:
+                known.senders[transaction.hash] = sender
+                known.decoded[transaction.raw] = transaction
+
+        return self._executor.run(_recover_raws, pairs).addCallback(join)

@@ -21,6 +21,8 @@ __all__ = ["Platform", "production_platform"]
 
 #: Recovering senders is what the pool is for; more threads than cores gain nothing.
 _POOL_THREADS_MAX = 8
+#: Recovering takes less than connecting does: three processes keep any lane busy.
+_SPARE_CORES_MAX = 3
 
 
 @frozen(kw_only=True)
@@ -60,6 +62,7 @@ def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -
     from chainp2p.net.security import TlsSecurity
 
     chance = random.SystemRandom()
+    cores = os.cpu_count() or 1
 
     def security(key: NodeKey) -> Any:
         return TlsSecurity(key, time.time, int.from_bytes(os.urandom(8), "big"), reactor)  # noqa: TID251
@@ -69,7 +72,7 @@ def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -
         now=time.time,  # noqa: TID251
         random=chance,
         entropy=os.urandom,  # noqa: TID251
-        executor=lambda: ThreadExecutor(reactor, min(os.cpu_count() or 1, _POOL_THREADS_MAX)),
+        executor=lambda: ThreadExecutor(reactor, min(cores, _POOL_THREADS_MAX), min(cores - 1, _SPARE_CORES_MAX)),
         home=DirectoryHome,
         security=slow(security, reactor, chance, latency, loss),
         router=lambda: MachineRouter(reactor),

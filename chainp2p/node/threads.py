@@ -54,6 +54,10 @@ class _Crew:
             self._wake.notify()
         return done
 
+    @property
+    def spare_cores(self) -> int:
+        return 0
+
     def lane(self, name: str) -> Executor:
         raise RuntimeError(f"{self.name}: a lane has no lanes of its own ({name})")
 
@@ -102,10 +106,12 @@ class ThreadExecutor:
     joined by one more thread, because joining on the reactor thread would wait for jobs that wait for the reactor.
 
     :param size: threads of the shared pool.
+    :param spare_cores: see ``Executor``.
     """
 
-    def __init__(self, reactor: Any, size: int) -> None:
+    def __init__(self, reactor: Any, size: int, spare_cores: int = 0) -> None:
         self._reactor = reactor
+        self.spare_cores = spare_cores
         self._pool = _Crew(reactor, "pool", size)
         self._lanes: list[_Crew] = []
         self._processes: list[ChildProcess] = []

@@ -6,7 +6,7 @@ Rules:
 2. A file appears under its name when it is whole, never before.
 3. Headers go to the chain one record ahead of their blocks, so that it knows what is final; records that are on the
    best chain are passed over, so that an import that was broken off goes on where it was.
-4. Memory holds three records at most (:data:`READ_AHEAD`); files are read and written on a lane.
+4. Memory holds five records at most (:data:`READ_AHEAD`); files are read and written on a lane.
 """
 
 import contextlib
@@ -24,8 +24,9 @@ from chainp2p.chain.interfaces import HeadersRejected, Invalid, NotYet, ParentMi
 
 __all__ = ["Export", "Import", "Transfer", "TransferError"]
 
-#: Records whose blocks the chain has while the headers of the next are checked: it reads the one, connects the other.
-READ_AHEAD = 2
+#: Records whose blocks the chain has while the headers of the next are checked: it recovers the senders of some while
+#: it connects another. With two both wait for each other a quarter of the time.
+READ_AHEAD = 4
 
 
 class TransferError(Exception):

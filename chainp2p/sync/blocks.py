@@ -38,8 +38,8 @@ STORAGE_REST = 3.0
 #: Blocks that are known to be missing ahead of time, so that the chain is asked seldom.
 PLAN = 2 * WINDOW
 #: The chain is given so many blocks, or bytes of them, at a time, and so many times before it has judged the first: it
-#: reads the one while it connects the other.
-SUBMIT_BLOCKS, SUBMIT_BYTES, SUBMITS = 64, 8 * 1024 * 1024, 2
+#: reads some while it connects another.
+SUBMIT_BLOCKS, SUBMIT_BYTES, SUBMITS = 64, 8 * 1024 * 1024, 4
 
 
 class BlockFetch:

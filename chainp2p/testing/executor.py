@@ -34,6 +34,11 @@ class SimExecutor:
         self._open = 0
         self._stopped: Deferred[None] | None = None
 
+    @property
+    def spare_cores(self) -> int:
+        """Nothing runs beside anything here."""
+        return 0
+
     def run(self, f: Callable[..., T], /, *args: Any) -> "Deferred[T]":
         """See ``Executor.run``."""
         if self._stopped is not None:

@@ -1,8 +1,11 @@
 """The ledger on real threads and files: writers, readers and admissions at once."""
 
+import os
 import pathlib
 import random
+import signal
 import time
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
@@ -10,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from chainp2p.chain.interfaces import Admission, Connected, HeadChanged
 from chainp2p.ledger.chain import Ledger
+from chainp2p.node.children import ChildProcess
 from chainp2p.node.threads import ThreadExecutor
 from tests.ledger.forge import Forge
 from tests.ledger.network import ADDRESSES, KEYS, TIME, Folder, genesis_of, transfer
@@ -67,3 +71,46 @@ class ThreadTests(TestCase):
         await ledger.stop()
         await executor.stop()
         self.assertLess(time.monotonic() - started, 10)
+
+    def test_senders_are_recovered_in_a_process_and_without_it_when_it_is_killed(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self.killed())
+
+    async def killed(self) -> None:
+        from twisted.internet import reactor  # noqa: TID251
+
+        forge = Forge(genesis_of(1))
+        line = [forge.root]
+        for slot in range(1, 17):
+            raws = [transfer(5, nonce) for nonce in range((slot - 1) * 150, slot * 150)]
+            line.append(forge.grow(line[-1], slot, transactions=raws))
+        folder = pathlib.Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        children: list[ChildProcess] = []
+
+        class Watched(ThreadExecutor):
+            def process(self, name: str, work: Any) -> ChildProcess:
+                children.append(super().process(name, work))
+                return children[-1]
+
+        executor = Watched(reactor, 2, spare_cores=1)
+        ledger = Ledger(
+            forge.genesis,
+            executor=executor,
+            now=lambda: TIME + 100.0,
+            random=random.Random(1),
+            open_database=Folder(folder),
+        )
+        await ledger.start()
+        await ledger.add_headers([made.header.raw for made in line[1:]])
+        verdicts = await ledger.submit_blocks([made.raw for made in line[1:9]], line[-1].hash)
+        (child,) = children
+        assert child.pid is not None
+        rest = ledger.submit_blocks([made.raw for made in line[9:]], line[-1].hash)
+        os.kill(child.pid, signal.SIGKILL)
+        verdicts += await rest
+        self.assertEqual({type(verdict) for verdict in verdicts}, {Connected})
+        state = await ledger.reader.state(line[-1].hash)
+        self.assertEqual((ledger.head.hash, state.root), (line[-1].hash, line[-1].state.root))
+        await ledger.stop()
+        await executor.stop()
+        self.assertIsNone(child.pid)

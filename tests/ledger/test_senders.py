@@ -9,13 +9,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.formats.block import assemble, split
 from chainp2p.ledger.formats.transaction import Transaction
-from chainp2p.ledger.senders import CHUNK, Prepared, SenderRecovery
+from chainp2p.ledger.recovering import NOBODY, pack, recover_packed, unpack
+from chainp2p.ledger.senders import CHUNK, PROCESS_CHUNK, WORTH_A_PROCESS, Prepared, SenderRecovery
 from tests.ledger.forge import Forge
 from tests.ledger.network import ADDRESSES, AtOnce, genesis_of, transfer
 
 
 class Later:
     """Jobs wait until they are let go."""
+
+    spare_cores = 0
 
     def __init__(self) -> None:
         self.jobs: list[tuple[Any, Any, Any]] = []
@@ -31,6 +34,40 @@ class Later:
     def go(self) -> None:
         done, f, args = self.jobs.pop(0)
         done.callback(f(*args))
+
+
+class Away:
+    """A process that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[bytes, Deferred[bytes | None]]] = []
+
+    def ask(self, task: bytes, within: float) -> "Deferred[bytes | None]":
+        assert all(done.called for _, done in self.tasks), "one task at a time"
+        self.tasks.append((task, Deferred()))
+        return self.tasks[-1][1]
+
+    def go(self, fails: bool = False) -> None:
+        task, done = self.tasks[-1]
+        done.callback(None if fails else list(recover_packed(task))[-1])
+
+
+class Cores(AtOnce):
+    """Threads run at once, and there are cores for some processes."""
+
+    def __init__(self, spare: int) -> None:
+        self.spare_cores = spare
+        self.processes: list[Away] = []
+        self.in_threads = 0
+
+    def run(self, f: Any, /, *args: Any) -> "Deferred[Any]":
+        self.in_threads += 1
+        return super().run(f, *args)
+
+    def process(self, name: str, work: Any) -> Any:
+        assert work is recover_packed
+        self.processes.append(Away())
+        return self.processes[-1]
 
 
 class NoPool:
@@ -116,3 +153,64 @@ class SenderTests(SynchronousTestCase):
         odd = assemble(block.header.raw, [*raws, b"\x02\xc0"])
         self.successResultOf(recovery.recover([split(odd)], found))
         self.assertEqual(set(found.decoded), set(raws))
+
+
+class ProcessTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        forge = Forge(genesis_of(1))
+        self.raws = [transfer(number % 3, number // 3) for number in range(WORTH_A_PROCESS)]
+        header = forge.grow(forge.root, 1).header.raw
+        half = len(self.raws) // 2
+        self.splits = [split(assemble(header, part)) for part in (self.raws[:half], self.raws[half:])]
+        self.senders = {Transaction.decode(raw).hash: ADDRESSES[n % 3] for n, raw in enumerate(self.raws)}
+
+    def test_many_are_recovered_in_processes_one_chunk_at_a_time(self) -> None:
+        cores, known = Cores(2), Prepared()
+        done = SenderRecovery(cores).recover(self.splits, known)
+        one, other = cores.processes
+        chunks = WORTH_A_PROCESS // PROCESS_CHUNK
+        self.assertEqual((len(one.tasks), len(other.tasks)), (1, 1))
+        for _ in range(chunks - 2):
+            self.assertNoResult(done)
+            other.go()
+        self.assertEqual((len(one.tasks), len(other.tasks)), (1, chunks - 1))
+        one.go()
+        other.go()
+        self.successResultOf(done)
+        self.assertEqual((known, cores.in_threads), (Prepared(senders=self.senders), 0))
+
+    def test_one_that_fails_is_not_asked_again_and_threads_do_its_work(self) -> None:
+        cores, known = Cores(1), Prepared()
+        recovery = SenderRecovery(cores)
+        done = recovery.recover(self.splits, known)
+        (one,) = cores.processes
+        one.go()
+        one.go(fails=True)
+        self.successResultOf(done)
+        self.assertEqual((known.senders, cores.in_threads), (self.senders, WORTH_A_PROCESS // PROCESS_CHUNK - 1))
+        known = Prepared()
+        self.successResultOf(recovery.recover(self.splits, known))
+        self.assertEqual((known.senders, len(one.tasks), len(cores.processes)), (self.senders, 2, 1))
+
+    def test_a_few_are_not_worth_a_process(self) -> None:
+        cores, known = Cores(1), Prepared()
+        self.successResultOf(SenderRecovery(cores).recover(self.splits[:1], known))
+        self.assertEqual((len(known.senders), cores.processes), (WORTH_A_PROCESS // 2, []))
+
+    def test_what_has_no_sender_is_left_to_whoever_connects_the_block(self) -> None:
+        good = self.raws[0]
+        lengthened = good[:1] + b"\xf8" + bytes((good[2] + 1,)) + good[3:] + b"\0"
+        steps = list(recover_packed(pack([good, b"", lengthened, good])))
+        self.assertEqual(steps[:-1], [None] * 4)
+        assert steps[-1] is not None
+        self.assertEqual(unpack(steps[-1]), [ADDRESSES[0], NOBODY, NOBODY, ADDRESSES[0]])
+        cores, known = Cores(1), Prepared()
+        odd = [*self.raws[:-1], b"\x02\xc0"]
+        done = SenderRecovery(cores).recover([split(assemble(self.splits[0][0], odd))], known)
+        for _ in range(WORTH_A_PROCESS // PROCESS_CHUNK):
+            cores.processes[0].go()
+        self.successResultOf(done)
+        expected = {
+            hash: sender for hash, sender in self.senders.items() if hash != Transaction.decode(self.raws[-1]).hash
+        }
+        self.assertEqual(known.senders, expected)
