@@ -110,7 +110,7 @@ class BlockRelay:
         self._log = log
         self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
-        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless)
+        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless, lot=random.random)
         self._checks = Checks(reactor, *BLOCK_TURNS)
         self._parked: ParkedBlocks[Link] = ParkedBlocks()
         self._park_timer: IDelayedCall | None = None
@@ -376,7 +376,7 @@ class BlockRelay:
     def whole(self, hash: bytes, links: Sequence[Link]) -> None:
         """Fetch a block whole from one of *links*."""
         for link in links:
-            self._fetches.announced(link, hash, 1)
+            self._fetches.announced(link, hash, 1, self._reactor.seconds())
         self._pump()
 
     async def _unknown(self, blocks: Sequence[tuple[bytes, int]]) -> list[tuple[bytes, int]]:

@@ -1,6 +1,7 @@
 """Who announced what, and whom to ask for it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from attrs import Factory, define, frozen
@@ -19,6 +20,7 @@ class FetchLimits:
     :param in_flight: things asked of a peer at a time.
     :param ids: things in one request; :param bytes: their announced size together, in bytes (one thing may pass it).
     :param seconds: how long one announcer is waited for before the next is asked.
+    :param patience: how long (seconds) the word of a peer that we did not dial waits while one is here that we did.
     """
 
     announced: int
@@ -26,48 +28,84 @@ class FetchLimits:
     ids: int
     bytes: int
     seconds: float
+    patience: float = 0.0
 
 
-@define
+@define(eq=False)
+class _Word:
+    """One announcement: of one thing by one peer.
+
+    :param lot: the lowest of equals is asked.
+    :param waits: its time to be asked has not come.
+    :param failed: it was asked, and did not deliver.
+    """
+
+    size: int
+    lot: float
+    waits: bool
+    failed: bool = False
+
+
+@define(eq=False)
 class _Thing(Generic[K]):
-    sizes: dict[K, int] = Factory(dict)
+    words: dict[K, _Word] = Factory(dict)
     asked: K | None = None
     deadline: float = 0.0
 
 
-@define
+@define(eq=False)
 class _Peer:
+    """
+    :param open: what it could be asked for now: it is asked of nobody, and neither failed nor waits here.
+    """
+
     preferred: bool
     announced: dict[bytes, None] = Factory(dict)
+    open: dict[bytes, None] = Factory(dict)
     in_flight: dict[bytes, None] = Factory(dict)
 
 
 class FetchTracker(Generic[K]):
-    """Fetches each announced thing once, from one announcer at a time (after bitcoin's `txrequest.h`).
+    """Fetches each announced thing once, from one announcer at a time (the rules are those of bitcoin's
+    ``txrequest.h``, but for the fifth).
 
     1. A thing is asked of one peer at a time: more would only cost bandwidth.
-    2. An announcer that does not deliver within ``seconds``, has it not, or leaves, is forgotten for this thing and the
-       next is asked: one silent peer delays a thing by that much, once.
-    3. Preferred peers (those we chose to dial) come first, then who announced first: an attacker can connect to us, but
-       does not choose whom we dial. Who has been useless of late comes after all others.
-    4. A peer has at most ``announced`` announcements and ``in_flight`` open fetches: a flood fills its own place only.
-       With its place full it is passed over, and somebody else is asked.
-    5. Nobody is asked twice for one announcement, but a peer may announce again.
-    6. What arrived, by whatever way, or is not wanted any more, is forgotten with all its announcements.
+    2. An announcer that does not deliver within ``seconds``, or has it not, has *failed* for this thing, and the next
+       is asked: one silent peer delays a thing by that much, once.
+    3. Who has failed is not asked again, however often it announces, while somebody is left who has not. Else a silent
+       peer that is preferred would announce again each time, and keep the thing from us for good. When all have failed
+       they are forgotten, and may announce anew. Until then what failed keeps its place among ``announced``.
+    4. Who leaves is forgotten with all that it announced; so is a thing, with all its announcements, that arrived by
+       whatever way or is not wanted any more.
+    5. A peer has at most ``announced`` announcements and ``in_flight`` open fetches: a flood fills its own place only.
+       With its place full it is passed over and somebody else is asked, so that nobody keeps things by being slow.
+    6. Of those that could be asked, the ones that have been useless of late come last; before them preferred ones (we
+       chose to dial them; an attacker chooses to dial us) come before others; among equals lots decide, drawn when each
+       announced: who announces first gains nothing by that, nor who opens many links and announces over all of them
+       later.
+    7. While a preferred peer is here, the word of another waits for ``patience``. So preferred peers may speak first;
+       and who announces a thing to us to see whether we ask for it learns little of when we got it.
+    8. Things are asked of a peer in the order in which it announced them, for what needs another is announced after it;
+       those that others failed to deliver come last.
 
-    Cost: O(announcers) for each thing that is ready whenever :meth:`next` is called; a dictionary entry an
-    announcement.
+    Cost: what happens to a thing costs O(its announcers); :meth:`next` looks at peers, and at what has come since the
+    last time: never at what only waits for a peer whose place is full.
 
     :param useless: tells who has been of little use of late.
+    :param lot: answers a number between 0 and 1, by chance.
     """
 
-    def __init__(self, limits: FetchLimits, useless: Callable[[K], bool] = lambda _: False) -> None:
+    def __init__(
+        self, limits: FetchLimits, useless: Callable[[K], bool] = lambda _: False, *, lot: Callable[[], float]
+    ) -> None:
         self._limits = limits
         self._useless = useless
+        self._lot = lot
         self._things: dict[bytes, _Thing[K]] = {}
         self._peers: dict[K, _Peer] = {}
-        self._ready: dict[bytes, None] = {}
-        self._asked: dict[bytes, None] = {}  # in order of deadline: all wait equally long
+        self._preferred = 0
+        self._asked: dict[bytes, None] = {}  # in order of deadline: all are waited for equally long
+        self._waiting: deque[tuple[float, K, bytes, _Word]] = deque()  # in order of time likewise
 
     def __contains__(self, id: bytes) -> bool:
         return id in self._things
@@ -78,59 +116,99 @@ class FetchTracker(Generic[K]):
     def joined(self, peer: K, preferred: bool) -> None:
         """A peer that may announce."""
         self._peers[peer] = _Peer(preferred)
+        self._preferred += preferred
 
     def left(self, peer: K) -> None:
         """It is gone: its announcements with it."""
         entry = self._peers.get(peer)
-        if entry is not None:
-            for id in tuple(entry.announced):
-                self._drop(peer, id)
-            del self._peers[peer]
+        if entry is None:
+            return
+        for id in tuple(entry.announced):
+            self._forget_word(peer, id)
+        del self._peers[peer]
+        self._preferred -= entry.preferred
+        self._waiting = deque(item for item in self._waiting if item[1] != peer)
 
-    def announced(self, peer: K, id: bytes, size: int) -> bool:
+    def announced(self, peer: K, id: bytes, size: int, now: float) -> bool:
         """Note that *peer* has *id*; False: its place is full."""
         entry = self._peers.get(peer)
-        if entry is None or (id not in entry.announced and len(entry.announced) >= self._limits.announced):
+        if entry is None:
             return False
-        if id not in entry.announced:
-            entry.announced[id] = None
-            thing = self._things.setdefault(id, _Thing())
-            thing.sizes[peer] = size
-            if thing.asked is None:
-                self._ready[id] = None
+        if id in entry.announced:
+            return True
+        if len(entry.announced) >= self._limits.announced:
+            return False
+        entry.announced[id] = None
+        waits = self._limits.patience > 0 and not entry.preferred and self._preferred > 0
+        word = _Word(size, self._lot(), waits)
+        thing = self._things.setdefault(id, _Thing())
+        thing.words[peer] = word
+        if waits:
+            self._waiting.append((now + self._limits.patience, peer, id, word))
+        elif thing.asked is None:
+            entry.open[id] = None
         return True
 
     def size(self, peer: K, id: bytes) -> int | None:
         """The size that *peer* announced, if it did."""
+        word = self._word(peer, id)
+        return None if word is None else word.size
+
+    def asked(self, id: bytes) -> K | None:
+        """Whom *id* is asked of."""
         thing = self._things.get(id)
-        return None if thing is None else thing.sizes.get(peer)
+        return None if thing is None else thing.asked
+
+    def announcers(self, id: bytes) -> list[K]:
+        """Who announced *id*, whether they failed or not."""
+        thing = self._things.get(id)
+        return [] if thing is None else list(thing.words)
 
     def failed(self, peer: K, ids: Sequence[bytes]) -> None:
         """*peer* did not deliver *ids*."""
         for id in ids:
-            self._drop(peer, id)
+            self._fail(peer, id)
+
+    def again(self, peer: K, ids: Sequence[bytes]) -> None:
+        """*peer* may be asked for *ids* again: it delivered others, and there was no room for these."""
+        for id in ids:
+            if self.asked(id) == peer:
+                self._unask(id)
 
     def forget(self, id: bytes) -> None:
         """It is here, or not wanted any more."""
         thing = self._things.get(id)
         if thing is not None:
-            for peer in tuple(thing.sizes):
-                self._drop(peer, id)
+            if thing.asked is not None:
+                self._unask(id)
+            self._forget_thing(id)
+
+    @property
+    def next_time(self) -> float | None:
+        """When an announcement may be acted upon that waits now."""
+        while self._waiting and not self._waits(self._waiting[0]):
+            self._waiting.popleft()
+        return self._waiting[0][0] if self._waiting else None
 
     def next(self, now: float) -> list[tuple[K, tuple[bytes, ...]]]:
         """Return the requests to send now, and count them as sent."""
         self._expire(now)
-        free = sum(len(peer.in_flight) < self._limits.in_flight for peer in self._peers.values())
-        last = {peer for peer in self._peers if self._useless(peer)} if self._ready else set()
+        self._mature(now)
+        if not any(peer.open for peer in self._peers.values()):
+            return []
+        last = {peer for peer in self._peers if self._useless(peer)}
         chosen: dict[K, list[bytes]] = {}
-        for id in tuple(self._ready):
-            if not free:
-                break
-            peer = self._choose(self._things[id], last)
-            if peer is not None:
-                self._ask(peer, id, now)
-                chosen.setdefault(peer, []).append(id)
-                free -= len(self._peers[peer].in_flight) >= self._limits.in_flight
+        moving = True
+        while moving:  # one that had room when things were left to it may have none when its turn comes
+            moving = False
+            for peer, entry in self._peers.items():
+                for id in tuple(entry.open) if self._able(peer) else ():
+                    if self._best(self._things[id], last) == peer:
+                        self._ask(peer, id, now)
+                        chosen.setdefault(peer, []).append(id)
+                        moving = True
+                        if not self._able(peer):
+                            break
         return [(peer, request) for peer, ids in chosen.items() for request in self._requests(peer, ids)]
 
     def _expire(self, now: float) -> None:
@@ -139,27 +217,60 @@ class FetchTracker(Generic[K]):
             thing = self._things[id]
             if thing.deadline > now or thing.asked is None:
                 return
-            self._drop(thing.asked, id)
+            self._fail(thing.asked, id)
 
-    def _choose(self, thing: _Thing[K], last: Collection[K]) -> K | None:
-        able = [peer for peer in thing.sizes if len(self._peers[peer].in_flight) < self._limits.in_flight]
-        if last:
-            able = [peer for peer in able if peer not in last] or able
-        return next((peer for peer in able if self._peers[peer].preferred), able[0] if able else None)
+    def _mature(self, now: float) -> None:
+        while self._waiting and self._waiting[0][0] <= now:
+            item = self._waiting.popleft()
+            if self._waits(item):
+                _, peer, id, word = item
+                word.waits = False
+                if self._things[id].asked is None:
+                    self._peers[peer].open[id] = None
+
+    def _waits(self, item: tuple[float, K, bytes, _Word]) -> bool:
+        """Whether an announcement is there still, and waits."""
+        _, peer, id, word = item
+        return word.waits and self._word(peer, id) is word
+
+    def _word(self, peer: K, id: bytes) -> _Word | None:
+        thing = self._things.get(id)
+        return None if thing is None else thing.words.get(peer)
+
+    def _able(self, peer: K) -> bool:
+        return len(self._peers[peer].in_flight) < self._limits.in_flight
+
+    def _best(self, thing: _Thing[K], last: set[K]) -> K:
+        able = [
+            (peer in last, not self._peers[peer].preferred, word.lot, at)
+            for at, (peer, word) in enumerate(thing.words.items())
+            if not word.waits and not word.failed and self._able(peer)
+        ]
+        return tuple(thing.words)[min(able)[-1]]
 
     def _ask(self, peer: K, id: bytes, now: float) -> None:
         thing = self._things[id]
         thing.asked, thing.deadline = peer, now + self._limits.seconds
         self._peers[peer].in_flight[id] = None
-        del self._ready[id]
         self._asked[id] = None
+        for other in thing.words:
+            self._peers[other].open.pop(id, None)
+
+    def _unask(self, id: bytes) -> None:
+        thing = self._things[id]
+        assert thing.asked is not None
+        del self._peers[thing.asked].in_flight[id], self._asked[id]
+        thing.asked = None
+        for peer, word in thing.words.items():
+            if not word.waits and not word.failed:
+                self._peers[peer].open[id] = None
 
     def _requests(self, peer: K, ids: Sequence[bytes]) -> list[tuple[bytes, ...]]:
         requests: list[tuple[bytes, ...]] = []
         batch: list[bytes] = []
         total = 0
         for id in ids:
-            size = self._things[id].sizes[peer]
+            size = self._things[id].words[peer].size
             if batch and (len(batch) >= self._limits.ids or total + size > self._limits.bytes):
                 requests.append(tuple(batch))
                 batch, total = [], 0
@@ -167,16 +278,33 @@ class FetchTracker(Generic[K]):
             total += size
         return [*requests, tuple(batch)]
 
-    def _drop(self, peer: K, id: bytes) -> None:
-        """Forget one announcement, and the thing with its last."""
-        thing, entry = self._things.get(id), self._peers.get(peer)
-        if thing is None or entry is None or peer not in thing.sizes:
+    def _fail(self, peer: K, id: bytes) -> None:
+        word = self._word(peer, id)
+        if word is None:
             return
-        del thing.sizes[peer], entry.announced[id]
+        thing = self._things[id]
+        word.failed, word.waits = True, False
+        self._peers[peer].open.pop(id, None)
         if thing.asked == peer:
-            thing.asked = None
-            del entry.in_flight[id], self._asked[id]
-            self._ready[id] = None
-        if not thing.sizes:
-            del self._things[id]
-            self._ready.pop(id, None)
+            self._unask(id)
+        self._clean(id)
+
+    def _forget_word(self, peer: K, id: bytes) -> None:
+        thing = self._things[id]
+        if thing.asked == peer:
+            self._unask(id)
+        entry = self._peers[peer]
+        del thing.words[peer], entry.announced[id]
+        entry.open.pop(id, None)
+        self._clean(id)
+
+    def _clean(self, id: bytes) -> None:
+        """Forget a thing that nobody is left to be asked for."""
+        if all(word.failed for word in self._things[id].words.values()):
+            self._forget_thing(id)
+
+    def _forget_thing(self, id: bytes) -> None:
+        for peer in self._things.pop(id).words:
+            entry = self._peers[peer]
+            del entry.announced[id]
+            entry.open.pop(id, None)

@@ -110,7 +110,7 @@ class TransactionRelay:
         self._tasks = tasks
         self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
-        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless)
+        self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless, lot=random.random)
         self._checks = Checks(reactor, *TRANSACTION_TURNS)
         self._public = RollingSeen(REMEMBERED)
         self._added = RollingSeen(REMEMBERED)
@@ -243,7 +243,7 @@ class TransactionRelay:
             peer.known.update(reply.hashes[:ANNOUNCED_MAX])
             self._not_new.update(wanted)
             for hash in wanted:
-                self._fetches.announced(link, hash, 0)
+                self._fetches.announced(link, hash, 0, self._reactor.seconds())
             self._pump()
 
     def _announced(self, link: Link, message: AnnounceTransactions) -> None:
@@ -255,7 +255,7 @@ class TransactionRelay:
             peer.queue.pop(hash, None)
             peer.offered.pop(hash, None)
             if not self._here(hash):
-                self._fetches.announced(link, hash, size)
+                self._fetches.announced(link, hash, size, self._reactor.seconds())
         self._pump()
 
     def _pump(self) -> None:
@@ -277,10 +277,10 @@ class TransactionRelay:
                 received[hash] = raw
         except (PeerGone, RequestTimedOut, RequestRefused):
             pass
-        self._fetches.failed(link, tuple(sizes))
         if sum(map(len, received.values())) > CUT_BYTES:
-            for hash in sizes:
-                self._fetches.announced(link, hash, 0)
+            self._fetches.again(link, tuple(sizes))
+        else:
+            self._fetches.failed(link, tuple(sizes))
         self._admit_all(link, received)
 
     def _admit_all(self, link: Link, received: dict[bytes, bytes]) -> None:
