@@ -23,7 +23,7 @@ from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, Request
 from chainp2p.gossip.checks import BLOCK_TURNS, Checks, block_cost
 from chainp2p.gossip.compact import Draft
 from chainp2p.gossip.forms import CompactForms
-from chainp2p.gossip.parked import Parked, ParkedBlocks
+from chainp2p.gossip.later import Later
 from chainp2p.gossip.rebuilding import Rebuilding
 from chainp2p.gossip.seen import Heights, RollingSeen, chosen, push_count
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
@@ -79,7 +79,7 @@ class BlockRelay:
        for all of it, and relaying unseen would make us pay for another's fault. Side branches are relayed too, so that
        everybody knows all that may win.
     3. An announced block next to our head is rebuilt from its compact form, or fetched from one announcer at a time;
-       one further off is sync's work, as is one whose parent is missing.
+       one further off is sync's work, as are the missing ancestors of one that came whole, which waits for them.
     4. One from the future is tried again at its time. An invalid one costs its sender the link if body and header do
        not match, and nobody on the wire if its producer is to blame.
 
@@ -103,7 +103,6 @@ class BlockRelay:
     ) -> None:
         self._chain = chain
         self._reactor = reactor
-        self._now = now
         #: Told of a block whose ancestors are missing here, or that nobody brings: sync's work.
         self.heard = heard
         self._tasks = tasks
@@ -112,8 +111,7 @@ class BlockRelay:
         self._peers: dict[Link, _Peer] = {}
         self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless, lot=random.random)
         self._checks = Checks(reactor, *BLOCK_TURNS)
-        self._parked: ParkedBlocks[Link] = ParkedBlocks()
-        self._park_timer: IDelayedCall | None = None
+        self._later = Later(reactor, now, lambda block: tasks.spawn(self._take(block.peer, block.hash, block.raw, 0)))
         self._head_timer: IDelayedCall | None = None
         self._checking: dict[bytes, None] = {}
         self._judged = RollingSeen(REMEMBERED)
@@ -147,6 +145,7 @@ class BlockRelay:
         self._peers[link] = peer = _Peer()
         peer.known.add(link.status.head)
         self._fetches.joined(link, preferred=link.outbound)
+        self._later.joined(link)
         self._forms.joined(link)
         if self.rebuilding is not None:
             self.rebuilding.joined(link)
@@ -154,7 +153,7 @@ class BlockRelay:
     def left(self, link: Link) -> None:
         self._peers.pop(link, None)
         self._fetches.left(link)
-        self._parked.left(link)
+        self._later.left(link)
         self._checks.left(link)
         self._forms.left(link)
         if self.rebuilding is not None:
@@ -163,17 +162,17 @@ class BlockRelay:
 
     def stop(self) -> None:
         """Cancel the timers and forget the peers."""
-        for timer in (self._park_timer, self._head_timer):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._park_timer = self._head_timer = None
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        self._later.stop()
         self._forms.stop()
         if self.rebuilding is not None:
             self.rebuilding.stop()
         for link in tuple(self._peers):
             del self._peers[link]
             self._fetches.left(link)
-            self._parked.left(link)
+            self._later.left(link)
             self._checks.left(link)
 
     # our chain
@@ -184,7 +183,9 @@ class BlockRelay:
         self._relay(event.header, event.raw)
 
     def on_head(self, event: HeadChanged) -> None:
-        """Announce a head that was not relayed, when the burst of changes is over."""
+        """Announce a head that was not relayed, when the burst of changes is over; try what waited for these blocks."""
+        for header in event.entered:
+            self._later.here(header.hash)
         if event.head.hash not in self._relayed and self._head_timer is None:
             self._head_timer = self._reactor.callLater(HEAD_DELAY, self._announce_head)
 
@@ -314,16 +315,17 @@ class BlockRelay:
                 self._judged.add(hash)
                 link.credit(Credit.BLOCK)
                 self._relay(header, raw, lacked)
+                self._later.here(hash)
                 if header.rank > self._chain.head.rank:  # bodies below it are missing: wake sync
                     self.heard(link, hash, header.height)
             case AlreadyKnown():
                 self._judged.add(hash)
                 self._forms.drop(hash)
-            case ParentMissing():
+            case ParentMissing(parent=parent):
+                self._later.orphan(link, hash, raw, parent)
                 self.heard(link, hash, height)
-            case NotYet(when=when) if link in self._peers:
-                self._parked.park(Parked(link, hash, raw, when))
-                self._set_park_timer()
+            case NotYet(when=when):
+                self._later.early(link, hash, raw, when)
             case Invalid(fault=Fault.SIGNER, reason=reason):
                 self._judged.add(hash)
                 self._forms.drop(hash)
@@ -331,21 +333,6 @@ class BlockRelay:
                     "block {hash} is invalid by its producer's fault: {reason}", hash=hash.hex(), reason=reason
                 )
         return verdict
-
-    def _set_park_timer(self) -> None:
-        if self._park_timer is not None:
-            self._park_timer.cancel()
-            self._park_timer = None
-        when = self._parked.next_time
-        if when is not None:
-            self._park_timer = self._reactor.callLater(max(0.0, when - self._now()), self._unpark)
-
-    def _unpark(self) -> None:
-        self._park_timer = None
-        for block in self._parked.due(self._now()):
-            self._tasks.spawn(self._take(block.peer, block.hash, block.raw, 0))
-        if self._park_timer is None:
-            self._set_park_timer()
 
     # announced blocks
 

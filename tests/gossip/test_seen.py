@@ -1,10 +1,9 @@
-"""What was seen, chosen and parked stays within its bounds."""
+"""What was seen and chosen stays within its bounds."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.gossip.parked import IN_ALL, PER_PEER, PER_PEER_BYTES, Parked, ParkedBlocks
 from chainp2p.gossip.seen import HEIGHTS_REMEMBERED, RELAYED_PER_HEIGHT, Heights, RollingSeen, chosen, push_count
 
 
@@ -49,37 +48,3 @@ class Choice(SynchronousTestCase):
         choices = {tuple(chosen(bytes([key]), b"id", peers, 4)) for key in range(9)}
         self.assertGreater(len(choices), 5)
         self.assertEqual(chosen(b"k", b"id", peers, 4), chosen(b"k", b"id", peers[::-1], 4))
-
-
-def block(peer: int, n: int, when: float, size: int = 1) -> Parked[int]:
-    return Parked(peer, n.to_bytes(4, "big"), bytes(size), when)
-
-
-class Parking(SynchronousTestCase):
-    def test_in_order_of_time_and_each_once(self) -> None:
-        parked: ParkedBlocks[int] = ParkedBlocks()
-        self.assertIsNone(parked.next_time)
-        for n, when in enumerate((3.0, 1.0, 2.0)):
-            self.assertTrue(parked.park(block(0, n, when)))
-        self.assertFalse(parked.park(block(1, 0, 9.0)))
-        self.assertEqual(parked.next_time, 1.0)
-        self.assertEqual([item.when for item in parked.due(2.5)], [1.0, 2.0])
-        self.assertEqual((len(parked), parked.due(2.5)), (1, []))
-
-    def test_bounds(self) -> None:
-        parked: ParkedBlocks[int] = ParkedBlocks()
-        self.assertEqual(sum(parked.park(block(0, n, 1.0)) for n in range(PER_PEER + 5)), PER_PEER)
-        self.assertFalse(parked.park(block(1, 7_000, 1.0, PER_PEER_BYTES + 1)))
-        stored = sum(parked.park(block(1 + n // 60, 100 + n, 1.0)) for n in range(2 * IN_ALL))
-        self.assertEqual((stored + PER_PEER, len(parked)), (IN_ALL, IN_ALL))
-
-    def test_who_leaves_takes_its_blocks_along(self) -> None:
-        parked: ParkedBlocks[int] = ParkedBlocks()
-        parked.park(block(0, 1, 1.0))
-        parked.park(block(1, 2, 2.0))
-        parked.left(0)
-        self.assertEqual(parked.next_time, 2.0)
-        self.assertEqual(len(parked.due(5.0)), 1)
-        parked.park(block(0, 1, 3.0))
-        parked.left(0)
-        self.assertEqual(parked.due(5.0), [])

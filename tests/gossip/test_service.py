@@ -453,6 +453,31 @@ class OfBlocks(Base):
         self.clock.run_for(1.0)
         self.assertEqual(two.chain.head, one.chain.head)
 
+    def test_orphans_are_connected_when_their_parent_comes(self) -> None:
+        one, other = self.node("one"), self.node("other")
+        raws = []
+        for _ in range(300):
+            raws.append(other.chain.produce())
+        far, _ = connect(Puppet(self.net, "p", make_status(), {}), one)
+        for raw in reversed(raws):
+            far.send(NewBlock(raw))
+            self.clock.run_for(0.02)
+        self.clock.run_for(0.1)
+        self.assertEqual(one.chain.head, other.chain.head)
+        self.assertEqual(one.faults, [])
+
+    def test_orphans_whose_ancestors_come_by_sync(self) -> None:
+        one, two = self.node("one"), self.node("two")
+        raws = [two.chain.produce() for _ in range(40)]
+        last = two.chain.make()
+        hash = two.chain.block_hash(last)
+        far, _ = connect(Puppet(self.net, "p", make_status(), {}), one)
+        far.send(NewBlock(last))
+        self.clock.run_for(0.1)
+        self.successResultOf(one.chain.submit_blocks(raws, two.chain.head.hash))
+        self.clock.run_for(0.1)
+        self.assertEqual(one.chain.head.hash, hash)
+
     def test_a_block_above_missing_bodies_wakes_sync(self) -> None:
         one, two = self.full_mesh(2)
         one.gossip.stop()
