@@ -31,7 +31,8 @@ _NULLABLE = {"oneOf": [_OBJECT, {"type": "null"}]}
 _NULLABLE_QUANTITY = {"oneOf": [QUANTITY, {"type": "null"}]}
 _LIST = {"type": "array"}
 
-_FILTER_ID = Param("id", text_id, schema={"type": "string"})
+_FILTER_KEY = {"type": "string", "pattern": "^0x[1-9a-f][0-9a-f]{31}$"}
+_FILTER_ID = Param("id", text_id, schema=_FILTER_KEY)
 _LOG_FILTER = Param("filter", log_filter, required=False, default=LogFilter(), schema=_OBJECT)
 #: State and block overrides of geth: taken so that clients that always send them work; nothing here depends on them.
 _OVERRIDES = (
@@ -180,15 +181,21 @@ def _filter_methods(ledger: Any, calling: Calling, filters: Filters) -> tuple[Me
 
     new = filters.add
     return (
-        Method("newBlockFilter", lambda: new(FilterKind.BLOCKS), (), HASH, "Start to collect block hashes."),
+        Method("newBlockFilter", lambda: new(FilterKind.BLOCKS), (), _FILTER_KEY, "Start to collect block hashes."),
         Method(
             "newPendingTransactionFilter",
             lambda full: new(FilterKind.TRANSACTIONS),
             (FULL_PARAM,),
-            HASH,
+            _FILTER_KEY,
             "Start to collect hashes of pooled transactions.",
         ),
-        Method("newFilter", lambda query: new(FilterKind.LOGS, query), (_LOG_FILTER,), HASH, "Start to collect logs."),
+        Method(
+            "newFilter",
+            lambda query: new(FilterKind.LOGS, query),
+            (_LOG_FILTER,),
+            _FILTER_KEY,
+            "Start to collect logs.",
+        ),
         Method("getFilterChanges", filters.changes, (_FILTER_ID,), _LIST, "What was collected since the last call."),
         Method("getFilterLogs", filter_logs, (_FILTER_ID,), _LIST, "All logs that a filter is about."),
         Method("uninstallFilter", filters.remove, (_FILTER_ID,), BOOLEAN, "Stop to collect."),

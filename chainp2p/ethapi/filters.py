@@ -18,6 +18,8 @@ __all__ = ["FilterKind", "Filters"]
 
 MAX_FILTERS = 1_000
 MAX_ITEMS = 4_096
+#: Set in every id (16 bytes): no digit before the first that counts.
+_FIRST_BIT = 1 << 127
 
 
 class FilterKind(Enum):
@@ -42,9 +44,10 @@ class Filters:
         self._filters: OrderedDict[str, _Filter] = OrderedDict()
 
     def add(self, kind: FilterKind, query: LogFilter | None = None) -> str:
-        """Make a filter and return its id."""
+        """Make a filter and return its id, which is a quantity as well: web3.js reads it as a number and back."""
         self._count += 1
-        id = "0x" + keccak256(self._seed + self._count.to_bytes(8, "big"))[:16].hex()
+        digest = keccak256(self._seed + self._count.to_bytes(8, "big"))
+        id = f"0x{int.from_bytes(digest[:16]) | _FIRST_BIT:x}"
         self._filters[id] = _Filter(kind, query)
         if len(self._filters) > MAX_FILTERS:
             self._filters.popitem(last=False)

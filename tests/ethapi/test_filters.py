@@ -29,6 +29,13 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(filters.changes(first)[0], "5")
         self.assertNotEqual(Filters(b"y").add(FilterKind.BLOCKS), Filters(b"x").add(FilterKind.BLOCKS))
 
+    def test_ids_are_quantities(self) -> None:
+        filters = Filters(b"x")
+        ids = [filters.add(FilterKind.BLOCKS) for _ in range(64)]
+        self.assertEqual([hex(int(id, 16)) for id in ids], ids)
+        self.assertEqual({len(id) for id in ids}, {34})
+        self.assertEqual(len(set(ids)), 64)
+
 
 class Polling(EthHarness):
     def test_each_filter_gets_its_own(self) -> None:
