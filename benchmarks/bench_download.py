@@ -126,16 +126,23 @@ def ask(url: str, method: str, params: Sequence[Any] = ()) -> Any:
         return json.load(response)["result"]
 
 
+def family(pid: int) -> Iterator[Path]:
+    """Where /proc tells of a process and of its children."""
+    yield Path(f"/proc/{pid}")
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield Path(f"/proc/{child}")
+
+
 def peak_megabytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) // 1024
-    return 0
+    """Of a process with its children."""
+    lines = [line for one in family(pid) for line in (one / "status").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) // 1024
 
 
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of a process with its children."""
+    fields = [(one / "stat").read_text().rpartition(")")[2].split() for one in family(pid)]
+    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def download(folder: Path, served: Path, data: Path, height: int, verify: str = "batch") -> dict[str, float]:
