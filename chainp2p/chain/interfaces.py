@@ -330,6 +330,20 @@ class ITransactionPool(Interface):
     def transaction_hash(raw: bytes) -> bytes:
         """The id of a raw transaction, without checking it."""
 
+    def precedence(hash: bytes) -> "Any":
+        """What pooled transactions are sorted by where peers are told of them: one that needs another has more than
+        that; and when they came must not show in it. The id itself will do where none needs another."""
+
+
+class IGaps(Interface):
+    """Optional: a pool that keeps transactions which no block can take before others have come."""
+
+    def waits(hash: bytes) -> bool:
+        """Whether a pooled transaction is one of these."""
+
+    def give_up(hash: bytes) -> None:
+        """Drop it: whoever brought it has brought too many."""
+
 
 class IBlockProducer(Interface):
     """Optional: a chain that can produce blocks on this node."""

@@ -16,7 +16,6 @@ from zope.interface import implementer
 
 from chainp2p.chain.executor import Executor
 from chainp2p.chain.interfaces import (
-    AdmissionResult,
     BlockProduced,
     FinalityConflict,
     FinalizedChanged,
@@ -26,12 +25,11 @@ from chainp2p.chain.interfaces import (
     IBlockProducer,
     IBodyCheck,
     IChain,
+    IGaps,
     IHeaderRuns,
     IReorgs,
     IStorageWatch,
     ITransactionPool,
-    TransactionAdded,
-    TransactionDropped,
     Verdict,
 )
 from chainp2p.chain.store import ChainStore
@@ -47,12 +45,12 @@ from chainp2p.ledger.execution import Execution, ValueTransfers
 from chainp2p.ledger.formats import block as blocks
 from chainp2p.ledger.formats.fees import base_fee_floor
 from chainp2p.ledger.formats.genesis import Genesis
-from chainp2p.ledger.formats.transaction import transaction_hash
 from chainp2p.ledger.journal import PoolJournal
 from chainp2p.ledger.news import News
 from chainp2p.ledger.opening import CHAIN_FILE, Opened, open_ledger
 from chainp2p.ledger.policy import Policy
 from chainp2p.ledger.pool.pool import Pool, PoolChange, PoolLimits
+from chainp2p.ledger.pooldoor import PoolDoor
 from chainp2p.ledger.producing.mining import Miner
 from chainp2p.ledger.producing.producers import Producer
 from chainp2p.ledger.producing.slots import SlotProducer
@@ -70,15 +68,13 @@ __all__ = ["Ledger"]
 
 #: A state is looked for so often where the head moves meanwhile: its block is hardly recent any more after that.
 _LOOKS = 4
-#: Seconds between two looks for transactions that waited too long.
-EXPIRY_INTERVAL = 60.0
 #: Blocks that may be undone for another branch of a network with proof of work, unless told otherwise: nothing is
 #: final there, but whoever rewrites so much is more likely to be an attack than the truth.
 WORK_REORG_DEPTH = 1000
 
 
-@implementer(IChain, IBodyCheck, IHeaderRuns, IReorgs, ITransactionPool, IBlockProducer, IStorageWatch)
-class Ledger(StateDoor, ProducingDoor, DecisionDoor):
+@implementer(IChain, IBodyCheck, IHeaderRuns, IReorgs, ITransactionPool, IGaps, IBlockProducer, IStorageWatch)
+class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
     """See the module.
 
     :param executor: its pool recovers senders; two lanes are taken from it, and a process if this node mines.
@@ -141,7 +137,6 @@ class Ledger(StateDoor, ProducingDoor, DecisionDoor):
         self._recovery = SenderRecovery(executor)
         self._opened: Opened | None = None
         self._submitted: Deferred[None] = succeed(None)
-        self._expire_at = float("-inf")
 
     # -- life
 
@@ -353,44 +348,3 @@ class Ledger(StateDoor, ProducingDoor, DecisionDoor):
             publish(failed)
         if news.new_conflict is not None:
             publish(news.new_conflict)
-
-    # -- pool
-
-    def admit(self, raw: bytes, local: bool) -> "Deferred[AdmissionResult]":
-        return Deferred.fromCoroutine(self._admit(raw, local))
-
-    async def _admit(self, raw: bytes, local: bool) -> AdmissionResult:
-        transaction = self.pool.precheck(raw)
-        if isinstance(transaction, AdmissionResult):
-            return transaction
-        sender = await self._recovery.sender(transaction)
-        result, change = self.pool.add(transaction, sender, self._now(), local)
-        self._pool_moved(change)
-        self._expire()
-        return result
-
-    def transaction(self, hash: bytes) -> bytes | None:
-        transaction = self.pool.transaction(hash)
-        return None if transaction is None else transaction.raw
-
-    def transaction_hashes(self) -> list[bytes]:
-        return self.pool.hashes()
-
-    def transaction_hash(self, raw: bytes) -> bytes:
-        return transaction_hash(raw)
-
-    def _expire(self) -> None:
-        """Drop transactions that waited too long, now and then: heads and new transactions are the clock."""
-        now = self._now()
-        if now >= self._expire_at:
-            self._expire_at = now + EXPIRY_INTERVAL
-            self._pool_moved(self.pool.expire(now))
-
-    def _pool_moved(self, change: PoolChange) -> None:
-        if change.added:
-            self._changed(head=False)
-        self._journal.note(change)
-        for dropped in change.dropped:
-            self.events.publish(TransactionDropped(dropped.hash, dropped.reason))
-        for entry in change.added:
-            self.events.publish(TransactionAdded(entry.hash, len(entry.transaction.raw), entry.local))

@@ -15,6 +15,7 @@ from chainp2p.chain.interfaces import (
     IBlockProducer,
     IBodyCheck,
     IChain,
+    IGaps,
     ITransactionPool,
     Stored,
     TransactionAdded,
@@ -33,7 +34,7 @@ from tests.ledger.network import ADDRESSES, ETHER, TIME, AtOnce, Disk, Harness, 
 class Producing(Harness):
     def test_it_is_what_it_says(self) -> None:
         ledger = self.started(genesis_of(2), 0)
-        for interface in (IBlockProducer, IBodyCheck, IChain, ITransactionPool):
+        for interface in (IBlockProducer, IBodyCheck, IChain, IGaps, ITransactionPool):
             verifyObject(interface, ledger)
         self.assertEqual(ledger.settings_hashes(), ())
         self.assertEqual(ledger.genesis_hash, ledger.head.hash)

@@ -96,6 +96,11 @@ class Pool:
                 (first if sender.executable(entry.nonce) else rest).append(entry.hash)
         return first + rest
 
+    def waits(self, hash: bytes) -> bool:
+        """Tell whether a transaction is here that has a gap before it."""
+        entry = self._entries.get(hash)
+        return entry is not None and not self._senders[entry.sender].executable(entry.nonce)
+
     def snapshot(self) -> list[Journaled]:
         """Return what :meth:`precheck` and :meth:`add` need after a restart, each sender's in order of nonce."""
         return [
@@ -344,6 +349,13 @@ class Pool:
                 self._remove(entry)
                 dropped.append(Dropped(entry.hash, reason))
         return dropped
+
+    def give_up(self, hash: bytes) -> PoolChange:
+        """Drop a transaction that waits, because whoever brought it has brought too many."""
+        if not self.waits(hash):
+            return PoolChange()
+        self._remove(self._entries[hash])
+        return PoolChange((), (Dropped(hash, "too many with a gap before them came the same way"),))
 
     def expire(self, now: float) -> PoolChange:
         """Drop what waits longer than the lifetime; call it every minute or so."""

@@ -1,0 +1,79 @@
+"""The ledger as a pool of transactions (``ITransactionPool``, ``IGaps``)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from chainp2p.chain.interfaces import AdmissionResult, TransactionAdded, TransactionDropped
+from chainp2p.events import EventBus
+from chainp2p.ledger.formats.transaction import transaction_hash
+from chainp2p.ledger.journal import PoolJournal
+from chainp2p.ledger.pool.pool import Pool, PoolChange
+from chainp2p.ledger.senders import SenderRecovery
+
+__all__ = ["EXPIRY_INTERVAL", "PoolDoor"]
+
+#: Seconds between two looks for transactions that waited too long.
+EXPIRY_INTERVAL = 60.0
+
+
+class PoolDoor:
+    """What :class:`~chainp2p.ledger.chain.Ledger` is besides; the pool lives on the reactor thread."""
+
+    events: EventBus
+    pool: Pool
+    _journal: PoolJournal
+    _recovery: SenderRecovery
+    _now: Callable[[], float]
+    _changed: Callable[..., Any]
+    _expire_at = float("-inf")
+
+    def admit(self, raw: bytes, local: bool) -> "Deferred[AdmissionResult]":
+        return Deferred.fromCoroutine(self._admit(raw, local))
+
+    async def _admit(self, raw: bytes, local: bool) -> AdmissionResult:
+        transaction = self.pool.precheck(raw)
+        if isinstance(transaction, AdmissionResult):
+            return transaction
+        sender = await self._recovery.sender(transaction)
+        result, change = self.pool.add(transaction, sender, self._now(), local)
+        self._pool_moved(change)
+        self._expire()
+        return result
+
+    def transaction(self, hash: bytes) -> bytes | None:
+        transaction = self.pool.transaction(hash)
+        return None if transaction is None else transaction.raw
+
+    def transaction_hashes(self) -> list[bytes]:
+        return self.pool.hashes()
+
+    def transaction_hash(self, raw: bytes) -> bytes:
+        return transaction_hash(raw)
+
+    def precedence(self, hash: bytes) -> tuple[int, bytes]:
+        entry = self.pool.entry(hash)
+        return (0 if entry is None else entry.nonce), hash
+
+    def waits(self, hash: bytes) -> bool:
+        return self.pool.waits(hash)
+
+    def give_up(self, hash: bytes) -> None:
+        self._pool_moved(self.pool.give_up(hash))
+
+    def _expire(self) -> None:
+        """Drop transactions that waited too long, now and then: heads and new transactions are the clock."""
+        now = self._now()
+        if now >= self._expire_at:
+            self._expire_at = now + EXPIRY_INTERVAL
+            self._pool_moved(self.pool.expire(now))
+
+    def _pool_moved(self, change: PoolChange) -> None:
+        if change.added:
+            self._changed(head=False)
+        self._journal.note(change)
+        for dropped in change.dropped:
+            self.events.publish(TransactionDropped(dropped.hash, dropped.reason))
+        for entry in change.added:
+            self.events.publish(TransactionAdded(entry.hash, len(entry.transaction.raw), entry.local))
