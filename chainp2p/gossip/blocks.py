@@ -1,9 +1,9 @@
-"""Relay of blocks over links: push to a few, announce to the rest, fetch what is announced, park what is early."""
+"""Blocks that come over links: checked, then spread; fetched when they are announced, parked when they are early."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define
 
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
@@ -22,48 +22,37 @@ from chainp2p.chain.interfaces import (
 from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut, StorageError
 from chainp2p.gossip.checks import BLOCK_TURNS, Checks, block_cost
 from chainp2p.gossip.compact import Draft
-from chainp2p.gossip.forms import CompactForms
 from chainp2p.gossip.later import Later
+from chainp2p.gossip.meshlinks import MeshLinks
 from chainp2p.gossip.rebuilding import Rebuilding
-from chainp2p.gossip.seen import Heights, RollingSeen, chosen, push_count
+from chainp2p.gossip.seen import RollingSeen
+from chainp2p.gossip.spreading import Spreading
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
 from chainp2p.peer.link import Credit, Link
-from chainp2p.wire import encode
 from chainp2p.wire.messages import AnnounceBlocks, Blocks, GetBlocks, NewBlock
 
 if TYPE_CHECKING:
     import random as random_module
 
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IReactorTime
     from twisted.logger import Logger
 
     from chainp2p.peer.tasks import Tasks
 
 __all__ = ["BlockRelay"]
 
-#: At least so many of the peers that know nothing of compact forms get a new block whole.
-PUSHED_LEAST = 3
 #: Fetching announced blocks: see :class:`FetchTracker`.
 LIMITS = FetchLimits(announced=64, in_flight=8, ids=1, bytes=1, seconds=5.0)
 #: Blocks of one peer being checked at a time; more are left to sync.
 CHECKED_PER_PEER = 16
 #: Announcements of one peer being looked up at a time; more are dropped, the newest blocks come again. Messages.
 LOOKED_UP_PER_PEER = 16
-#: Ids remembered of each peer, and of what was judged or relayed here.
-KNOWN_PER_PEER, REMEMBERED = 1_024, 4_096
-#: A head that did not come by gossip (sync fetched it) is announced after this, the last of a burst only. Seconds.
-HEAD_DELAY = 0.02
+#: Ids remembered of what was judged here.
+REMEMBERED = 4_096
 
 
 @define(eq=False)
 class _Peer:
-    """
-    :param known: it has these, or was told of them.
-    :param formed: the last block of which it has the compact form, without having the block.
-    """
-
-    known: RollingSeen = field(factory=lambda: RollingSeen(KNOWN_PER_PEER))
-    formed: bytes = b""
     checking: int = 0
     looking: int = 0
 
@@ -71,9 +60,7 @@ class _Peer:
 class BlockRelay:
     """What happens to a block between chains.
 
-    1. Produced or received here and found good, on the best chain or beside it, a block above the finalized one is
-       relayed once: in compact form to the peers that asked for that, by announcement to others. Of those that know
-       nothing of compact forms the square root (at least 3) get it whole.
+    1. Produced or received here and found good, on the best chain or beside it, it is spread (:class:`Spreading`).
     2. In compact form it is relayed before the chain has judged it, when its header is good and the body matches that:
        so each hop costs no execution. Whole it is relayed on the chain's verdict, for who sends a whole block answers
        for all of it, and relaying unseen would make us pay for another's fault. Side branches are relayed too, so that
@@ -95,6 +82,7 @@ class BlockRelay:
         reactor: "IReactorTime",
         now: Callable[[], float],
         random: "random_module.Random",
+        interval: float,
         heard: Callable[[Link, bytes, int], None],
         tasks: "Tasks",
         log: "Logger",
@@ -107,18 +95,17 @@ class BlockRelay:
         self.heard = heard
         self._tasks = tasks
         self._log = log
-        self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
         self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless, lot=random.random)
         self._checks = Checks(reactor, *BLOCK_TURNS)
         self._later = Later(reactor, now, lambda block: tasks.spawn(self._take(block.peer, block.hash, block.raw, 0)))
-        self._head_timer: IDelayedCall | None = None
         self._checking: dict[bytes, None] = {}
         self._judged = RollingSeen(REMEMBERED)
-        self._relayed = RollingSeen(REMEMBERED)
-        self._heights = Heights()
-        #: Compact forms as they are sent and received, where there is a pool to rebuild blocks from.
-        self._forms = CompactForms(chain, reactor, lacks)
+        self.mesh = MeshLinks(reactor, random, self._at_once)
+        self.spreading = Spreading(
+            chain=chain, reactor=reactor, random=random, interval=interval, mesh=self.mesh, lacks=lacks
+        )
+        #: Where there is a pool to rebuild blocks from.
         self.rebuilding: Rebuilding | None = None
         if pool is not None:
             self.rebuilding = Rebuilding(
@@ -127,7 +114,7 @@ class BlockRelay:
                 reactor=reactor,
                 tasks=tasks,
                 receiver=self,
-                speaks=self._forms.speaks,
+                speaks=self.spreading.forms.speaks,
                 checks=self._checks,
             )
 
@@ -135,38 +122,42 @@ class BlockRelay:
         own: dict[type[Any], Callable[[Any, Any], Any]] = {
             NewBlock: self._new_block,
             AnnounceBlocks: self._announced,
-            **self._forms.handlers(),
+            **self.mesh.handlers(),
+            **self.spreading.handlers(),
         }
         return own if self.rebuilding is None else {**own, **self.rebuilding.handlers()}
 
     # peers
 
     def joined(self, link: Link) -> None:
-        self._peers[link] = peer = _Peer()
-        peer.known.add(link.status.head)
+        self._peers[link] = _Peer()
         self._fetches.joined(link, preferred=link.outbound)
         self._later.joined(link)
-        self._forms.joined(link)
+        self.spreading.joined(link)
         if self.rebuilding is not None:
             self.rebuilding.joined(link)
+        self.mesh.joined(link)
+
+    def _at_once(self, link: Link, yes: bool) -> None:
+        if self.rebuilding is not None:
+            self.rebuilding.at_once(link, yes)
 
     def left(self, link: Link) -> None:
         self._peers.pop(link, None)
         self._fetches.left(link)
         self._later.left(link)
         self._checks.left(link)
-        self._forms.left(link)
+        self.spreading.left(link)
         if self.rebuilding is not None:
             self.rebuilding.left(link)
+        self.mesh.left(link)
         self._pump()
 
     def stop(self) -> None:
         """Cancel the timers and forget the peers."""
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
         self._later.stop()
-        self._forms.stop()
+        self.mesh.stop()
+        self.spreading.stop()
         if self.rebuilding is not None:
             self.rebuilding.stop()
         for link in tuple(self._peers):
@@ -180,69 +171,17 @@ class BlockRelay:
     def on_produced(self, event: BlockProduced) -> None:
         """Relay our own block."""
         self._judged.add(event.header.hash)
-        self._relay(event.header, event.raw)
+        self.spreading.relay(event.header, event.raw)
 
     def on_head(self, event: HeadChanged) -> None:
-        """Announce a head that was not relayed, when the burst of changes is over; try what waited for these blocks."""
+        """Announce a head that was not relayed; try what waited for these blocks."""
         for header in event.entered:
             self._later.here(header.hash)
-        if event.head.hash not in self._relayed and self._head_timer is None:
-            self._head_timer = self._reactor.callLater(HEAD_DELAY, self._announce_head)
-
-    def _announce_head(self) -> None:
-        self._head_timer = None
-        head = self._chain.head
-        if self._relayed.add(head.hash):
-            self._announce(head, [link for link, peer in self._peers.items() if head.hash not in peer.known])
-
-    def _announce(self, header: HeaderInfo, links: Sequence[Link]) -> None:
-        data = encode(AnnounceBlocks(((header.hash, header.height),))) if links else b""
-        for link in links:
-            self._peers[link].known.add(header.hash)
-            link.send_raw(data)
-
-    def _relay(self, header: HeaderInfo, raw: bytes, lacked: Collection[int] = (), judged: bool = True) -> None:
-        """Pass a block on to all that do not know it; before it is judged only to those that rebuild it.
-
-        :param lacked: positions of transactions that were missing here.
-        """
-        if not self._worth(header):
-            return
-        links = self._ignorant(header)
-        speaking = [link for link in links if self._forms.speaks(link)]
-        formed = [link for link in speaking if self._peers[link].formed == header.hash]
-        rest = self._forms.push(header, raw, lacked, [link for link in speaking if link not in formed])
-        self._announce(header, [*formed, *rest])
-        for link in speaking:
-            self._peers[link].known.add(header.hash)
-        links = [link for link in links if link not in speaking]
-        if judged and links:
-            some = [(link.peer_id, link) for link in links]
-            pushed = chosen(self._key, header.hash, some, push_count(len(links), PUSHED_LEAST))
-            data = encode(NewBlock(raw))
-            for link in pushed:
-                self._peers[link].known.add(header.hash)
-                link.send_raw(data)
-            self._announce(header, [link for link in links if link not in pushed])
-
-    def _worth(self, header: HeaderInfo) -> bool:
-        """Whether a block may be relayed: it is above the finalized one, and among the first of its height."""
-        if header.height <= self._chain.finalized.height:
-            return False
-        if header.hash not in self._relayed and not self._heights.room(header.height):
-            return False
-        self._relayed.add(header.hash)
-        return True
-
-    def _ignorant(self, header: HeaderInfo) -> list[Link]:
-        return [link for link, peer in self._peers.items() if header.hash not in peer.known]
+        self.spreading.head_changed(event.head)
 
     def pass_on(self, header: HeaderInfo, made: Draft) -> None:
-        """Let others have the compact form of a block whose header is good, before it is here; the first one only."""
-        if header.hash not in self._relayed and self._worth(header):
-            links = [link for link in self._ignorant(header) if self._peers[link].formed != header.hash]
-            for link in self._forms.pass_on(header.hash, made, links):
-                self._peers[link].known.add(header.hash)
+        """Let others have the compact form of a block whose header is good, before it is here."""
+        self.spreading.pass_on(header, made)
 
     # receiving
 
@@ -259,17 +198,16 @@ class BlockRelay:
 
     def known(self, link: Link, hash: bytes, checked: bool) -> None:
         """*link* has a block, or, if that is not *checked*, only its compact form: it is told when it is here."""
-        peer = self._peers.get(link)
-        if peer is not None and checked:
-            peer.known.add(hash)
-        elif peer is not None:
-            peer.formed = hash
+        if checked:
+            self.spreading.knows(link, (hash,))
+        else:
+            self.spreading.getting(link, hash)
 
     async def rebuilt(self, link: Link, raw: bytes, made: Draft, header: HeaderInfo | None) -> bool:
         """Take a block that was rebuilt with the help of *link*; False: the body does not match its header."""
         if header is not None and IBodyCheck.providedBy(self._chain):
-            self._forms.keep(made.key, made.form)
-            self._relay(header, raw, made.lacked, judged=False)
+            self.spreading.forms.keep(made.key, made.form)
+            self.spreading.relay(header, raw, made.lacked, judged=False)
         peer = self._peers.get(link) or _Peer()
         verdict = await self._submit(link, peer, made.key, raw, 0, made.lacked)
         return not (isinstance(verdict, Invalid) and verdict.fault is Fault.SENDER)
@@ -279,7 +217,7 @@ class BlockRelay:
         peer = self._peers.get(link)
         if peer is None:
             return
-        peer.known.add(hash)
+        self.spreading.knows(link, (hash,))
         if not self.wanted(hash):
             return
         if peer.checking >= CHECKED_PER_PEER:
@@ -300,7 +238,7 @@ class BlockRelay:
             self.heard(link, hash, height)
             raise
         except PeerGone:  # before its turn came: others have it too, or will have
-            self.whole(hash, [other for other, one in self._peers.items() if hash in one.known])
+            self.whole(hash, self.spreading.knowing(hash))
             raise
         finally:
             peer.checking -= 1
@@ -314,13 +252,14 @@ class BlockRelay:
             case Connected(header=header) | Stored(header=header):
                 self._judged.add(hash)
                 link.credit(Credit.BLOCK)
-                self._relay(header, raw, lacked)
+                self.mesh.first(link)
+                self.spreading.relay(header, raw, lacked)
                 self._later.here(hash)
                 if header.rank > self._chain.head.rank:  # bodies below it are missing: wake sync
                     self.heard(link, hash, header.height)
             case AlreadyKnown():
                 self._judged.add(hash)
-                self._forms.drop(hash)
+                self.spreading.forms.drop(hash)
             case ParentMissing(parent=parent):
                 self._later.orphan(link, hash, raw, parent)
                 self.heard(link, hash, height)
@@ -328,7 +267,7 @@ class BlockRelay:
                 self._later.early(link, hash, raw, when)
             case Invalid(fault=Fault.SIGNER, reason=reason):
                 self._judged.add(hash)
-                self._forms.drop(hash)
+                self.spreading.forms.drop(hash)
                 self._log.warn(
                     "block {hash} is invalid by its producer's fault: {reason}", hash=hash.hex(), reason=reason
                 )
@@ -339,7 +278,7 @@ class BlockRelay:
     def _announced(self, link: Link, message: AnnounceBlocks) -> None:
         peer = self._peers.get(link)
         if peer is not None and message.blocks:
-            peer.known.update(hash for hash, _ in message.blocks)
+            self.spreading.knows(link, (hash for hash, _ in message.blocks))
             if peer.looking < LOOKED_UP_PER_PEER:
                 self._tasks.spawn(self._look_at(link, peer, message.blocks))
 

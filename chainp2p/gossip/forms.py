@@ -125,6 +125,11 @@ class CompactForms:
         peer = self._peers.get(link)
         return peer is not None and peer.speaks
 
+    def wants(self, link: Link) -> bool:
+        """Whether *link* asked to be pushed to."""
+        peer = self._peers.get(link)
+        return peer is not None and peer.wants
+
     def pass_on(self, hash: bytes, made: Draft, links: Sequence[Link]) -> list[Link]:
         """Push a block of which something is missing here to those of *links* that want it, and answer these."""
         form, missing = made.form, set(made.missing)

@@ -153,8 +153,15 @@ class Rebuilding:
     def joined(self, link: Link) -> None:
         self._peers[link] = _Peer()
         self._building.joined(link, link.outbound)
-        if self._speaks(link):
+
+    def at_once(self, link: Link, yes: bool) -> None:
+        """*link* tells us of new blocks at once, or does not any more: only who does may be asked to push."""
+        if yes and self._speaks(link):
             self._tell(self._pushers.joined(link, link.outbound))
+        elif link in self._pushers:
+            self._tell([(link, False), *self._pushers.left(link)])
+        else:
+            self._pushers.left(link)
 
     def left(self, link: Link) -> None:
         if self._peers.pop(link, None) is not None:

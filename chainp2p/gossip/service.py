@@ -21,6 +21,7 @@ from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Tasks
 from chainp2p.wire.messages import (
     COMPACT_BLOCKS,
+    MESH,
     AnnounceTransactions,
     GetMempool,
     GetTransactions,
@@ -64,10 +65,18 @@ class GossipService:
             )
             more = {"pool": pool, "lacks": self._transactions.lacks}
         self._blocks = BlockRelay(
-            chain=chain, reactor=reactor, now=now, random=random, heard=heard, tasks=self._tasks, log=self.log, **more
+            chain=chain,
+            reactor=reactor,
+            now=now,
+            random=random,
+            interval=interval,
+            heard=heard,
+            tasks=self._tasks,
+            log=self.log,
+            **more,
         )
         #: What goes into ``Status.features``.
-        self.features = COMPACT_BLOCKS if pool is not None else 0
+        self.features = MESH | (COMPACT_BLOCKS if pool is not None else 0)
         self._unsubscribe: list[Callable[[], None]] = []
 
     @property

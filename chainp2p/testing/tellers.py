@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.gossip import blocks, compact
+from chainp2p.gossip import compact, spreading
 from chainp2p.peer.link import Link
 from chainp2p.testing.machines import Machine
 from chainp2p.wire.messages import SHORT_ID, CompactBlock
@@ -18,7 +18,7 @@ __all__ = ["colliding", "flooding", "invent", "keep_silent"]
 
 def _forms(machine: Machine) -> Any:
     assert machine.node is not None
-    return machine.node.gossip._blocks._forms
+    return machine.node.gossip._blocks.spreading.forms
 
 
 def keep_silent(machine: Machine) -> None:
@@ -59,12 +59,12 @@ def invent(machine: Machine) -> None:
 @contextmanager
 def flooding() -> Iterator[None]:
     """Let nodes that know no compact forms push whole blocks to all neighbours."""
-    least = blocks.PUSHED_LEAST
-    blocks.PUSHED_LEAST = 1_000_000
+    least = spreading.PUSHED_LEAST
+    spreading.PUSHED_LEAST = 1_000_000
     try:
         yield
     finally:
-        blocks.PUSHED_LEAST = least
+        spreading.PUSHED_LEAST = least
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
+import chainp2p.gossip.announcing
 import chainp2p.gossip.compact
 import tests.gossip.test_service as common
 from chainp2p.errors import Reason
@@ -103,7 +104,7 @@ class Honest(CompactBase):
         one, two = self.full_mesh(2)
         raw = one.chain.make(transactions=LARGE)
         two.admit(LARGE[1])
-        one.gossip._blocks._forms._lacks = lambda link, id: False
+        one.gossip._blocks.spreading.forms._lacks = lambda link, id: False
         one.chain.submit_block(raw)
         self.clock.run_for(0.0)
         one.links[0].send(self.form(one, raw))
@@ -114,7 +115,7 @@ class Honest(CompactBase):
         self.assertEqual((self.counts(two).free, self.counts(two).asked), (0, 1))
 
     def test_what_the_receiver_does_not_know_goes_whole_hop_by_hop(self) -> None:
-        self.patch(chainp2p.gossip.transactions, "PUSH_BYTES", 0)
+        self.patch(chainp2p.gossip.announcing, "PUSH_BYTES", 0)
         nodes = [self.node(f"n{n}") for n in range(6)]
         for one, other in zip(nodes, nodes[1:], strict=False):
             connect(one, other)
@@ -373,7 +374,7 @@ class PassedOn(CompactBase):
         self.clock.run_for(0.015)
         self.assertEqual(self.pushes(self.nodes_[1]), [0, 0])
         self.nodes_[1].links[0].close()
-        forms = self.nodes_[1].gossip._blocks._forms
+        forms = self.nodes_[1].gossip._blocks.spreading.forms
         self.assertEqual([len(unseen.links) for unseen in forms._unseen.values()], [1])
 
 
@@ -557,7 +558,7 @@ class Liars(CompactBase):
         self.clock.run_for(1.0)
         self.assertEqual((self.one.chain.head.height, self.one.faults), (0, []))
         self.assertEqual(len(puppet.of(GetBlockTransactions)), 1)
-        self.assertEqual(self.one.gossip._blocks._forms._recent.get(self.one.chain.block_hash(fails)), None)
+        self.assertEqual(self.one.gossip._blocks.spreading.forms._recent.get(self.one.chain.block_hash(fails)), None)
 
     def test_a_parent_that_is_missing_is_syncs_work(self) -> None:
         other = self.node("other")
@@ -606,7 +607,7 @@ class Serving(CompactBase):
         self.clock.run_for(0.1)
         self.assertEqual(self.successResultOf(asked[0]), BlockTransactions(hash, (RAWS[1], RAWS[3])))
         self.assertEqual(self.successResultOf(asked[1]).prefilled, tuple(enumerate(RAWS)))
-        one.gossip._blocks._forms._recent.drop(hash)
+        one.gossip._blocks.spreading.forms._recent.drop(hash)
         for _ in range(11):
             one.chain.submit_block(one.chain.make())
         unknown = b"?" * 32
