@@ -316,6 +316,9 @@ class StoredChain:
         hash: bytes = self._rules.transaction_id(raw)
         return hash
 
+    def precedence(self, hash: bytes) -> bytes:
+        return hash
+
     # -- production
 
     def can_produce(self) -> bool:

@@ -310,8 +310,8 @@ class _Play:
         machine.chain._pool.update(pairs)
         relay = None if machine.node is None else machine.node.gossip._transactions
         if relay is not None and self.setup.told:
-            for peer in relay._peers.values():
-                peer.known.update(ids)
+            for peer in relay.announcing._peers.values():
+                peer.told.known.update(ids)
 
     def sent(self) -> int:
         return sum(machine.host.sent_bytes for machine in self.machines)

@@ -348,6 +348,9 @@ class ToyChain:
     def transaction_hash(self, raw: bytes) -> bytes:
         return sha256(raw).digest()
 
+    def precedence(self, hash: bytes) -> bytes:
+        return hash
+
     def transaction(self, hash: bytes) -> bytes | None:
         return self._pool.get(hash)
 

@@ -1,0 +1,59 @@
+"""What one peer knows of our transactions, and what it is still to be told."""
+
+from attrs import Factory, define
+
+from chainp2p.gossip.seen import RollingSeen
+
+__all__ = ["ANNOUNCED_MAX", "Told"]
+
+#: Announcements in one message, and waiting for one peer (wire design, tag 18); ids remembered of it.
+ANNOUNCED_MAX = 5_000
+#: Who was told of a transaction is taken to have it after this (seconds): a fetch takes two ways, and a little more.
+FETCHED_AFTER = 1.0
+
+
+@define(eq=False)
+class Told:
+    """
+    :param known: it has these, or was told of them.
+    :param queue: to be announced to it at its next beat, with sizes; the oldest give way.
+    :param lately: what it was told of lately, and when.
+    :param fetching: those of them that it may not have yet.
+    """
+
+    known: RollingSeen = Factory(lambda: RollingSeen(ANNOUNCED_MAX))
+    queue: dict[bytes, int] = Factory(dict)
+    lately: dict[bytes, float] = Factory(dict)
+    fetching: set[bytes] = Factory(set)
+
+    def enqueue(self, hash: bytes, size: int) -> None:
+        """Announce it at the next beat."""
+        if len(self.queue) >= ANNOUNCED_MAX:
+            del self.queue[next(iter(self.queue))]
+        self.queue[hash] = size
+
+    def has(self, hash: bytes) -> None:
+        """It has told us of it, or fetched it."""
+        self.known.add(hash)
+        self.queue.pop(hash, None)
+        self.fetching.discard(hash)
+
+    def tell(self, hash: bytes, now: float, whole: bool) -> None:
+        """It is told of it now, or sent the *whole* of it."""
+        self.known.add(hash)
+        self.lately[hash] = now
+        if not whole:
+            self.fetching.add(hash)
+
+    def lacks(self, hash: bytes, now: float) -> bool:
+        """Whether it is not known to have it: neither told of it long enough ago, nor has it told."""
+        told = self.lately.get(hash, now - FETCHED_AFTER) if hash in self.fetching else now - FETCHED_AFTER
+        return now - told < FETCHED_AFTER or hash not in self.known
+
+    def trim(self, now: float, seconds: float) -> None:
+        """Forget when it was told of what it was told of *seconds* ago, once it has had the time to fetch it."""
+        seconds = max(seconds, FETCHED_AFTER)
+        old = [hash for hash, when in self.lately.items() if now - when >= seconds]
+        for hash in old:
+            del self.lately[hash]
+            self.fetching.discard(hash)
