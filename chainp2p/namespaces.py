@@ -13,6 +13,8 @@ __all__ = ["Method", "Namespace", "Param", "RpcError", "Stream", "Subscription"]
 #: JSON-RPC 2.0, section 5.1, and EIP-1474.
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 SERVER_ERROR = -32000
+#: EIP-1474, "Limit exceeded": viem, for one, knows by it that the call may be tried again.
+LIMIT_EXCEEDED = -32005
 #: geth's answer, too, where a block of the chain is not kept.
 PRUNED = 4444
 

@@ -1,10 +1,12 @@
 """Whether a node lives and whether it is fit to serve, with the reasons why not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
+
+from chainp2p.rpc.tally import Metric
 
 __all__ = ["Health", "Readiness"]
 
@@ -85,6 +87,13 @@ class Health:
     def readyz(self) -> list[str]:
         """What says that requests should go elsewhere."""
         return list(self._failing)
+
+    def metrics(self) -> Iterator[Metric]:
+        """What the last look has found."""
+        yield "chainp2p_live", {}, not self.livez()
+        yield "chainp2p_ready", {}, not self._failing
+        yield "chainp2p_reactor_lateness_seconds", {}, max(0.0, self._late)
+        yield "chainp2p_disk_free_bytes", {}, self._free
 
     def _look(self) -> None:
         now = self._reactor.seconds()

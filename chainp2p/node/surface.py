@@ -1,7 +1,7 @@
 """The two RPC ports of a node: which namespaces each serves, and that an admin port without tokens stays local."""
 
 import platform as machine
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from chainp2p.node.endpoints import is_loopback
 from chainp2p.node.facts import Finding
 from chainp2p.node.health import Health
 from chainp2p.node.limits import limits_of
+from chainp2p.node.metrics import NodeMetrics
 from chainp2p.node.parts import Parts
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS
 from chainp2p.rpc.methods.admin import admin_namespace
@@ -24,6 +25,7 @@ from chainp2p.rpc.methods.rpc import rpc_namespace
 from chainp2p.rpc.methods.web3 import web3_namespace
 from chainp2p.rpc.server import RpcServer
 from chainp2p.rpc.stream import Streams
+from chainp2p.rpc.tally import Metric
 from chainp2p.settings import Settings
 
 __all__ = ["Servers", "documented_namespaces"]
@@ -97,6 +99,11 @@ class Servers:
         self._secret = secret
         self._data_dir = data_dir
         self._started: list[RpcServer] = []
+        self._metrics = NodeMetrics(parts, agent, (health.metrics, self._port_metrics))
+
+    def _port_metrics(self) -> Iterator[Metric]:
+        for server in self._started:
+            yield from server.factory.metrics()
 
     async def start(self) -> tuple[list[str], list[str]]:
         """Listen; answers the URLs of RPC and of admin. StartupError names what cannot be had."""
@@ -149,8 +156,10 @@ class Servers:
             token=token,
             livez=self._health.livez,
             readyz=self._health.readyz,
+            metrics=self._metrics.render if admin else None,
             version=self._agent,
             admin=admin,
+            loopback_exempt=settings.network.loopback_exempt,
             now=self._parts.now,
             limits=evolve(limits, connections=ADMIN_CONNECTIONS) if admin else limits,
         )
@@ -167,6 +176,7 @@ class Servers:
 
     async def stop(self) -> None:
         """Stop both ports."""
+        self._metrics.close()
         started, self._started = self._started, []
         ending = [server.stop() for server in started]
         for done in ending:

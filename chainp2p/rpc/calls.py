@@ -6,11 +6,12 @@ A batch answers what it has when its time is over; the rest gets errors, as go-e
 from inspect import iscoroutine
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chainp2p.namespaces import INTERNAL_ERROR, INVALID_REQUEST, RpcError
+from chainp2p.namespaces import INTERNAL_ERROR, INVALID_REQUEST, LIMIT_EXCEEDED, RpcError
 from chainp2p.rpc.core import (
     Batch,
     Invalid,
@@ -21,11 +22,13 @@ from chainp2p.rpc.core import (
     render_error,
     render_result,
 )
+from chainp2p.rpc.fairuse import BYTES_PER_UNIT, Allowance, Refusal
 from chainp2p.rpc.hub import Session
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.registry import Begin, Registry, Subscribe, Unsubscribe
+from chainp2p.rpc.tally import Tally
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "Service"]
 
 #: go-ethereum ``rpc/errors.go``.
 TIMED_OUT, TOO_LARGE = -32002, -32003
@@ -35,18 +38,41 @@ def _timed_out() -> RpcError:
     return RpcError(TIMED_OUT, "request timed out")
 
 
+def _too_much(refusal: Refusal) -> RpcError:
+    """As HTTP's 429: the client is told when to come back."""
+    seconds = max(0.1, round(refusal.seconds, 1))
+    return RpcError(
+        LIMIT_EXCEEDED,
+        f"limit exceeded: this {refusal.payer} asks for too much, come back in {seconds:g} s",
+        {"retryAfter": seconds, "limit": refusal.payer},
+    )
+
+
+@frozen
+class Service:
+    """What all connections of a port share."""
+
+    registry: Registry
+    limits: Limits
+    clock: IReactorTime
+    tally: Tally
+
+
 class Answering:
     """The work on one message.
 
+    :param allowance: what the connection may spend, None: as much as it likes.
     :param session: the connection's subscriptions, None over HTTP.
     """
 
     log = Logger()
 
-    def __init__(self, registry: Registry, limits: Limits, clock: IReactorTime, session: Session | None) -> None:
-        self._registry = registry
-        self._limits = limits
-        self._clock = clock
+    def __init__(self, service: Service, allowance: Allowance | None, session: Session | None) -> None:
+        self._registry = service.registry
+        self._limits = service.limits
+        self._clock = service.clock
+        self._tally = service.tally
+        self._allowance = allowance
         self._session = session
         self._waiting: Deferred[Any] | None = None
         self._expired = False
@@ -60,10 +86,33 @@ class Answering:
 
     async def answer(self, text: bytes) -> bytes | None:
         """Return the response, None if there is none to send (notifications)."""
-        message = parse(text)
-        if isinstance(message, Batch):
-            return await self._batch(message.entries)
-        return await self._entry(message)
+        transport = "http" if self._session is None else "websocket"
+        tally = self._tally
+        tally.received[transport] += len(text)
+        tally.in_flight += 1
+        try:
+            await self._pay(text)
+            message = parse(text)
+            if isinstance(message, Batch):
+                response = await self._batch(message.entries)
+            else:
+                response = await self._entry(message)
+        finally:
+            tally.in_flight -= 1
+        if response is not None:
+            tally.sent[transport] += len(response)
+        return response
+
+    async def _pay(self, text: bytes) -> None:
+        """Pay for the bytes, and wait as long as former calls make it."""
+        if self._allowance is None:
+            return
+        now = self._clock.seconds()
+        pause = self._allowance.pause(now)
+        self._allowance.spend(len(text) / BYTES_PER_UNIT, now)
+        if pause:
+            self._tally.paused += 1
+            await self._breathe(pause)
 
     async def _batch(self, entries: tuple[Request | Invalid, ...]) -> bytes | None:
         if len(entries) > self._limits.batch:
@@ -86,12 +135,12 @@ class Answering:
                 until = self._clock.seconds() + self._limits.slice
         return render_batch(responses) if responses else None
 
-    async def _breathe(self) -> None:
+    async def _breathe(self, seconds: float = 0.0) -> None:
         """Let the reactor serve others."""
         if self._expired:
             return
         pause: Deferred[None] = Deferred()
-        call = self._clock.callLater(0, pause.callback, None)
+        call = self._clock.callLater(seconds, pause.callback, None)
         try:
             await self._wait(pause)
         except CancelledError:
@@ -105,18 +154,42 @@ class Answering:
             self._waiting = None
 
     async def _entry(self, entry: Request | Invalid) -> bytes | None:
+        begun = self._clock.seconds()
         if isinstance(entry, Invalid):
+            self._spend(1, begun)
+            self._tally.called("invalid", 0.0, entry.code)
             return render_error(entry.id, entry.code, entry.message)
+        response, code = await self._answered(entry)
+        now = self._clock.seconds()
+        name = entry.method if self._registry.knows(entry.method) else "unknown"
+        self._tally.called(name, now - begun, code)
+        if response is not None:
+            self._spend(len(response) / BYTES_PER_UNIT, now)
+        return response
+
+    def _spend(self, units: float, now: float) -> None:
+        if self._allowance is not None:
+            self._allowance.spend(units, now)
+
+    async def _answered(self, request: Request) -> tuple[bytes | None, int | None]:
+        """The response, None to a notification, and the code of the error that it carries."""
+        id = request.id
         try:
-            result = dumps(await self._result(entry))
+            result = dumps(await self._result(request))
         except RpcError as error:
-            return None if entry.id is None else render_error(entry.id, error.code, error.message, error.data)
+            return None if id is None else render_error(id, error.code, error.message, error.data), error.code
         except Exception:
-            self.log.failure("{method} failed", method=entry.method)
-            return None if entry.id is None else render_error(entry.id, INTERNAL_ERROR, "internal error")
-        return None if entry.id is None else render_result(entry.id, result)
+            self.log.failure("{method} failed", method=request.method)
+            return None if id is None else render_error(id, INTERNAL_ERROR, "internal error"), INTERNAL_ERROR
+        return None if id is None else render_result(id, result), None
 
     async def _result(self, request: Request) -> Any:
+        if self._allowance is not None:
+            now = self._clock.seconds()
+            refusal = self._allowance.refusal(now)
+            if refusal is not None:
+                raise _too_much(refusal)
+            self._allowance.spend(self._registry.cost(request.method), now)
         if self._expired:
             raise _timed_out()
         result = self._registry.invoke(request.method, request.params, self._session is not None)

@@ -18,8 +18,13 @@ __all__ = ["Asked", "Door", "Go", "Reply", "Route"]
 #: What clients really send (geth accepts the same three).
 CONTENT_TYPES = frozenset({"application/json", "application/json-rpc", "application/jsonrequest"})
 
+#: The text format of Prometheus that everything reads.
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
 #: Seconds for which a browser may keep the answer to a preflight.
 PREFLIGHT_AGE = 600
+
+_PATHS = frozenset({"/", "/ws", "/livez", "/readyz"})
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -69,6 +74,7 @@ class Door:
 
     :param token: the secret that opens it, None: open. *admin*: pages of its own origin only.
     :param livez: answers why the process should be restarted; *readyz*: why requests should go elsewhere.
+    :param metrics: answers ``/metrics``, None: there is no such path.
     """
 
     hosts: Sequence[str] = ("localhost",)
@@ -77,17 +83,18 @@ class Door:
     admin: bool = False
     livez: Callable[[], list[str]] = list
     readyz: Callable[[], list[str]] = list
+    metrics: Callable[[], str] | None = None
     version: str = ""
 
     def admit(self, asked: Asked, now: float) -> Reply | Go:
         """Answer what becomes of a request; *now* in Unix seconds."""
-        if asked.path not in ("/", "/ws", "/livez", "/readyz"):
+        if asked.path not in _PATHS and (asked.path != "/metrics" or self.metrics is None):
             return Reply(404, "not found\n")
         refusal = self._host_refusal(asked)
         if refusal is not None:
             return refusal
-        if asked.path in ("/livez", "/readyz"):
-            return self._health(asked)
+        if asked.path not in ("/", "/ws"):
+            return self._told(asked)
         host = asked.hosts[0] if asked.hosts else ""
         headers: Headers = ()
         if asked.origin is not None:
@@ -115,9 +122,12 @@ class Door:
             return Reply(403, f"host {_shown(asked.hosts[0])} is not allowed: allow it with --rpc-hosts (rpc.hosts)\n")
         return None
 
-    def _health(self, asked: Asked) -> Reply:
+    def _told(self, asked: Asked) -> Reply:
+        """What probes and monitors read, without a token."""
         if asked.method not in ("GET", "HEAD"):
             return Reply(405, "method not allowed\n", (("Allow", "GET, HEAD"),))
+        if asked.path == "/metrics" and self.metrics is not None:
+            return Reply(200, self.metrics(), (("Cache-Control", "no-store"),), METRICS_TYPE)
         reasons = (self.livez if asked.path == "/livez" else self.readyz)()
         body: dict[str, object] = {"status": "unavailable" if reasons else "ok"}
         if reasons or "verbose" in asked.query.split("&"):

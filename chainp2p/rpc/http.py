@@ -19,6 +19,7 @@ from twisted.web.http import HTTPChannel, Request
 
 from chainp2p.rpc.calls import Answering
 from chainp2p.rpc.door import Asked, Go, Reply, Route
+from chainp2p.rpc.fairuse import Allowance
 
 __all__ = ["RpcChannel", "RpcRequest"]
 
@@ -102,7 +103,7 @@ class RpcRequest(Request):
 
     def _call(self, go: Go) -> None:
         factory = self._channel.factory
-        self._answering = Answering(factory.registry, factory.limits, factory.reactor, None)
+        self._answering = Answering(factory.service, self._channel.allowance, None)
         done = Deferred.fromCoroutine(self._answering.answer(self.content.getvalue()))
         done.addCallback(self._answered, go)
         done.addErrback(self._failed)
@@ -119,6 +120,8 @@ class RpcRequest(Request):
         self._channel.transport.abortConnection()
 
     def _reply(self, reply: Reply) -> None:
+        if reply.status >= 400:
+            self._channel.factory.tally.replies[reply.status] += 1
         self._send(reply.status, reply.body.encode(), reply.content_type, reply.headers)
 
     def _send(self, status: int, body: bytes, content_type: str, headers: Iterable[tuple[str, str]]) -> None:
@@ -153,6 +156,7 @@ class RpcChannel(HTTPChannel):
         super().__init__()  # type: ignore[no-untyped-call]
         self.refused = False
         self.address: str | None = None  #: of the client, None on loopback and Unix sockets
+        self.allowance: Allowance | None = None  #: what it may spend
         self._websocket: Protocol | None = None
         self._deadline: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
@@ -227,6 +231,7 @@ class RpcChannel(HTTPChannel):
         if self.refused:
             return
         self.refused = True
+        self.factory.tally.replies[status] += 1
         self._end_deadline()
         self.setTimeout(None)  # type: ignore[no-untyped-call]
         self.transport.write(response(status, text.encode(), "text/plain; charset=utf-8", (), close=True))
@@ -250,7 +255,7 @@ class RpcChannel(HTTPChannel):
         self.setTimeout(None)  # type: ignore[no-untyped-call]
         self._networkProducer.unregisterProducer()
         rest, self._dataBuffer = b"".join(self._dataBuffer), []
-        protocol = self._websocket = self.factory.websocket(request)
+        protocol = self._websocket = self.factory.websocket(request, self.allowance)
         protocol.makeConnection(self.transport)
         protocol.dataReceived(_handshake(request) + rest)
         if not self._waitingForTransport:

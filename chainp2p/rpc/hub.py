@@ -5,7 +5,8 @@ the same namespace, name and parameters, and an event becomes JSON once; per sub
 fixed, is spliced in. Measured: 3 times the fan-out of a rendering per subscriber (``speed.md``).
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
@@ -14,6 +15,7 @@ from chainp2p.namespaces import SERVER_ERROR, RpcError
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.rpc.core import dumps, render_notification_frame
 from chainp2p.rpc.registry import Begin, Subscribe, Unsubscribe
+from chainp2p.rpc.tally import Metric
 
 __all__ = ["Connection", "Flow", "Hub", "Outlet", "Session"]
 
@@ -24,6 +26,11 @@ class Connection(Protocol):
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be written; when that becomes true again, :meth:`Session.drained` is called."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of events that wait to be written."""
         ...
 
     def notify(self, head: bytes, id: bytes, tail: bytes) -> bool:
@@ -61,6 +68,11 @@ class Flow(Protocol):
 
     cursor: bytes  #: of the last event that was sent
 
+    @property
+    def lag(self) -> int:
+        """Blocks by which it is behind the head."""
+        ...
+
     def start(self) -> None:
         """The answer with the id has been sent: events may follow."""
         ...
@@ -78,6 +90,7 @@ class Flow(Protocol):
 class _Topic:
     """One open source of events and who listens to it."""
 
+    name: str
     close: Callable[[], None] | None = None
     subscribers: dict[bytes, "Session"] = field(factory=dict)
 
@@ -92,6 +105,7 @@ class Hub:
         self._seed = seed
         self._count = 0
         self._topics: dict[str, _Topic] = {}
+        self._sessions: set[Session] = set()
 
     def __len__(self) -> int:
         return sum(len(topic.subscribers) for topic in self._topics.values())
@@ -102,14 +116,34 @@ class Hub:
         digits = keccak256(self._seed + self._count.to_bytes(8, "big"))[:16].hex()
         return "0x" + ("1" if digits[0] == "0" else digits[0]) + digits[1:]
 
+    def opened(self, session: "Session") -> None:
+        """A connection that may subscribe is there."""
+        self._sessions.add(session)
+
+    def closed(self, session: "Session") -> None:
+        """It has gone."""
+        self._sessions.discard(session)
+
+    def metrics(self) -> Iterator[Metric]:
+        """Subscriptions by kind, how far the last of the streams is behind, and what waits for readers."""
+        kinds = Counter(name for session in self._sessions for name in session.streams)
+        for topic in self._topics.values():
+            kinds[topic.name] += len(topic.subscribers)
+        for name, count in sorted(kinds.items()):
+            yield "chainp2p_rpc_subscriptions", {"kind": name}, count
+        yield "chainp2p_rpc_stream_lag_highest_blocks", {}, max((one.lag for one in self._sessions), default=0)
+        waiting = [one.waiting for one in self._sessions]
+        yield "chainp2p_rpc_waiting_bytes", {}, sum(waiting)
+        yield "chainp2p_rpc_waiting_highest_bytes", {}, max(waiting, default=0)
+
     def join(self, wanted: Subscribe, id: bytes, session: "Session") -> None:
         """Add a subscriber, opening the source for the first."""
         topic = self._topics.get(wanted.key)
         if topic is not None:
             topic.subscribers[id] = session
             return
-        topic = self._topics[wanted.key] = _Topic(subscribers={id: session})
         namespace = wanted.namespace
+        topic = self._topics[wanted.key] = _Topic(f"{namespace}_{wanted.subscription.name}", subscribers={id: session})
         source = topic
 
         def emit(value: Any) -> None:
@@ -146,6 +180,7 @@ class Session:
         self._keys: dict[bytes, tuple[str, str]] = {}
         self._held: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self._flows: dict[bytes, tuple[str, Flow]] = {}
+        hub.opened(self)
 
     def __len__(self) -> int:
         return len(self._keys) + len(self._flows)
@@ -154,6 +189,21 @@ class Session:
     def cursors(self) -> list[str]:
         """The last cursor that each flow sent."""
         return [flow.cursor.decode("ascii") for _, flow in self._flows.values()]
+
+    @property
+    def streams(self) -> list[str]:
+        """The namespace of each flow."""
+        return [namespace for namespace, _ in self._flows.values()]
+
+    @property
+    def lag(self) -> int:
+        """Blocks by which the last of its flows is behind."""
+        return max((flow.lag for _, flow in self._flows.values()), default=0)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of events that wait for the connection."""
+        return self._connection.waiting
 
     def _new_id(self) -> tuple[str, bytes]:
         if len(self) >= self._limit:
@@ -221,6 +271,7 @@ class Session:
 
     def close(self) -> None:
         """The connection is gone."""
+        self._hub.closed(self)
         keys, self._keys = self._keys, {}
         self._held = {}
         for id, (_, key) in keys.items():

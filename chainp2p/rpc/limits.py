@@ -25,6 +25,12 @@ class Limits:
     ping: float = 20.0  #: between WebSocket pings
     pong: float = 40.0  #: until an unanswered ping ends the connection
     not_reading: float = 60.0  #: a WebSocket that takes nothing for so long is aborted
+    cost_rate: float = 1_000.0  #: units a second that a connection's debt decays by: a tenth of what the node has
+    cost_soft: float = 5_000.0  #: units above which its messages wait: a batch of 1,000 calls passes at once
+    cost_hard: float = 20_000.0  #: units above which its calls are refused
+    subnet_cost_rate: float = 2_000.0  #: the same for a /24 (IPv6: /48), an office or a cloud's address range
+    subnet_cost_soft: float = 10_000.0
+    subnet_cost_hard: float = 40_000.0
     slice: float = 0.01  #: a batch lets others run after so long on the reactor thread
     linger: float = 2.0  #: how long the rest of a refused body is read, so that the client sees the refusal
 

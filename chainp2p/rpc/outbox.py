@@ -32,6 +32,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._queue)
 
+    @property
+    def size(self) -> int:
+        """Bytes of events that wait."""
+        return self._bytes
+
     def answer(self, data: bytes) -> None:
         """Queue a frame of an answer."""
         self._queue.append((data, False))

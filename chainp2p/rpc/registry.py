@@ -88,6 +88,13 @@ class Registry:
             return (self._begin if namespace in self._streams else self._subscribe)(namespace, params)
         raise RpcError(METHOD_NOT_FOUND, f"the method {method} does not exist/is not available")
 
+    def knows(self, method: str) -> bool:
+        """Whether there is such a method, or such a way to subscribe."""
+        namespace, _, verb = method.rpartition("_")
+        return method in self._methods or (
+            verb in ("subscribe", "unsubscribe") and (namespace in self._subscriptions or namespace in self._streams)
+        )
+
     def cost(self, method: str) -> int:
         """Units of the fair-use limits that a call takes."""
         found = self._methods.get(method)

@@ -1,9 +1,9 @@
 """One port: JSON-RPC over HTTP and WebSocket, health, and how many may connect."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -14,11 +14,14 @@ from twisted.logger import Logger
 
 from chainp2p.errors import StartupError
 from chainp2p.namespaces import Namespace
+from chainp2p.rpc.calls import Service
 from chainp2p.rpc.door import Asked, Door, Go, Reply
+from chainp2p.rpc.fairuse import Allowance, FairUse
 from chainp2p.rpc.http import RpcChannel, RpcRequest
 from chainp2p.rpc.hub import Hub
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS, Limits
 from chainp2p.rpc.registry import Registry
+from chainp2p.rpc.tally import Metric, Tally
 
 __all__ = ["RpcFactory", "RpcServer"]
 
@@ -31,14 +34,28 @@ class RpcFactory(ServerFactory):
 
     noisy = False
 
-    def __init__(self, *, reactor: Any, registry: Registry, hub: Hub, door: Door, limits: Limits, now: Any) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        service: Service,
+        hub: Hub,
+        door: Door,
+        now: Any,
+        fair: FairUse | None = None,
+        exempt: bool = True,
+    ) -> None:
+        """:param fair: what clients may cost, None: what they like. *exempt*: this machine's callers know no limits."""
         self.reactor = reactor
-        self.registry = registry
-        self.limits = limits
+        self.service = service
+        self.limits = service.limits
+        self.tally = service.tally
         self.channels: set[RpcChannel] = set()
         self._hub = hub
         self._door = door
         self._now = now
+        self._fair = fair
+        self._exempt_loopback = exempt
         self._per_address: Counter[str] = Counter()
         self._websockets: Any = None
         self._emptied: Deferred[None] | None = None
@@ -46,12 +63,22 @@ class RpcFactory(ServerFactory):
     def admit(self, asked: Asked) -> Reply | Go:
         return self._door.admit(asked, self._now())
 
+    def metrics(self) -> Iterator[Metric]:
+        """What the port has done and holds."""
+        port = {"port": self.tally.port}
+        upgraded = sum(channel.upgraded for channel in self.channels)
+        yield from self.tally.metrics()
+        for transport, count in (("http", len(self.channels) - upgraded), ("websocket", upgraded)):
+            yield "chainp2p_rpc_connections", {**port, "transport": transport}, count
+        for name, labels, value in self._hub.metrics():
+            yield name, {**port, **labels}, value
+
     def open_websockets(self) -> None:
         """Load Autobahn and be ready to hand connections to it."""
         from chainp2p.rpc.websocket import bind_loop, make_factory
 
         bind_loop(self.reactor)
-        self._websockets = make_factory(self.reactor, self.registry, self._hub, self.limits)
+        self._websockets = make_factory(self.reactor, self.service, self._hub)
 
     def close_websockets(self) -> None:
         from chainp2p.rpc.websocket import release_loop
@@ -60,19 +87,23 @@ class RpcFactory(ServerFactory):
             self._websockets = None
             release_loop(self.reactor)
 
-    def websocket(self, request: RpcRequest) -> Protocol:
-        protocol: Protocol = self._websockets.buildProtocol(request.client)
-        return protocol
+    def websocket(self, request: RpcRequest, allowance: Allowance | None) -> Protocol:
+        protocol: Any = self._websockets.buildProtocol(request.client)
+        protocol.allowance = allowance
+        return cast(Protocol, protocol)
 
     def buildProtocol(self, addr: IAddress | None) -> RpcChannel | None:
-        address = _far_address(addr)
+        address = _far_address(addr, self._exempt_loopback)
         if len(self.channels) >= self.limits.connections or (
             address is not None and self._per_address[address] >= self.limits.connections_per_address
         ):
+            self.tally.turned_away += 1
             return None
         channel = RpcChannel()
         channel.factory = self
         channel.address = address
+        if self._fair is not None and address is not None:
+            channel.allowance = self._fair.allowance(address)
         self.channels.add(channel)
         if address is not None:
             self._per_address[address] += 1
@@ -106,8 +137,8 @@ class RpcFactory(ServerFactory):
         """Requests are not logged one by one (called by twisted.web)."""
 
 
-def _far_address(addr: IAddress | None) -> str | None:
-    """Return the client's address unless it is this machine."""
+def _far_address(addr: IAddress | None, exempt_loopback: bool) -> str | None:
+    """Return the client's address; None of a Unix socket, and of this machine where that is exempt from limits."""
     host = getattr(addr, "host", None)
     if not isinstance(host, str):
         return None
@@ -116,7 +147,7 @@ def _far_address(addr: IAddress | None) -> str | None:
     except ValueError:
         return host
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    return None if parsed.is_loopback else str(parsed)
+    return None if parsed.is_loopback and exempt_loopback else str(parsed)
 
 
 class RpcServer:
@@ -125,7 +156,10 @@ class RpcServer:
     :param endpoint: a Twisted server endpoint string.
     :param hosts: names that ``Host`` may have; *origins*: of web pages that may call.
     :param token: the secret of the tokens that open the port (an admin port then); None: none is needed.
-    :param admin: few connections, and only pages of its own origin; default: whether there is a token.
+    :param admin: few connections, only pages of its own origin, and no limits of cost, for its callers are the
+        operator's; default: whether there is a token.
+    :param metrics: what ``/metrics`` answers, if that is served here.
+    :param loopback_exempt: callers of this machine know no limits of connections and cost.
     :param now: Unix seconds, for the age of tokens; default: the reactor's.
     """
 
@@ -143,7 +177,9 @@ class RpcServer:
         livez: Callable[[], list[str]] = list,
         readyz: Callable[[], list[str]] = list,
         version: str = "",
+        metrics: Callable[[], str] | None = None,
         admin: bool | None = None,
+        loopback_exempt: bool = True,
         now: Callable[[], float] | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -156,7 +192,7 @@ class RpcServer:
         self.hub = Hub(f"{endpoint} {reactor.seconds()!r}".encode())
         self.factory = RpcFactory(
             reactor=reactor,
-            registry=Registry(namespaces),
+            service=Service(Registry(namespaces), limits, reactor, Tally("admin" if admin else "rpc")),
             hub=self.hub,
             door=Door(
                 hosts=hosts,
@@ -165,10 +201,12 @@ class RpcServer:
                 admin=admin,
                 livez=livez,
                 readyz=readyz,
+                metrics=metrics,
                 version=version,
             ),
-            limits=limits,
             now=now or reactor.seconds,
+            fair=None if admin else FairUse(limits),
+            exempt=loopback_exempt,
         )
 
     def start(self) -> "Deferred[list[tuple[str, int]]]":

@@ -96,6 +96,12 @@ class Subscriber:
 
     # -- as the connection sees it
 
+    @property
+    def lag(self) -> int:
+        """Blocks by which it is behind the head; 0 if it does not ask for heads."""
+        behind: int = self._guide.chain.head.height - self._place.height
+        return max(0, behind) if HEADS in self._topics else 0
+
     def start(self) -> None:
         """The answer with the id is on its way."""
         opening = self._opening

@@ -15,11 +15,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chainp2p.errors import StartupError
-from chainp2p.rpc.calls import Answering
+from chainp2p.rpc.calls import Answering, Service
+from chainp2p.rpc.fairuse import Allowance
 from chainp2p.rpc.hub import Hub, Session
-from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.outbox import Outbox
-from chainp2p.rpc.registry import Registry
 
 __all__ = ["bind_loop", "fragments", "frame", "make_factory", "release_loop"]
 
@@ -101,10 +100,11 @@ def fragments(text: bytes) -> Iterator[bytes]:
         yield frame(len(piece), final | opcode) + piece
 
 
-def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> Any:
+def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
     """Return a factory of WebSocket protocols; :func:`bind_loop` comes first."""
     from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 
+    limits, tally = service.limits, service.tally
     quiet = _FailuresOnly(_log)
 
     @implementer(IPushProducer)
@@ -115,6 +115,7 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
 
         def __init__(self) -> None:
             super().__init__()
+            self.allowance: Allowance | None = None
             self._session = Session(hub, self, limits.subscriptions)
             self._outbox = Outbox(limits.ring_events, limits.ring_bytes)
             self._calls: set[Answering] = set()
@@ -156,7 +157,7 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
                     self.transport.pauseProducing()
 
         def _run(self, text: bytes) -> None:
-            call = Answering(registry, limits, reactor, self._session)
+            call = Answering(service, self.allowance, self._session)
             self._calls.add(call)
             deadline = reactor.callLater(limits.deadline, call.expire)
             done = Deferred.fromCoroutine(call.answer(text))
@@ -188,6 +189,10 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
         def idle(self) -> bool:
             return not self._outbox and not self._outbox.paused
 
+        @property
+        def waiting(self) -> int:
+            return self._outbox.size
+
         def notify(self, head: bytes, id: bytes, tail: bytes) -> bool:
             if not self._may_send():
                 return True
@@ -195,9 +200,12 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
             if self.idle:
                 self.transport.write(data)
             elif not self._outbox.event(data):
+                tally.dropped += 1
                 return False
             else:
                 self._flush()
+            tally.events += 1
+            tally.sent["websocket"] += len(data)
             return True
 
         def fail(self) -> None:
@@ -230,6 +238,7 @@ def make_factory(reactor: Any, registry: Registry, hub: Hub, limits: Limits) -> 
 
         def _give_up(self) -> None:
             self._stalled = None
+            tally.stalled += 1
             _log.info(
                 "aborting a WebSocket of {peer}: it took nothing for {seconds:.0f} s, {dropped} events were dropped; "
                 "cursors: {cursors}",

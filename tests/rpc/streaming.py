@@ -81,6 +81,10 @@ class Socket:
     def idle(self) -> bool:
         return not self.outbox and not self.outbox.paused
 
+    @property
+    def waiting(self) -> int:
+        return self.outbox.size
+
     def fail(self) -> None:
         self.failed = True
 

@@ -371,8 +371,8 @@ class Broken(Harness):
 
         build = self.factory.websocket
 
-        def websocket(request: Any) -> Any:
-            protocol: Any = build(request)
+        def websocket(request: Any, allowance: Any) -> Any:
+            protocol: Any = build(request, allowance)
             protocol.dataReceived = explode
             return protocol
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -13,11 +13,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.namespaces import Method, Namespace, Param, RpcError, Subscription
+from chainp2p.rpc.calls import Service as Answers
 from chainp2p.rpc.door import Door
 from chainp2p.rpc.hub import Hub
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.registry import Registry
 from chainp2p.rpc.server import RpcFactory
+from chainp2p.rpc.tally import Tally
 
 CLIENT = IPv4Address("TCP", "127.0.0.1", 50_000)
 
@@ -141,13 +143,14 @@ class RpcHarness(SynchronousTestCase):
     def make_factory(self, **changes: Any) -> RpcFactory:
         arguments: dict[str, Any] = {
             "reactor": self.clock,
-            "registry": self.registry,
             "hub": self.hub,
             "door": self.door,
-            "limits": self.limits,
             "now": self.clock.seconds,
         }
-        return RpcFactory(**{**arguments, **changes})
+        registry, limits = changes.pop("registry", self.registry), changes.pop("limits", self.limits)
+        self.tally = Tally()
+        service = Answers(registry, limits, cast(Any, self.clock), self.tally)
+        return RpcFactory(**{**arguments, "service": service, **changes})
 
     def connect(self, peer: Any = CLIENT) -> Wire:
         channel: Any = self.factory.buildProtocol(peer)

@@ -22,6 +22,7 @@ def rpc_namespace(namespaces: Sequence[Namespace], version: str) -> Namespace:
             lambda: discover((*namespaces, itself), version),
             result={"type": "object"},
             doc="OpenRPC description of this port; ``rpc.discover`` is the same.",
+            cost=20,
         ),
     )
     itself = Namespace("rpc", methods)
