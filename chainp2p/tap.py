@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -29,16 +28,6 @@ __all__ = ["Options", "makeService"]
 
 #: Exit codes (see the design, "The daemon"): 2 is a wrong setting, 1 a failure to start.
 EXIT_FAILURE, EXIT_SETTINGS = 1, 2
-#: How long a thread may keep the interpreter while the reactor waits for it (seconds; Python's own is 0.005). Requests
-#: that read the database made others late: the p99 of a peer's pings rose by 82 % while blocks were asked for at ten
-#: times the quota, and does not rise at all with this. Only a process of our own may set it, so it is not in ``node/``.
-SWITCH_INTERVAL = 0.0005
-#: How many more objects there are before the young, the middle and all of them are looked through for cycles (Python's
-#: own: 700, 10, 10). Looking through all takes a tenth of a second with a chain in memory, and nothing else runs
-#: meanwhile: while 100,000 transactions were downloaded, the p99 of answers was 128 and 130 ms, and 22 to 41 ms with
-#: these numbers; with 50,000 young ones, which take 15 to 55 ms to look through, it was 51 ms. Memory was the same, for
-#: the ledger's values hold no cycles.
-COLLECT_AFTER = (15_000, 60, 50)
 
 
 def _number(option: Option, text: str) -> int | float:
@@ -188,12 +177,12 @@ class Daemon(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         from chainp2p.node.checkup import raise_descriptors
         from chainp2p.node.node import Node
+        from chainp2p.node.pauses import shorten_pauses
         from chainp2p.node.platform import production_platform
 
         platform = production_platform(reactor, latency=options.latency, loss=options.loss)
         raise_descriptors(options.settings)
-        sys.setswitchinterval(SWITCH_INTERVAL)
-        gc.set_threshold(*COLLECT_AFTER)
+        shorten_pauses()
         self._reactor = reactor
         self._lifeline = options.lifeline
         self.node = Node(reactor, options.settings, platform=platform)

@@ -12,6 +12,7 @@ from twisted.internet.task import LoopingCall
 
 from chainp2p.node.assembly import data_folder, make_chain
 from chainp2p.node.jobs import Job
+from chainp2p.node.pauses import shorten_pauses
 from chainp2p.node.platform import Platform, production_platform
 from chainp2p.node.transfer import Export, Import, Transfer
 from chainp2p.settings import Settings
@@ -20,8 +21,6 @@ __all__ = ["Offline", "carry_out"]
 
 #: Seconds between two looks at how far it is.
 SHOW_INTERVAL = 0.1
-#: See ``chainp2p.tap.SWITCH_INTERVAL``: threads that recover senders wait less for the one that connects blocks.
-SWITCH_INTERVAL = 0.0005
 
 
 class Offline:
@@ -104,12 +103,10 @@ def carry_out(
     show: Callable[[int, int, int], None],
 ) -> dict[str, Any]:
     """Run the reactor of this process until it is done; Ctrl-C ends it in order, with the state ``stopped``."""
-    import sys
-
     from twisted.internet import reactor as installed  # noqa: TID251
 
     reactor: Any = installed
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    shorten_pauses()
     if folder is not None:
         settings = evolve(settings, node=evolve(settings.node, data_dir=folder))
     work = Offline(production_platform(reactor), settings, kind, file, heights, show)
