@@ -43,7 +43,12 @@ def debug_namespace(ledger: Any) -> Namespace:
                 "getRawTransaction", reading.raw_transaction, (HASH_PARAM,), DATA, "A transaction as it travels.", 5
             ),
             Method(
-                "getRawReceipts", raw_receipts, (BLOCK_PARAM,), {"type": "array"}, "Receipts as their root is made.", 10
+                "getRawReceipts",
+                raw_receipts,
+                (BLOCK_PARAM,),
+                {"type": "array", "items": DATA},
+                "Receipts as their root is made.",
+                10,
             ),
         ),
     )

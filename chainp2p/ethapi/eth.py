@@ -20,15 +20,26 @@ from chainp2p.ethapi.params import (
     log_filter,
 )
 from chainp2p.ethapi.reading import Reading
+from chainp2p.ethapi.schemas import (
+    BLOCK,
+    FEE_HISTORY,
+    FILTER_CHANGES,
+    HEADER,
+    LOGS,
+    PROOF,
+    RECEIPT,
+    SYNCING,
+    TRANSACTION,
+)
 from chainp2p.ethapi.subscriptions import eth_subscriptions, sync_status
 from chainp2p.namespaces import Method, Namespace, Param
-from chainp2p.rpc.values import BOOLEAN, DATA, HASH, QUANTITY, data, hex_bytes, quantity
+from chainp2p.rpc.values import BOOLEAN, DATA, HASH, QUANTITY, data, hex_bytes, nullable, quantity
 
 __all__ = ["eth_namespace"]
 
 _OBJECT = {"type": "object"}
-_NULLABLE = {"oneOf": [_OBJECT, {"type": "null"}]}
-_NULLABLE_QUANTITY = {"oneOf": [QUANTITY, {"type": "null"}]}
+_BLOCK, _HEADER, _TRANSACTION = nullable(BLOCK), nullable(HEADER), nullable(TRANSACTION)
+_NULLABLE_QUANTITY = nullable(QUANTITY)
 _LIST = {"type": "array"}
 
 _FILTER_KEY = {"type": "string", "pattern": "^0x[1-9a-f][0-9a-f]{31}$"}
@@ -56,8 +67,8 @@ def eth_namespace(ledger: Any, seed: bytes) -> Namespace:
         *_reading_methods(reading),
         *_calling_methods(calling),
         *_filter_methods(ledger, calling, Filters(seed)),
-        Method("accounts", list, (), _LIST, "No keys live in the node: always empty."),
-        Method("syncing", lambda: sync_status(ledger) or False, (), {}, "How far behind the node is, or false."),
+        Method("accounts", list, (), {"type": "array", "maxItems": 0}, "No keys live in the node: always empty."),
+        Method("syncing", lambda: sync_status(ledger) or False, (), SYNCING, "How far behind the node is, or false."),
     )
     return Namespace("eth", methods, eth_subscriptions(ledger, blocks))
 
@@ -65,10 +76,10 @@ def eth_namespace(ledger: Any, seed: bytes) -> Namespace:
 def _reading_methods(reading: Reading) -> tuple[Method, ...]:
     return (
         Method("blockNumber", reading.block_number, (), QUANTITY, "Height of the best block."),
-        Method("getBlockByNumber", reading.block_by_number, (NUMBER_PARAM, FULL_PARAM), _NULLABLE, "A block.", 5),
-        Method("getBlockByHash", reading.block_by_hash, (HASH_PARAM, FULL_PARAM), _NULLABLE, "A block.", 5),
-        Method("getHeaderByNumber", reading.header_by_number, (NUMBER_PARAM,), _NULLABLE, "A header.", 2),
-        Method("getHeaderByHash", reading.header_by_hash, (HASH_PARAM,), _NULLABLE, "A header.", 2),
+        Method("getBlockByNumber", reading.block_by_number, (NUMBER_PARAM, FULL_PARAM), _BLOCK, "A block.", 5),
+        Method("getBlockByHash", reading.block_by_hash, (HASH_PARAM, FULL_PARAM), _BLOCK, "A block.", 5),
+        Method("getHeaderByNumber", reading.header_by_number, (NUMBER_PARAM,), _HEADER, "A header.", 2),
+        Method("getHeaderByHash", reading.header_by_hash, (HASH_PARAM,), _HEADER, "A header.", 2),
         Method(
             "getBlockTransactionCountByNumber",
             reading.count_by_number,
@@ -89,13 +100,13 @@ def _reading_methods(reading: Reading) -> tuple[Method, ...]:
             "getUncleCountByBlockNumber", reading.uncles_by_number, (NUMBER_PARAM,), _NULLABLE_QUANTITY, "Always 0.", 2
         ),
         Method("getUncleCountByBlockHash", reading.uncles_by_hash, (HASH_PARAM,), _NULLABLE_QUANTITY, "Always 0.", 2),
-        Method("getTransactionByHash", reading.transaction, (HASH_PARAM,), _NULLABLE, "A transaction.", 5),
+        Method("getTransactionByHash", reading.transaction, (HASH_PARAM,), _TRANSACTION, "A transaction.", 5),
         Method("getRawTransactionByHash", reading.raw_transaction, (HASH_PARAM,), DATA, "Its bytes.", 5),
         Method(
             "getTransactionByBlockNumberAndIndex",
             reading.transaction_by_number,
             (NUMBER_PARAM, INDEX_PARAM),
-            _NULLABLE,
+            _TRANSACTION,
             "A transaction by its place.",
             5,
         ),
@@ -103,13 +114,20 @@ def _reading_methods(reading: Reading) -> tuple[Method, ...]:
             "getTransactionByBlockHashAndIndex",
             reading.transaction_by_hash,
             (HASH_PARAM, INDEX_PARAM),
-            _NULLABLE,
+            _TRANSACTION,
             "A transaction by its place.",
             5,
         ),
-        Method("getTransactionReceipt", reading.receipt, (HASH_PARAM,), _NULLABLE, "What a transaction did.", 5),
         Method(
-            "getBlockReceipts", reading.receipts, (BLOCK_PARAM,), _LIST, "What all transactions of a block did.", 10
+            "getTransactionReceipt", reading.receipt, (HASH_PARAM,), nullable(RECEIPT), "What a transaction did.", 5
+        ),
+        Method(
+            "getBlockReceipts",
+            reading.receipts,
+            (BLOCK_PARAM,),
+            nullable({"type": "array", "items": RECEIPT}),
+            "What all transactions of a block did.",
+            10,
         ),
     )
 
@@ -125,7 +143,11 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
         Method(
             "getStorageAt",
             calling.storage,
-            (ADDRESS_PARAM, Param("slot", slot, schema=DATA), OPTIONAL_BLOCK_PARAM),
+            (
+                ADDRESS_PARAM,
+                Param("slot", slot, schema={"type": "string", "pattern": "^0[xX][0-9a-fA-F]{0,64}$"}),
+                OPTIONAL_BLOCK_PARAM,
+            ),
             DATA,
             "A storage slot.",
         ),
@@ -133,7 +155,7 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
             "getProof",
             calling.proof,
             (ADDRESS_PARAM, Param("slots", slots, schema=_LIST), OPTIONAL_BLOCK_PARAM),
-            _OBJECT,
+            PROOF,
             "An account with the proof that the state root holds it.",
             10,
         ),
@@ -145,11 +167,11 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
             "feeHistory",
             calling.fee_history,
             (
-                Param("blockCount", _count, schema=QUANTITY),
+                Param("blockCount", _count, schema={"anyOf": [QUANTITY, {"type": "integer", "minimum": 0}]}),
                 NUMBER_PARAM,
                 Param("rewardPercentiles", percentiles, required=False, default=(), schema=_LIST),
             ),
-            _OBJECT,
+            FEE_HISTORY,
             "Base fees, fullness and tips of recent blocks.",
             10,
         ),
@@ -161,7 +183,7 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
             "Check a signed transaction, keep and announce it; answers its hash.",
             10,
         ),
-        Method("getLogs", calling.logs, (_LOG_FILTER,), _LIST, "Logs of contracts; there are none."),
+        Method("getLogs", calling.logs, (_LOG_FILTER,), LOGS, "Logs of contracts; there are none."),
     )
 
 
@@ -196,7 +218,13 @@ def _filter_methods(ledger: Any, calling: Calling, filters: Filters) -> tuple[Me
             _FILTER_KEY,
             "Start to collect logs.",
         ),
-        Method("getFilterChanges", filters.changes, (_FILTER_ID,), _LIST, "What was collected since the last call."),
-        Method("getFilterLogs", filter_logs, (_FILTER_ID,), _LIST, "All logs that a filter is about."),
+        Method(
+            "getFilterChanges",
+            filters.changes,
+            (_FILTER_ID,),
+            FILTER_CHANGES,
+            "What was collected since the last call.",
+        ),
+        Method("getFilterLogs", filter_logs, (_FILTER_ID,), LOGS, "All logs that a filter is about."),
         Method("uninstallFilter", filters.remove, (_FILTER_ID,), BOOLEAN, "Stop to collect."),
     )

@@ -147,8 +147,8 @@ def _several(value: Any, read: Any, name: str) -> tuple[bytes, ...]:
     return tuple(read(one) for one in values if one is not None)
 
 
-_TAG_OR_NUMBER = {"oneOf": [{"enum": sorted(TAGS)}, QUANTITY]}
-_BLOCK = {"oneOf": [{"enum": sorted(TAGS)}, QUANTITY, HASH, {"type": "object"}]}
+_TAG_OR_NUMBER = {"anyOf": [{"enum": sorted(TAGS)}, QUANTITY, {"type": "integer", "minimum": 0}]}
+_BLOCK = {"anyOf": [*_TAG_OR_NUMBER["anyOf"], HASH, {"type": "object"}]}
 
 NUMBER_PARAM = Param("blockNumber", block_number, schema=_TAG_OR_NUMBER)
 BLOCK_PARAM = Param("block", block_ref, schema=_BLOCK)

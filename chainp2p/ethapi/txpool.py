@@ -5,6 +5,7 @@ from typing import Any
 
 from chainp2p.ethapi.params import ADDRESS_PARAM
 from chainp2p.ethapi.render import checksummed, transaction_object
+from chainp2p.ethapi.schemas import POOL_CONTENT, POOL_LINES, POOL_OF_ONE, POOL_STATUS
 from chainp2p.ledger.pool.pool import Pooled
 from chainp2p.namespaces import Method, Namespace
 
@@ -45,13 +46,12 @@ def txpool_namespace(ledger: Any) -> Namespace:
         pending, queued = ledger.pool.content_from(address)
         return {"pending": _objects(pending), "queued": _objects(queued)}
 
-    kind = {"type": "object"}
     return Namespace(
         "txpool",
         (
-            Method("status", status, (), kind, "How many transactions wait."),
-            Method("content", lambda: by_sender(_objects), (), kind, "All of them, by sender and nonce.", 50),
-            Method("contentFrom", content_from, (ADDRESS_PARAM,), kind, "Those of one sender.", 5),
-            Method("inspect", lambda: by_sender(_lines), (), kind, "All of them, a line each.", 20),
+            Method("status", status, (), POOL_STATUS, "How many transactions wait."),
+            Method("content", lambda: by_sender(_objects), (), POOL_CONTENT, "All of them, by sender and nonce.", 50),
+            Method("contentFrom", content_from, (ADDRESS_PARAM,), POOL_OF_ONE, "Those of one sender.", 5),
+            Method("inspect", lambda: by_sender(_lines), (), POOL_LINES, "All of them, a line each.", 20),
         ),
     )

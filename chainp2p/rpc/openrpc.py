@@ -9,6 +9,8 @@ __all__ = ["discover", "render_rpc"]
 
 #: Of the OpenRPC specification that the document follows.
 OPENRPC_VERSION = "1.3.2"
+#: See :meth:`chainp2p.rpc.hub.Hub.new_id`.
+_SUBSCRIPTION_ID = {"type": "string", "pattern": "^0x[1-9a-f][0-9a-f]{31}$"}
 
 
 def discover(namespaces: Sequence[Namespace], version: str) -> dict[str, Any]:
@@ -28,6 +30,7 @@ def _methods(namespace: Namespace) -> Iterator[dict[str, Any]]:
             "paramStructure": "either",
             "params": [_param(param) for param in method.params],
             "result": {"name": "result", "schema": dict(method.result)},
+            "x-cost": method.cost,
         }
     if namespace.subscriptions:
         names = [subscription.name for subscription in namespace.subscriptions]
@@ -38,7 +41,7 @@ def _methods(namespace: Namespace) -> Iterator[dict[str, Any]]:
                 {"name": "name", "required": True, "schema": {"type": "string", "enum": names}},
                 {"name": "options", "required": False, "schema": {}},
             ],
-            "result": {"name": "id", "schema": {"type": "string"}},
+            "result": {"name": "id", "schema": dict(_SUBSCRIPTION_ID)},
         }
     if namespace.stream is not None:
         yield {
@@ -46,7 +49,7 @@ def _methods(namespace: Namespace) -> Iterator[dict[str, Any]]:
             "summary": f"{namespace.stream.doc} WebSocket only. Answers the subscription's id.",
             "paramStructure": "either",
             "params": [_param(param) for param in namespace.stream.params],
-            "result": {"name": "id", "schema": {"type": "string"}},
+            "result": {"name": "id", "schema": dict(_SUBSCRIPTION_ID)},
         }
     if namespace.subscriptions or namespace.stream is not None:
         yield {

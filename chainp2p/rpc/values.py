@@ -1,6 +1,6 @@
 """Reads and writes the values of Ethereum's JSON-RPC: quantities, byte strings. Pure. Texts are go-ethereum's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = [
@@ -15,17 +15,24 @@ __all__ = [
     "data",
     "hash32",
     "hex_bytes",
+    "nullable",
     "quantity",
     "text",
 ]
 
 #: JSON Schemas, for descriptions.
 QUANTITY = {"type": "string", "pattern": "^0x(0|[1-9a-f][0-9a-f]*)$"}
-DATA = {"type": "string", "pattern": "^0x([0-9a-f]{2})*$"}
+DATA = {"type": "string", "pattern": "^0x([0-9a-fA-F]{2})*$"}
 HASH = {"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"}
 ADDRESS = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
 STRING = {"type": "string"}
 BOOLEAN = {"type": "boolean"}
+
+
+def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of what may also be null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
 
 #: Hex digits of the widest quantity, 2^256 - 1.
 MAX_DIGITS = 64

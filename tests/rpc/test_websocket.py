@@ -328,7 +328,7 @@ class Ending(Harness):
             channel.close()
             channel.close()
         pair.pump()
-        self.assertEqual(pair.client.closed, (True, 1001, "the node stops"))
+        self.assertEqual(pair.client.closed, (True, 1012, "the node stops"))
         self.assertEqual(self.factory.channels, set())
 
     def test_nothing_follows_a_close_frame(self) -> None:

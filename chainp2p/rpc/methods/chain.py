@@ -1,6 +1,6 @@
 """``chain``: what every chain answers, whatever its blocks mean. Hashes and raw bytes are 0x-hex, heights integers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chainp2p.chain.interfaces import Admission, AdmissionResult, HeaderInfo, ITransactionPool
@@ -19,14 +19,27 @@ from chainp2p.rpc.cursor import LENGTH, Cursor
 from chainp2p.rpc.stream import Streams
 from chainp2p.rpc.streamtext import block_members
 from chainp2p.rpc.subscriber import HEADS, PEERS, TRANSACTIONS
-from chainp2p.rpc.values import DATA, HASH, data, hash32, hex_bytes, quantity
+from chainp2p.rpc.values import DATA, HASH, QUANTITY, data, hash32, hex_bytes, nullable, quantity
 from chainp2p.rpc.values import text as read_text
 
 __all__ = ["chain_namespace", "hash_or_height", "point"]
 
-_HASH_OR_HEIGHT = {"oneOf": [HASH, {"type": "integer", "minimum": 0}]}
-_OBJECT = {"type": "object"}
-_OBJECT_OR_NULL = {"oneOf": [_OBJECT, {"type": "null"}]}
+_HEIGHT = {"type": "integer", "minimum": 0}
+_HASH_OR_HEIGHT = {"anyOf": [HASH, QUANTITY, _HEIGHT]}
+
+
+def _object(**members: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
+
+
+_POINT = _object(hash=HASH, height=_HEIGHT)
+_INFO = _object(genesis=HASH, head=_POINT, bestHeader=_POINT, finalized=_POINT, safe=nullable(_POINT))
+_HEAD = _object(hash=HASH, height=_HEIGHT, parent=HASH, rank=DATA)
+_HEADER = _object(hash=HASH, height=_HEIGHT, parent=HASH, header=DATA)
+_BLOCK = _object(hash=HASH, height=_HEIGHT, parent=HASH, header=DATA, transactions={"type": "array", "items": HASH})
+_PENDING = _object(id=HASH, raw=DATA, pending={"const": True})
+_INCLUDED = _object(id=HASH, raw=DATA, pending={"const": False}, block=HASH, height=_HEIGHT)
+_TRANSACTION = {"anyOf": [_PENDING, _INCLUDED, {"type": "null"}]}
 
 #: Blocks below 2^63: what SQLite can ask for.
 MAX_HEIGHT = (1 << 63) - 1
@@ -175,11 +188,15 @@ def chain_namespace(chain: Any, streams: Streams | None = None, admin: bool = Fa
     return Namespace(
         "chain",
         (
-            Method("info", methods.info, result=_OBJECT, doc="Genesis, head, best header, finalized and safe block."),
-            Method("head", methods.head, result=_OBJECT, doc="The best connected block."),
-            Method("getHeader", methods.get_header, (where,), _OBJECT_OR_NULL, "A raw header and where it is.", cost=2),
-            Method("getBlock", methods.get_block, (where,), _OBJECT_OR_NULL, "The same, with transaction ids.", cost=5),
-            Method("getTransaction", methods.get_transaction, (id,), _OBJECT_OR_NULL, "A raw transaction.", cost=2),
+            Method("info", methods.info, result=_INFO, doc="Genesis, head, best header, finalized and safe block."),
+            Method("head", methods.head, result=_HEAD, doc="The best connected block."),
+            Method(
+                "getHeader", methods.get_header, (where,), nullable(_HEADER), "A raw header and where it is.", cost=2
+            ),
+            Method(
+                "getBlock", methods.get_block, (where,), nullable(_BLOCK), "The same, with transaction ids.", cost=5
+            ),
+            Method("getTransaction", methods.get_transaction, (id,), _TRANSACTION, "A raw transaction.", cost=2),
             Method(
                 "submitTransaction",
                 methods.submit_transaction,

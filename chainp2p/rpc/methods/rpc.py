@@ -14,7 +14,7 @@ def rpc_namespace(namespaces: Sequence[Namespace], version: str) -> Namespace:
         Method(
             "modules",
             lambda: {one.name: "1.0" for one in (*namespaces, itself)},
-            result={"type": "object"},
+            result={"type": "object", "additionalProperties": {"const": "1.0"}},
             doc="Namespaces of this port, with their versions.",
         ),
         Method(
