@@ -20,6 +20,7 @@ from twisted.web.http import HTTPChannel, Request
 from chainp2p.rpc.calls import Answering
 from chainp2p.rpc.door import Asked, Go, Reply, Route
 from chainp2p.rpc.fairuse import Allowance
+from chainp2p.rpc.memory import Share
 
 __all__ = ["RpcChannel", "RpcRequest"]
 
@@ -60,6 +61,8 @@ class RpcRequest(Request):
         self._size += len(data)
         if self._size > self._channel.factory.limits.body:
             self._channel.refuse(413, "request body too large\n")
+        elif not self._channel.share.take(len(data)):
+            self._channel.refuse(503, "too many large requests at once, try again later\n")
         else:
             self.content.write(data)
 
@@ -157,6 +160,7 @@ class RpcChannel(HTTPChannel):
         self.refused = False
         self.address: str | None = None  #: of the client, None on loopback and Unix sockets
         self.allowance: Allowance | None = None  #: what it may spend
+        self.share: Share
         self._websocket: Protocol | None = None
         self._deadline: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
@@ -167,6 +171,7 @@ class RpcChannel(HTTPChannel):
         self.maxHeaders = limits.headers
         self.timeOut = limits.idle
         self.callLater = self.factory.reactor.callLater  # type: ignore[method-assign]
+        self.factory.waiting[self] = None
         super().connectionMade()  # type: ignore[no-untyped-call]
 
     # -- receiving --------------------------------------------------------------------------------------------------
@@ -204,8 +209,14 @@ class RpcChannel(HTTPChannel):
         if not self.refused:
             super()._send100Continue()  # type: ignore[no-untyped-call]
 
+    def allContentReceived(self) -> None:
+        self.factory.waiting.pop(self, None)
+        super().allContentReceived()  # type: ignore[no-untyped-call]
+
     def requestDone(self, request: Request) -> None:
         self._end_deadline()
+        self.share.close()
+        self.factory.waiting[self] = None
         super().requestDone(request)  # type: ignore[no-untyped-call]
 
     # -- deadlines --------------------------------------------------------------------------------------------------
@@ -232,6 +243,7 @@ class RpcChannel(HTTPChannel):
             return
         self.refused = True
         self.factory.tally.replies[status] += 1
+        self.share.close()
         self._end_deadline()
         self.setTimeout(None)  # type: ignore[no-untyped-call]
         self.transport.write(response(status, text.encode(), "text/plain; charset=utf-8", (), close=True))
@@ -255,7 +267,7 @@ class RpcChannel(HTTPChannel):
         self.setTimeout(None)  # type: ignore[no-untyped-call]
         self._networkProducer.unregisterProducer()
         rest, self._dataBuffer = b"".join(self._dataBuffer), []
-        protocol = self._websocket = self.factory.websocket(request, self.allowance)
+        protocol = self._websocket = self.factory.websocket(request, self)
         protocol.makeConnection(self.transport)
         protocol.dataReceived(_handshake(request) + rest)
         if not self._waitingForTransport:
@@ -263,6 +275,8 @@ class RpcChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._end_deadline()
+        self.share.close()
+        self.factory.waiting.pop(self, None)
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None

@@ -15,11 +15,12 @@ from twisted.logger import Logger
 from chainp2p.errors import StartupError
 from chainp2p.namespaces import Namespace
 from chainp2p.rpc.calls import Service
-from chainp2p.rpc.door import Asked, Door, Go, Reply
-from chainp2p.rpc.fairuse import Allowance, FairUse
+from chainp2p.rpc.door import Asked, Door, Go, Reply, Route
+from chainp2p.rpc.fairuse import FairUse
 from chainp2p.rpc.http import RpcChannel, RpcRequest
 from chainp2p.rpc.hub import Hub
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS, Limits
+from chainp2p.rpc.memory import RequestMemory, Share
 from chainp2p.rpc.registry import Registry
 from chainp2p.rpc.tally import Metric, Tally
 
@@ -51,6 +52,9 @@ class RpcFactory(ServerFactory):
         self.limits = service.limits
         self.tally = service.tally
         self.channels: set[RpcChannel] = set()
+        #: Connections from which a whole request is awaited, the longest first: the first goes if there is no room.
+        self.waiting: dict[RpcChannel, None] = {}
+        self._memory = RequestMemory(self.limits.held)
         self._hub = hub
         self._door = door
         self._now = now
@@ -61,15 +65,27 @@ class RpcFactory(ServerFactory):
         self._emptied: Deferred[None] | None = None
 
     def admit(self, asked: Asked) -> Reply | Go:
-        return self._door.admit(asked, self._now())
+        decision = self._door.admit(asked, self._now())
+        if isinstance(decision, Go) and decision.route is Route.WEBSOCKET and self._upgraded() >= self._most_upgraded:
+            return Reply(503, "too many WebSockets\n", decision.headers)
+        return decision
+
+    def _upgraded(self) -> int:
+        return sum(channel.upgraded for channel in self.channels)
+
+    @property
+    def _most_upgraded(self) -> int:
+        """A sixteenth of the connections is left to those that come and go, probes among them."""
+        return self.limits.connections - self.limits.connections // 16
 
     def metrics(self) -> Iterator[Metric]:
         """What the port has done and holds."""
         port = {"port": self.tally.port}
-        upgraded = sum(channel.upgraded for channel in self.channels)
+        upgraded = self._upgraded()
         yield from self.tally.metrics()
         for transport, count in (("http", len(self.channels) - upgraded), ("websocket", upgraded)):
             yield "chainp2p_rpc_connections", {**port, "transport": transport}, count
+        yield "chainp2p_rpc_held_bytes", port, self._memory.total
         for name, labels, value in self._hub.metrics():
             yield name, {**port, **labels}, value
 
@@ -87,20 +103,19 @@ class RpcFactory(ServerFactory):
             self._websockets = None
             release_loop(self.reactor)
 
-    def websocket(self, request: RpcRequest, allowance: Allowance | None) -> Protocol:
+    def websocket(self, request: RpcRequest, channel: RpcChannel) -> Protocol:
         protocol: Any = self._websockets.buildProtocol(request.client)
-        protocol.allowance = allowance
+        protocol.allowance, protocol.share = channel.allowance, channel.share
         return cast(Protocol, protocol)
 
     def buildProtocol(self, addr: IAddress | None) -> RpcChannel | None:
         address = _far_address(addr, self._exempt_loopback)
-        if len(self.channels) >= self.limits.connections or (
-            address is not None and self._per_address[address] >= self.limits.connections_per_address
-        ):
+        if not self._has_room(address):
             self.tally.turned_away += 1
             return None
         channel = RpcChannel()
         channel.factory = self
+        channel.share = Share(self._memory)
         channel.address = address
         if self._fair is not None and address is not None:
             channel.allowance = self._fair.allowance(address)
@@ -109,8 +124,24 @@ class RpcFactory(ServerFactory):
             self._per_address[address] += 1
         return channel
 
+    def _has_room(self, address: str | None) -> bool:
+        if address is not None and self._per_address[address] >= self.limits.connections_per_address:
+            return False
+        if len(self.channels) >= self.limits.connections:
+            # idle sockets and slow ones cost a crowd nothing: they keep nobody out, least of all probes of health
+            longest = next(iter(self.waiting), None)
+            if longest is None:
+                return False
+            self.tally.turned_away += 1
+            self.lost(longest)
+            del self.waiting[longest]
+            longest.transport.abortConnection()
+        return True
+
     def lost(self, channel: RpcChannel) -> None:
         """A channel's connection ended."""
+        if channel not in self.channels:
+            return
         self.channels.discard(channel)
         if channel.address is not None:
             self._per_address[channel.address] -= 1

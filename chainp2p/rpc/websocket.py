@@ -18,12 +18,16 @@ from chainp2p.errors import StartupError
 from chainp2p.rpc.calls import Answering, Service
 from chainp2p.rpc.fairuse import Allowance
 from chainp2p.rpc.hub import Hub, Session
+from chainp2p.rpc.memory import Share
 from chainp2p.rpc.outbox import Outbox
 
 __all__ = ["bind_loop", "fragments", "frame", "make_factory", "release_loop"]
 
-#: RFC 6455, 7.4.1: the server goes away; it met a condition that it did not expect.
-GOING_AWAY, INTERNAL_ERROR = 1001, 1011
+#: Close codes (RFC 6455, 7.4.1 and the registry that it founded): the server restarts; it met what it did not expect.
+#: A node that stops may come again, and after 1001, "going away", web3.js would never look for it.
+SERVICE_RESTART, INTERNAL_ERROR = 1012, 1011
+#: A message that is larger than may be; and one for which there is no room now.
+TOO_BIG, TRY_AGAIN_LATER = 1009, 1013
 
 #: RFC 6455, 5.2: the last (or only) frame of a message; a text message; both.
 _FINAL, _TEXT_OPCODE = 0x80, 0x01
@@ -116,6 +120,8 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.allowance: Allowance | None = None
+            self.share: Share
+            self._frames = 0
             self._session = Session(hub, self, limits.subscriptions)
             self._outbox = Outbox(limits.ring_events, limits.ring_bytes)
             self._calls: set[Answering] = set()
@@ -136,6 +142,21 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
         def dataReceived(self, data: bytes) -> None:
             self._heard = reactor.seconds()
             super().dataReceived(data)
+
+        def onMessageBegin(self, isBinary: bool) -> None:
+            self._frames = 0
+            super().onMessageBegin(isBinary)
+
+        def onMessageFrameBegin(self, length: int) -> None:
+            super().onMessageFrameBegin(length)
+            self._frames += 1
+            if self._frames > limits.frames and not self.failedByMe:
+                self._fail_connection(TOO_BIG, f"a message has {limits.frames} frames at most")
+
+        def onMessageFrameData(self, payload: bytes) -> None:
+            if not self.failedByMe and not self.share.take(len(payload)):
+                self._fail_connection(TRY_AGAIN_LATER, "too many large requests at once")
+            super().onMessageFrameData(payload)
 
         def onMessage(self, payload: bytes, isBinary: bool) -> None:
             # web3.py sends binary frames, geth takes them; the answer is text in any case
@@ -164,6 +185,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
 
             def ended(answer: Any) -> None:
                 self._calls.discard(call)
+                self.share.give(len(text))
                 if deadline.active():
                     deadline.cancel()
                 if isinstance(answer, Failure):
@@ -267,7 +289,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             """The server stops."""
             if self._may_send():
                 # Autobahn's sendClose() takes the codes of applications only
-                self.sendCloseFrame(code=GOING_AWAY, reasonUtf8=b"the node stops", isReply=False)
+                self.sendCloseFrame(code=SERVICE_RESTART, reasonUtf8=b"the node stops", isReply=False)
             else:
                 self.transport.loseConnection()
 

@@ -9,6 +9,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from chainp2p.rpc.door import Door
 from chainp2p.rpc.http import RpcRequest
 from chainp2p.rpc.limits import Limits
+from chainp2p.rpc.memory import FREE
 from tests.rpc.wire import RpcHarness, call, post, replies
 
 
@@ -253,16 +254,55 @@ class Limited(RpcHarness):
         wires = [self.connect(address) for address in far[:2]]
         self.assertIsNone(self.factory.buildProtocol(far[2]))
         wires += [self.connect(IPv4Address("TCP", host, 1)) for host in ("127.0.0.1", "127.9.9.9", "::ffff:127.0.0.1")]
+        for wire in wires:
+            wire.protocol.dataReceived(post(call("t_wait")))
         self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.2", 1)))
         wires[0].cut()
         wires.append(self.connect(far[2]))
+        wires[-1].protocol.dataReceived(post(call("t_wait")))
         wires[2].cut()
         wires.append(self.connect(UNIXAddress("x")))
+        wires[-1].protocol.dataReceived(post(call("t_wait")))
         self.assertIsNone(self.factory.buildProtocol(UNIXAddress("x")))
         for wire in wires:
             wire.cut()
         self.assertEqual((len(self.factory.channels), len(self.factory._per_address)), (0, 0))
         self.assertIsNotNone(self.factory.buildProtocol(IPv4Address("TCP", "no address", 1)))
+
+    def test_who_waits_longest_makes_room_for_others(self) -> None:
+        wires = [self.connect() for _ in range(5)]
+        busy, slow, resting, *_ = wires
+        busy.protocol.dataReceived(post(call("t_wait")))
+        slow.protocol.dataReceived(post(b"", content_length="400"))
+        resting.protocol.dataReceived(post(call("t_note")))
+        for gone in (slow, wires[3], wires[4], resting):
+            self.assertFalse(gone.aborted)
+            self.connect()
+            self.assertTrue(gone.aborted)
+        self.assertFalse(busy.aborted)
+        self.assertEqual((len(self.factory.channels), self.tally.turned_away), (5, 4))
+        self.assertNotIn(busy.protocol, self.factory.waiting)
+        self.service.waiting[0].callback(1)
+        self.assertIn(busy.protocol, self.factory.waiting)
+
+    def test_large_requests_share_a_bound(self) -> None:
+        self.factory = self.make_factory(limits=evolve(self.limits, body=200_000, held=200_000))
+        for _ in range(2):
+            self.connect().protocol.dataReceived(post(b" " * 100_000, content_length="150000"))
+        held = self.factory._memory.total
+        self.assertEqual(held, 2 * (100_000 - FREE))
+        first, second = self.connect(), self.connect()
+        first.protocol.dataReceived(post(call("t_note").ljust(FREE)))
+        self.assertEqual(replies(first.take())[0][0], 200)
+        first.protocol.dataReceived(post(call("t_wait").ljust(190_000)))
+        self.assertEqual(first.take(), b"")
+        second.protocol.dataReceived(post(call("t_note").ljust(80_000)))
+        self.assertEqual(replies(second.take())[0][0], 503)
+        self.service.waiting[0].callback(1)
+        self.assertEqual(self.factory._memory.total, held)
+        for channel in tuple(self.factory.channels):
+            channel.transport.cut()
+        self.assertEqual(self.factory._memory.total, 0)
 
 
 class Deadlines(RpcHarness):

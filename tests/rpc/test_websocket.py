@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from chainp2p.errors import StartupError
 from chainp2p.rpc.door import Door
 from chainp2p.rpc.limits import Limits
+from chainp2p.rpc.memory import FREE
 from chainp2p.rpc.websocket import bind_loop, fragments, frame, release_loop
 from tests.rpc.wire import RpcHarness, Wire, call, post, replies
 
@@ -364,6 +365,56 @@ class Loops(Harness):
         self.assertRaises(StartupError, bind_loop, self.clock)
 
 
+class Bounds(Harness):
+    def test_frames_of_a_message_are_counted(self) -> None:
+        self.remake(limits=evolve(self.limits, frames=3))
+        for frames, code in ((3, None), (4, 1009)):
+            pair = Pair(self)
+            text = call("t_note")
+            pair.client.beginMessage()
+            for piece in [*[b""] * (frames - 2), text]:
+                pair.client.sendMessageFrame(piece)
+            pair.client.endMessage()  # an empty frame more
+            pair.pump()
+            if code is None:
+                self.assertEqual(len(pair.client.got), 1)
+                pair.ask("t_note")  # and counted anew
+            else:
+                self.assertEqual((pair.client.got, pair.client.closed[1]), ([], code))
+
+    def test_large_messages_share_a_bound(self) -> None:
+        self.remake(limits=evolve(self.limits, held=100_000))
+        waiting, other = Pair(self), Pair(self)
+        waiting.send(call("t_wait").ljust(150_000))
+        self.assertEqual(self.factory._memory.total, 150_000 - FREE)
+        other.send(call("t_note").ljust(100_000))
+        self.assertEqual(other.client.closed[1], 1013)
+        self.assertEqual(self.factory._memory.total, 150_000 - FREE)
+        self.service.waiting[0].callback(1)
+        waiting.pump()
+        self.assertEqual(self.factory._memory.total, 0)
+        waiting.send(call("t_wait").ljust(150_000))
+        waiting.server.cut()
+        self.assertEqual(self.factory._memory.total, 0)
+
+    def test_websockets_leave_room_for_probes(self) -> None:
+        self.remake(limits=evolve(self.limits, connections=16))
+        pairs = [Pair(self) for _ in range(15)]
+        wire = self.connect()
+        wire.protocol.dataReceived(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        self.assertEqual(replies(wire.take())[0][0], 503)
+        wire.protocol.dataReceived(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertEqual(replies(wire.take())[0][0], 200)
+        probe = self.connect()
+        probe.protocol.dataReceived(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertEqual(replies(probe.take())[0][0], 200)
+        self.assertTrue(wire.aborted)
+        self.assertFalse(any(pair.server.gone for pair in pairs))
+
+
 class Broken(Harness):
     def test_a_failure_during_the_upgrade_ends_the_connection(self) -> None:
         def explode(data: bytes) -> None:
@@ -371,8 +422,8 @@ class Broken(Harness):
 
         build = self.factory.websocket
 
-        def websocket(request: Any, allowance: Any) -> Any:
-            protocol: Any = build(request, allowance)
+        def websocket(request: Any, channel: Any) -> Any:
+            protocol: Any = build(request, channel)
             protocol.dataReceived = explode
             return protocol
 
