@@ -114,11 +114,12 @@ class Blocks:
 
     async def state(self, ref: BlockRef) -> tuple[Header, State]:
         """Return the accounts after *ref*, and its header; :exc:`RpcError` if there is no such block or state."""
+        head, accounts = self._ledger.head, self._ledger.pool.state  # of one moment: in a download both are soon far on
         header = await self.header(ref)
         if header is None:
             raise RpcError(SERVER_ERROR, "header not found")
-        if header.hash == self._ledger.head.hash:
-            return header, self._ledger.pool.state
+        if header.hash == head.hash:
+            return header, accounts
         state: State | None = await self._ledger.reader.state(header.hash)
         if state is None:
             raise RpcError(

@@ -56,6 +56,20 @@ class Accounts(EthHarness):
         self.assertTrue(text.startswith("missing trie node"))
         self.assertEqual(self.call("eth_getBalance", ACCOUNTS[1], "0x2"), hex(1_000 * ETHER))
 
+    def test_the_latest_state_is_there_while_the_head_runs_away(self) -> None:
+        self.mine(transfer(3, 0, value=ETHER))
+        self.ledger.reader.state = lambda hash: succeed(None)  # type: ignore[method-assign]
+        header = self.ledger.reader.header
+
+        def slow(hash: bytes) -> Any:
+            self.ledger.reader.header = header  # type: ignore[method-assign]
+            self.mine(transfer(3, 1, value=ETHER))
+            return header(hash)
+
+        self.ledger.reader.header = slow  # type: ignore[method-assign]
+        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], "latest"), hex(1_001 * ETHER))
+        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], "latest"), hex(1_002 * ETHER))
+
     def test_recent_states_are_kept(self) -> None:
         self.mine(transfer(3, 0, value=ETHER))
         for _ in range(127):
