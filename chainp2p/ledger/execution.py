@@ -139,6 +139,9 @@ class ValueTransfers:
         return Receipt(1, gas_before + gas, gas, base_fee + tip, sender, transaction.hash, transaction.type)
 
     def call(self, message: Message, state: Accounts, context: BlockContext) -> bytes:
+        needed = intrinsic_gas(message.data, message.access_list)
+        if message.gas is not None and message.gas < needed:
+            raise CallError(f"intrinsic gas too low: have {message.gas}, want {needed}")
         self.estimate(message, state, context)
         return b""
 

@@ -171,7 +171,7 @@ class Calls(SynchronousTestCase):
         for message, text in (
             (Message(A), "contract creation is not supported: this chain transfers value only"),
             (Message(B, A, 1), "insufficient funds for transfer"),
-            (Message(A, B, gas=20_999), "gas required exceeds allowance (20999)"),
+            (Message(A, B, gas=20_999), "intrinsic gas too low: have 20999, want 21000"),
             (Message(A, B, RICH - 5 * GWEI, gas_price=GWEI), "gas required exceeds allowance (5)"),
             (
                 Message(A, B, gas_price=GWEI - 1),
@@ -182,7 +182,9 @@ class Calls(SynchronousTestCase):
             with self.assertRaises(CallError) as caught:
                 EXECUTION.call(message, state, context())
             self.assertEqual(str(caught.exception), text)
-        with self.assertRaises(CallError):
+        with self.assertRaisesRegex(CallError, r"gas required exceeds allowance \(20999\)"):
+            estimate(Message(A, B, gas=20_999), state, context())
+        with self.assertRaisesRegex(CallError, r"gas required exceeds allowance \(5000\)"):
             estimate(Message(A, B), state, context(gas_limit=5_000))
 
     def test_no_code(self) -> None:
