@@ -249,8 +249,9 @@ class IHeaderRuns(Interface):
     def check_run(raws: "Sequence[bytes]", after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
         """Check consecutive headers, storing nothing; fails with HeadersRejected.
 
-        The first follows the last header of the call that answered *after*, or, if that is None, a known header. What
-        is answered beside the headers stands for the last of them: of constant size, holding none of the others.
+        What is costly may be looked at in samples: ``add_headers`` checks all. The first follows the last header of the
+        call that answered *after*, or, if that is None, a known header. What is answered beside the headers stands for
+        the last of them: of constant size, holding none of the others.
         """
 
 

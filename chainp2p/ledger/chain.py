@@ -135,6 +135,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         self._open_database = open_database
         self._pool_limits = PoolLimits() if pool_limits is None else pool_limits
         self._recovery = SenderRecovery(executor)
+        self._sampling = random.randbytes(16)
         self._opened: Opened | None = None
         self._submitted: Deferred[None] = succeed(None)
 
@@ -273,7 +274,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         return Deferred.fromCoroutine(self._headers(self._core().add_headers, raws))
 
     def check_run(self, raws: Sequence[bytes], after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
-        return self._lane.run(self._core().branches.check_run, raws, self._now(), after)
+        return self._lane.run(self._core().branches.check_run, raws, self._now(), after, self._sampling)
 
     async def _headers(
         self, f: Callable[..., tuple[list[HeaderInfo] | HeadersRejected, News]], raws: Sequence[bytes]

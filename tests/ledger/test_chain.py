@@ -1,5 +1,7 @@
 """The ledger through its door: producing, importing, the pool across reorganisations and restarts, reading."""
 
+import random
+
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
@@ -296,7 +298,7 @@ class PoolAndChain(Harness):
                 return done
 
         slow = Slow()
-        ledger = Ledger(genesis_of(2), executor=slow, now=self.clock, random=None, open_database=Disk())
+        ledger = Ledger(genesis_of(2), executor=slow, now=self.clock, random=random.Random(1), open_database=Disk())
         self.get(ledger.start())
         slow.slow = True
         for nonce in range(5):
@@ -380,7 +382,7 @@ class Reading(Harness):
                 return AtOnce()
 
         self.clock.now += 10
-        ledger = Ledger(genesis, executor=Counting(), now=self.clock, random=None, open_database=Disk())
+        ledger = Ledger(genesis, executor=Counting(), now=self.clock, random=random.Random(1), open_database=Disk())
         self.get(ledger.start())
         self.addCleanup(ledger.stop)
         self.feed(ledger, alien.raw)

@@ -7,8 +7,10 @@ from zope.interface.verify import verifyObject
 
 import chainp2p.ledger.branches
 from chainp2p.chain.interfaces import HeadersRejected, IHeaderRuns
-from chainp2p.ledger.branches import Candidate
+from chainp2p.ledger.branches import SHORT_RUN, Candidate
+from chainp2p.ledger.consensus import poa
 from chainp2p.ledger.consensus.finality import span_count
+from chainp2p.primitives.secp256k1 import recover
 from tests.ledger.consensus.test_poa import planned
 from tests.ledger.forge import Forge
 from tests.ledger.network import Harness, genesis_of
@@ -66,6 +68,43 @@ class Runs(Harness):
         self.assertEqual((error.index, error.condemned), (2, False))
         error = self.failureResultOf(ledger.check_run(raws, None), HeadersRejected).value
         self.assertTrue(error.parent_missing)
+
+    def test_of_long_runs_samples_of_the_seals_are_looked_at(self) -> None:
+        forge = Forge(genesis_of(2))
+        line = forge.line(forge.root, range(1, 321))
+        raws = [made.header.raw for made in line]
+        ledger = self.started(forge.genesis)
+        recovered: list[bytes] = []
+
+        def counting(seal: bytes, digest: bytes) -> bytes:
+            recovered.append(digest)
+            return recover(seal, digest)
+
+        self.patch(poa, "recover", counting)
+        found, after = self.get(ledger.check_run(raws, None))
+        self.assertEqual([info.hash for info in found], [made.hash for made in line])
+        self.assertTrue(5 <= len(recovered) <= 45, len(recovered))
+        again = set(recovered)
+        self.get(ledger.check_run(raws, None))
+        self.assertEqual(set(recovered), again)
+        self.get(ledger.check_run(raws[:SHORT_RUN], None))
+        self.assertEqual(len(set(recovered) - again) + len(again & set(recovered[-SHORT_RUN:])), SHORT_RUN)
+        del recovered[:]
+        self.get(ledger.add_headers(raws))
+        self.assertEqual(len(recovered), len(raws))
+
+    def test_who_has_no_key_is_found_out_and_a_bad_seal_is_never_stored(self) -> None:
+        forge = Forge(genesis_of(2))
+        line = [forge.root]
+        for slot in range(1, 321):
+            line.append(forge.grow(line[-1], slot, seal=False))
+        ledger = self.started(forge.genesis)
+        raws = [made.header.raw for made in line[1:]]
+        error = self.failureResultOf(ledger.check_run(raws, None), HeadersRejected).value
+        self.assertLess(error.index, 100)
+        self.assertIn("seal", str(error.reason))
+        error = self.failureResultOf(ledger.add_headers(raws), HeadersRejected).value
+        self.assertEqual((error.index, ledger.best_header.height), (0, 0))
 
     def test_votes_in_ever_more_pieces_are_not_followed(self) -> None:
         """A leaked key leaves a gap in each header: it claims to come from another branch every time."""

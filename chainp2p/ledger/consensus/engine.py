@@ -91,10 +91,12 @@ class Engine(Protocol[E]):
         """The entry of the genesis block."""
         ...
 
-    def check(self, header: Header, parent: E, height: int) -> E:
+    def check(self, header: Header, parent: E, height: int, seal: bool = True) -> E:
         """Check a header against its parent at *height* - 1; raises :exc:`HeaderInvalid`.
 
         Whether it is early is asked apart, since that is no fault.
+
+        :param seal: whether a signature is recovered: by far the most of what it costs.
         """
         ...
 
