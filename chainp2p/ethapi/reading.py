@@ -10,6 +10,7 @@ from chainp2p.ledger.formats.header import make_header
 from chainp2p.ledger.formats.transaction import Transaction
 from chainp2p.ledger.formats.validation import intrinsic_gas
 from chainp2p.ledger.state.ordered import ordered_root
+from chainp2p.ledger.views import Included
 from chainp2p.namespaces import PRUNED, SERVER_ERROR, RpcError
 from chainp2p.rpc.values import hex_bytes
 
@@ -99,11 +100,17 @@ class Reading:
 
     # -- transactions
 
+    async def _included(self, hash: bytes) -> Included | None:
+        """Where a transaction is, once that block is told of: the database has it a moment earlier, and a receipt
+        above ``eth_blockNumber`` has, to those who count, no confirmations."""
+        included: Included | None = await self._ledger.reader.transaction(hash)
+        return None if included is None or included.height > self._ledger.head.height else included
+
     async def transaction(self, hash: bytes) -> dict[str, Any] | None:
         entry = self._ledger.pool.entry(hash)
         if entry is not None:
             return transaction_object(entry.transaction, entry.sender)
-        included = await self._ledger.reader.transaction(hash)
+        included = await self._included(hash)
         if included is None:
             return None
         found = await self._blocks.read(included.block_hash)
@@ -134,7 +141,7 @@ class Reading:
     # -- receipts
 
     async def receipt(self, hash: bytes) -> dict[str, Any] | None:
-        included = await self._ledger.reader.transaction(hash)
+        included = await self._included(hash)
         if included is None:
             return None
         found = await self._blocks.read(included.block_hash)

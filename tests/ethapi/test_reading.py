@@ -238,6 +238,19 @@ class Transactions(EthHarness):
         same = {"hash", "from", "to", "nonce", "value", "input", "r", "s", "v", "yParity", "gas", "maxFeePerGas"}
         self.assertEqual({name: mined[name] for name in same}, {name: pending[name] for name in same})
 
+    def test_nothing_is_included_above_the_head(self) -> None:
+        """The database holds a block before the node has told of it; so long nobody may count on it."""
+        before = self.ledger.head
+        raw = transfer(3, 0)
+        hash = "0x" + keccak256(raw).hex()
+        self.mine(raw)
+        after, self.ledger.head = self.ledger.head, before
+        for method in ("eth_getTransactionReceipt", "eth_getTransactionByHash"):
+            self.assertIsNone(self.call(method, hash), method)
+        self.ledger.head = after
+        for method in ("eth_getTransactionReceipt", "eth_getTransactionByHash"):
+            self.assertEqual(self.call(method, hash)["blockNumber"], "0x1", method)
+
     def test_receipts(self) -> None:
         self.mine(transfer(3, 0), transfer(4, 0))
         first, second = self.call("eth_getBlockReceipts", "latest")
