@@ -42,8 +42,8 @@ class Gaps:
         for id, size in self._kept.left(link):
             self._add(None, id, size)
 
-    def admitted(self, link: Link, id: bytes, size: int) -> None:
-        """A transaction that *link* sent is in the pool now."""
+    def admitted(self, link: Link | None, id: bytes, size: int) -> None:
+        """A transaction that *link* sent is in the pool now; None: it has gone meanwhile."""
         if self._has_gaps and self._pool.waits(id):
             self._add(link, id, size)
 

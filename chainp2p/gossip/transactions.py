@@ -9,6 +9,7 @@ from chainp2p.chain.interfaces import Admission, AdmissionResult, HeadChanged, T
 from chainp2p.errors import PeerGone, Penalty, Reason, RequestRefused, RequestTimedOut
 from chainp2p.gossip.announcing import SERVED_BYTES, Announcing, chosen_by_us
 from chainp2p.gossip.checks import TRANSACTION_TURNS, Checks, transaction_cost
+from chainp2p.gossip.gaps import Gaps
 from chainp2p.gossip.redundancy import Redundancy, Way
 from chainp2p.gossip.seen import RollingSeen
 from chainp2p.gossip.told import ANNOUNCED_MAX
@@ -92,6 +93,7 @@ class TransactionRelay:
         )
         self._wake: IDelayedCall | None = None
         self._checks = Checks(reactor, *TRANSACTION_TURNS)
+        self._gaps = Gaps(pool)
         self._added = RollingSeen(REMEMBERED)
         self._not_new = RollingSeen(REMEMBERED)
         self._turned_down = RollingSeen(REMEMBERED)
@@ -110,6 +112,7 @@ class TransactionRelay:
         if not link.block_only:
             self._peers[link] = _Peer()
             self._fetches.joined(link, preferred=chosen_by_us(link))
+            self._gaps.joined(link)
             self.announcing.joined(link)
             self._tasks.spawn(self._ask_mempool(link))
 
@@ -118,6 +121,7 @@ class TransactionRelay:
         self.announcing.left(link)
         self._fetches.left(link)
         self._checks.left(link)
+        self._gaps.left(link)
         self._pump()
 
     def stop(self) -> None:
@@ -127,6 +131,7 @@ class TransactionRelay:
             del self._peers[link]
             self._fetches.left(link)
             self._checks.left(link)
+            self._gaps.left(link)
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
@@ -150,11 +155,13 @@ class TransactionRelay:
 
     def on_dropped(self, event: TransactionDropped) -> None:
         """Remember what needs no fetching."""
+        self._gaps.dropped(event.hash)
         if event.reason == "included":
             self._included.add(event.hash)
 
     def on_head(self, event: HeadChanged) -> None:
         """What was turned down may be valid now; after a reorg, what was included may be wanted again."""
+        self._gaps.on_head()
         self._turned_down.clear()
         if event.left:
             self._included.clear()
@@ -261,6 +268,8 @@ class TransactionRelay:
         result = None if self._here(hash) else await self._checks.run(link, transaction_cost(len(raw)), check)
         if result is not None:
             self._judged(link, result, way)
+            if result.outcome is Admission.ADMITTED:
+                self._gaps.admitted(link if link in self._peers else None, hash, len(raw))
         self._fetches.forget(hash)
 
     def _judged(self, link: Link, result: AdmissionResult, way: Way) -> None:
