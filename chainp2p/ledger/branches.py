@@ -8,7 +8,7 @@ header asks for it. Every 64th height stores its whole entry, so that a start, o
 headers from there instead of from genesis.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -19,7 +19,7 @@ from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
 from chainp2p.chain.verdicts import DESCENDS
 from chainp2p.ledger.consensus.conflicts import Conflicts
-from chainp2p.ledger.consensus.engine import Engine, Entry, HeaderInvalid
+from chainp2p.ledger.consensus.engine import UNSEEN, Engine, Entry, HeaderInvalid
 from chainp2p.ledger.consensus.equivocation import EVIDENCE_MAX, Evidence, SealWatch
 from chainp2p.ledger.formats.genesis import Genesis
 from chainp2p.ledger.formats.header import Header, HeaderError
@@ -171,19 +171,23 @@ class Branches:
         """
         found = []
         for index, raw in enumerate(raws):
-            seal = len(raws) <= SHORT_RUN or not blake2b(raw, digest_size=1, key=key).digest()[0] % SEAL_SAMPLE
-            candidate = self._check_one(index, raw, {} if after is None else {after.info.hash: after}, now, seal)
+            looked_at = len(raws) <= SHORT_RUN or not blake2b(raw, digest_size=1, key=key).digest()[0] % SEAL_SAMPLE
+            above = {} if after is None else {after.info.hash: after}
+            candidate = self._check_one(index, raw, above, now, None if looked_at else UNSEEN)
             found.append(candidate if isinstance(candidate, HeaderInfo) else candidate.info)
             after = None if isinstance(candidate, HeaderInfo) else evolve(candidate, parent=None)
         if after is not None and after.data.pieces > SPANS_MAX:
             raise HeadersRejected(len(raws) - 1, "its votes leave too many gaps", condemned=True)
         return found, after
 
-    def add(self, raws: Sequence[bytes], now: float) -> list[HeaderInfo]:
-        """Check and store consecutive headers; raises HeadersRejected, with those before the bad one stored."""
+    def add(self, raws: Sequence[bytes], now: float, sealers: Mapping[bytes, bytes]) -> list[HeaderInfo]:
+        """Check and store consecutive headers; raises HeadersRejected, with those before the bad one stored.
+
+        :param sealers: whose keys sealed them, by their bytes, as far as that was recovered already.
+        """
         found = []
         for index, raw in enumerate(raws):
-            candidate = self._check_one(index, raw, {}, now)
+            candidate = self._check_one(index, raw, {}, now, sealers.get(raw))
             found.append(candidate if isinstance(candidate, HeaderInfo) else self.store(candidate).info)
         return found
 
@@ -211,16 +215,16 @@ class Branches:
         return self._check_decoded(0, header, {}, now)
 
     def _check_one(
-        self, index: int, raw: bytes, above: dict[bytes, Candidate], now: float, seal: bool = True
+        self, index: int, raw: bytes, above: dict[bytes, Candidate], now: float, sealer: bytes | None = None
     ) -> "Candidate | HeaderInfo":
         try:
             header = Header.decode(raw)
         except HeaderError as error:
             raise HeadersRejected(index, str(error)) from None
-        return self._check_decoded(index, header, above, now, seal)
+        return self._check_decoded(index, header, above, now, sealer)
 
     def _check_decoded(
-        self, index: int, header: Header, above: dict[bytes, Candidate], now: float, seal: bool = True
+        self, index: int, header: Header, above: dict[bytes, Candidate], now: float, sealer: bytes | None = None
     ) -> "Candidate | HeaderInfo":
         node = self.tree.get(header.hash)
         if node is not None:
@@ -240,7 +244,7 @@ class Branches:
             info, data, live = parent.info, parent.data, parent.live
         height = info.height + 1
         try:
-            entry: Entry = self._engine.check(header, data, height, seal)
+            entry: Entry = self._engine.check(header, data, height, sealer)
         except HeaderInvalid as error:
             raise HeadersRejected(index, str(error)) from None
         if self._engine.is_early(header, now):

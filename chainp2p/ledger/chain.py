@@ -271,15 +271,19 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         return Deferred.fromCoroutine(self._headers(self._core().check_headers, raws))
 
     def add_headers(self, raws: Sequence[bytes]) -> "Deferred[list[HeaderInfo]]":
-        return Deferred.fromCoroutine(self._headers(self._core().add_headers, raws))
+        return Deferred.fromCoroutine(self._add_headers(raws))
+
+    async def _add_headers(self, raws: Sequence[bytes]) -> list[HeaderInfo]:
+        sealers = await self._recovery.sealers(raws) if self.engine.finalizes else {}
+        return await self._headers(self._core().add_headers, raws, sealers)
 
     def check_run(self, raws: Sequence[bytes], after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
         return self._lane.run(self._core().branches.check_run, raws, self._now(), after, self._sampling)
 
     async def _headers(
-        self, f: Callable[..., tuple[list[HeaderInfo] | HeadersRejected, News]], raws: Sequence[bytes]
+        self, f: Callable[..., tuple[list[HeaderInfo] | HeadersRejected, News]], raws: Sequence[bytes], *more: Any
     ) -> list[HeaderInfo]:
-        outcome, news = await self._lane.run(f, raws, self._now())
+        outcome, news = await self._lane.run(f, raws, self._now(), *more)
         self._apply(news)
         if isinstance(outcome, HeadersRejected):
             raise outcome

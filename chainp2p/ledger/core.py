@@ -8,7 +8,7 @@ undone and the new one connected. If a block fails, it and its descendants are b
 tried. ``finalized`` moves with its block, and stands still while a conflict of finality is unsettled.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -151,11 +151,13 @@ class LedgerCore:
                 outcome = error
         return outcome, self._news(None)
 
-    def add_headers(self, raws: Sequence[bytes], now: float) -> tuple[list[HeaderInfo] | HeadersRejected, News]:
-        """Check and store consecutive headers."""
+    def add_headers(
+        self, raws: Sequence[bytes], now: float, sealers: Mapping[bytes, bytes]
+    ) -> tuple[list[HeaderInfo] | HeadersRejected, News]:
+        """Check and store consecutive headers; *sealers*: see :meth:`Branches.add`."""
         with self._transaction():
             try:
-                outcome: list[HeaderInfo] | HeadersRejected = self.branches.add(raws, now)
+                outcome: list[HeaderInfo] | HeadersRejected = self.branches.add(raws, now, sealers)
             except HeadersRejected as error:
                 outcome = error
             self._keep_evidence()

@@ -1,4 +1,4 @@
-"""Recovering senders: a few in threads, many in processes.
+"""Recovering senders, and those who sealed headers: a few in threads, many in processes.
 
 libsecp256k1 releases the GIL, so chunks of 32 gain in threads where nothing else wants it, and single ones lose. What
 such a chunk decodes is kept for the lane that connects the blocks, so that nothing is decoded twice. Beside a lane that
@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from chainp2p.chain.executor import Executor, Process
 from chainp2p.ledger.formats.block import Split, split
 from chainp2p.ledger.formats.transaction import Transaction, TransactionError, recover_senders
-from chainp2p.ledger.recovering import NOBODY, pack, recover_packed, unpack
+from chainp2p.ledger.recovering import NOBODY, Signed, pack, recover_packed, unpack
 
 __all__ = ["Prepared", "SenderRecovery", "Senders"]
 
@@ -94,24 +94,24 @@ class _Processes:
         self._free: list[Process] = []
         self._working = 0
         self._made = False
-        self._queue: deque[tuple[Sequence[bytes], Deferred[list[bytes] | None]]] = deque()
+        self._queue: deque[tuple[bytes, Deferred[list[bytes] | None]]] = deque()
 
-    def recover(self, raws: Sequence[bytes]) -> "Deferred[list[bytes] | None]":
-        """The senders of these transactions; None: no process could tell."""
+    def recover(self, what: Signed, raws: Sequence[bytes]) -> "Deferred[list[bytes] | None]":
+        """The signers of these, or NOBODY; None: no process could tell."""
         if not self._made:
             self._made = True
             number = range(self._executor.spare_cores)
             self._free = [self._executor.process(f"senders {index}", recover_packed) for index in number]
         done: Deferred[list[bytes] | None] = Deferred()
-        self._queue.append((raws, done))
+        self._queue.append((pack(what, raws), done))
         self._send()
         return done
 
     def _send(self) -> None:
         while self._queue and self._free:
-            (raws, done), process = self._queue.popleft(), self._free.pop()
+            (task, done), process = self._queue.popleft(), self._free.pop()
             self._working += 1
-            process.ask(pack(raws), PROCESS_DEADLINE).addCallback(self._came_back, process, done)
+            process.ask(task, PROCESS_DEADLINE).addCallback(self._came_back, process, done)
         while self._queue and not self._working:
             self._queue.popleft()[1].callback(None)
 
@@ -190,11 +190,27 @@ class SenderRecovery:
                 await self.recover([parts for parts, good in zip(unknown, wanted, strict=True) if good], known)
         return known
 
+    async def sealers(self, raws: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Who sealed these headers, by their bytes, as far as it is worth it and they are good."""
+        if not self._many(raws):
+            return {}
+        chunks = [raws[at : at + PROCESS_CHUNK] for at in range(0, len(raws), PROCESS_CHUNK)]
+        found = await gatherResults([self._processes.recover(Signed.HEADERS, chunk) for chunk in chunks])
+        pairs = [(chunk, answer) for chunk, answer in zip(chunks, found, strict=True) if answer is not None]
+        return {
+            raw: sealer
+            for chunk, answer in pairs
+            for raw, sealer in zip(chunk, answer, strict=True)
+            if sealer != NOBODY
+        }
+
+    def _many(self, signed: Sequence[Any]) -> bool:
+        return len(signed) >= WORTH_A_PROCESS and self._executor.spare_cores > 0
+
     def recover(self, splits: Sequence[Split], known: Prepared) -> "Deferred[None]":
         """Recover all senders of these blocks in chunks, on all threads or processes, and add them to *known*."""
         pairs = [pair for _, transactions in splits for pair in transactions]
-        many = len(pairs) >= WORTH_A_PROCESS and self._executor.spare_cores > 0
-        work, size = (self._in_process, PROCESS_CHUNK) if many else (self._in_thread, CHUNK)
+        work, size = (self._in_process, PROCESS_CHUNK) if self._many(pairs) else (self._in_thread, CHUNK)
         jobs = [work(pairs[at : at + size], known) for at in range(0, len(pairs), size)]
         return gatherResults(jobs, consumeErrors=True).addCallback(lambda _: None)
 
@@ -207,7 +223,7 @@ class SenderRecovery:
             )
             return None
 
-        return self._processes.recover([raw for _, raw in pairs]).addCallback(join)
+        return self._processes.recover(Signed.TRANSACTIONS, [raw for _, raw in pairs]).addCallback(join)
 
     def _in_thread(self, pairs: "Sequence[tuple[bytes, bytes]]", known: Prepared) -> "Deferred[None]":
         def join(found: "list[tuple[Transaction, bytes | TransactionError]]") -> None:

@@ -8,8 +8,8 @@ from zope.interface.verify import verifyObject
 import chainp2p.ledger.branches
 from chainp2p.chain.interfaces import HeadersRejected, IHeaderRuns
 from chainp2p.ledger.branches import SHORT_RUN, Candidate
-from chainp2p.ledger.consensus import poa
 from chainp2p.ledger.consensus.finality import span_count
+from chainp2p.ledger.formats import header
 from chainp2p.primitives.secp256k1 import recover
 from tests.ledger.consensus.test_poa import planned
 from tests.ledger.forge import Forge
@@ -80,7 +80,7 @@ class Runs(Harness):
             recovered.append(digest)
             return recover(seal, digest)
 
-        self.patch(poa, "recover", counting)
+        self.patch(header, "recover", counting)
         found, after = self.get(ledger.check_run(raws, None))
         self.assertEqual([info.hash for info in found], [made.hash for made in line])
         self.assertTrue(5 <= len(recovered) <= 45, len(recovered))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.formats.block import assemble, split
 from chainp2p.ledger.formats.transaction import Transaction
-from chainp2p.ledger.recovering import NOBODY, pack, recover_packed, unpack
+from chainp2p.ledger.recovering import NOBODY, Signed, pack, recover_packed, unpack
 from chainp2p.ledger.senders import CHUNK, PROCESS_CHUNK, WORTH_A_PROCESS, Prepared, SenderRecovery
 from tests.ledger.forge import Forge
 from tests.ledger.network import ADDRESSES, AtOnce, genesis_of, transfer
@@ -200,7 +200,7 @@ class ProcessTests(SynchronousTestCase):
     def test_what_has_no_sender_is_left_to_whoever_connects_the_block(self) -> None:
         good = self.raws[0]
         lengthened = good[:1] + b"\xf8" + bytes((good[2] + 1,)) + good[3:] + b"\0"
-        steps = list(recover_packed(pack([good, b"", lengthened, good])))
+        steps = list(recover_packed(pack(Signed.TRANSACTIONS, [good, b"", lengthened, good])))
         self.assertEqual(steps[:-1], [None] * 4)
         assert steps[-1] is not None
         self.assertEqual(unpack(steps[-1]), [ADDRESSES[0], NOBODY, NOBODY, ADDRESSES[0]])
@@ -214,3 +214,18 @@ class ProcessTests(SynchronousTestCase):
             hash: sender for hash, sender in self.senders.items() if hash != Transaction.decode(self.raws[-1]).hash
         }
         self.assertEqual(known.senders, expected)
+
+    def test_headers(self) -> None:
+        forge = Forge(genesis_of(2))
+        line = forge.line(forge.root, range(1, WORTH_A_PROCESS))
+        raws = [made.header.raw for made in (*line, forge.grow(line[-1], WORTH_A_PROCESS, seal=False))]
+        sealers = {made.header.raw: made.header.miner for made in line}
+        cores = Cores(1)
+        recovery = SenderRecovery(cores)
+        for fails in (False, True):
+            done = Deferred.fromCoroutine(recovery.sealers(raws))
+            for chunk in range(WORTH_A_PROCESS // PROCESS_CHUNK):
+                cores.processes[0].go(fails=fails and chunk == 3)
+            expected = dict(list(sealers.items())[: 3 * PROCESS_CHUNK]) if fails else sealers
+            self.assertEqual(self.successResultOf(done), expected)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(recovery.sealers(raws[1:]))), {})

@@ -10,7 +10,10 @@ from chainp2p.ledger.consensus.finality import Mark
 from chainp2p.ledger.formats.fees import gas_limit_allowed, next_base_fee
 from chainp2p.ledger.formats.header import Header
 
-__all__ = ["Engine", "Entry", "HeaderInvalid", "check_line", "fee_after"]
+__all__ = ["UNSEEN", "Engine", "Entry", "HeaderInvalid", "check_line", "fee_after"]
+
+#: Stands for the address behind a seal that is not looked at.
+UNSEEN = b""
 
 
 class HeaderInvalid(ValueError):
@@ -91,12 +94,13 @@ class Engine(Protocol[E]):
         """The entry of the genesis block."""
         ...
 
-    def check(self, header: Header, parent: E, height: int, seal: bool = True) -> E:
+    def check(self, header: Header, parent: E, height: int, sealer: bytes | None = None) -> E:
         """Check a header against its parent at *height* - 1; raises :exc:`HeaderInvalid`.
 
         Whether it is early is asked apart, since that is no fault.
 
-        :param seal: whether a signature is recovered: by far the most of what it costs.
+        :param sealer: the address whose key sealed it; None: that is recovered, which is by far the most of what it
+            costs; :data:`UNSEEN`: it is taken on trust.
         """
         ...
 

@@ -7,7 +7,7 @@ milliseconds; *now* is Unix time in seconds.
 
 from attrs import frozen
 
-from chainp2p.ledger.consensus.engine import HeaderInvalid, check_line, fee_after
+from chainp2p.ledger.consensus.engine import UNSEEN, HeaderInvalid, check_line, fee_after
 from chainp2p.ledger.consensus.finality import (
     Mark,
     Tally,
@@ -20,10 +20,10 @@ from chainp2p.ledger.consensus.finality import (
 )
 from chainp2p.ledger.formats.fees import base_fee_floor
 from chainp2p.ledger.formats.genesis import Genesis, Poa
-from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.formats.header import Header, HeaderError
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
-from chainp2p.primitives.secp256k1 import SignatureError, recover, sign
+from chainp2p.primitives.secp256k1 import sign
 
 __all__ = ["SlotEntry", "Slots", "address_of", "rank_of", "seal_header"]
 
@@ -156,7 +156,7 @@ class Slots:
         tally = first_tally(header.hash, self.signers(0))
         return SlotEntry(0, 0, b"", header.timestamp, header.gas_limit, header.gas_used, header.base_fee, tally)
 
-    def check(self, header: Header, parent: SlotEntry, height: int, seal: bool = True) -> SlotEntry:
+    def check(self, header: Header, parent: SlotEntry, height: int, sealer: bytes | None = None) -> SlotEntry:
         """Check a header against its parent at *height* - 1 and count its vote; raises :exc:`HeaderInvalid`.
 
         Whether it is early is asked apart, since that is no fault.
@@ -178,18 +178,14 @@ class Slots:
         elif header.timestamp != self.timestamp(slot):
             raise HeaderInvalid(f"timestamp {header.timestamp} is not that of slot {slot} ({self.timestamp(slot)})")
         signer = self.in_turn(height, slot)
-        if seal:
-            self._check_seal(header, signer)
+        if sealer is None:
+            try:
+                sealer = header.sealer()
+            except HeaderError as error:
+                raise HeaderInvalid(str(error)) from None
+        if sealer not in (signer, UNSEEN):
+            raise HeaderInvalid(f"sealed by 0x{sealer.hex()}, but slot {slot} is the turn of 0x{signer.hex()}")
         return self.entry(header, parent, height, signer)
-
-    def _check_seal(self, header: Header, signer: bytes) -> None:
-        try:
-            sealer = address_of(recover(header.seal, header.seal_hash))
-        except SignatureError as error:
-            raise HeaderInvalid(f"seal: {error}") from None
-        if sealer != signer:
-            turn = f"slot {header.nonce} is the turn of 0x{signer.hex()}"
-            raise HeaderInvalid(f"sealed by 0x{sealer.hex()}, but {turn}")
 
     def entry(self, header: Header, parent: SlotEntry, height: int, signer: bytes) -> SlotEntry:
         """The entry of a header that is known to be good."""

@@ -116,7 +116,7 @@ class Work:
         mark = Mark(0, header.hash)
         return WorkEntry(0, header.miner, (header.timestamp,), 0, header.difficulty, *fees, mark)
 
-    def check(self, header: Header, parent: WorkEntry, height: int, seal: bool = True) -> WorkEntry:
+    def check(self, header: Header, parent: WorkEntry, height: int, sealer: bytes | None = None) -> WorkEntry:
         if int.from_bytes(header.hash, "big") > target_of(max(header.difficulty, 1)):
             raise HeaderInvalid(f"hash 0x{header.hash.hex()} does not meet difficulty {header.difficulty}")
         check_line(header, parent, height, self._floor)

@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 from chainp2p.ledger.state.trie import EMPTY_ROOT
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
+from chainp2p.primitives.secp256k1 import SignatureError, recover
 
 __all__ = ["EMPTY_OMMERS_HASH", "EMPTY_BLOOM", "MAX_HEADER_BYTES", "Header", "HeaderError", "make_header"]
 
@@ -66,6 +67,13 @@ class Header:
     def seal_hash(self) -> bytes:
         """What the seal signs: the hash of the header without its seal field."""
         return keccak256(rlp.wrap_list(self._unsealed))
+
+    def sealer(self) -> bytes:
+        """Recover the 20-byte address whose key sealed it (about 50 us); raises :exc:`HeaderError`."""
+        try:
+            return keccak256(recover(self.seal, self.seal_hash))[12:]
+        except SignatureError as error:
+            raise HeaderError(f"seal: {error}") from None
 
     @property
     def _unsealed(self) -> bytes:
