@@ -58,6 +58,10 @@ class PeerRate:
         self._seconds = MEMORY * self._seconds + now - max(asked, self._last)
         self._last = now
 
+    def coming(self, asked: float, now: float) -> float:
+        """Bytes that should be on their way of what was *asked* then; none while it is not measured."""
+        return (self.per_second or 0.0) * max(0.0, now - max(asked, self._last))
+
     def slower(self) -> None:
         """It did not answer in time: half of what it is asked for is enough for now."""
         self._bytes = max(1.0, self._bytes / 2)

@@ -54,7 +54,8 @@ class StateFetch:
     all peers lack the goal                     the chain is asked for the newest one
     they do for :data:`GIVE_UP`                 over: blocks are the way
     a chunk is not good                         its sender loses the link; it is asked of another
-    nothing is missing                          the goal's block is fetched, and the chain adopts both: over
+    the goal's block is not here                it is fetched beside the state, so that nothing waits for it
+    nothing is missing                          the chain adopts both: over
     ==========================================  ==============================================================
 
     Every request has a deadline, so that :meth:`step` always goes on.
@@ -95,6 +96,7 @@ class StateFetch:
         self._useful_at = 0.0
         self._refused: set[Link] = set()
         self._block: bytes | None = None
+        self._fetching = False
 
     @property
     def busy(self) -> bool:
@@ -130,8 +132,11 @@ class StateFetch:
         if self._come and not self._taking:
             self._taking = True
             self._spawn(self._take())
-        if self.plan.complete and not self._taking:
-            await self._adopt(self.goal)
+        if self._block is None and not self._fetching:
+            self._fetching = True
+            self._spawn(self._bring_block(self.goal.block))
+        if self.plan.complete and not self._taking and self._block is not None:
+            await self._adopt(self.goal, self._block)
         return None if self.over else TICK
 
     def _sources(self) -> list[Source[Link]]:
@@ -171,8 +176,7 @@ class StateFetch:
         self.goal, self.entries, self._block = goal, taken.entries, None
         self._useful_at = self._reactor.seconds()
         self._come.clear()
-        for ask in self.plan.begin(taken.open):
-            self._close(ask)
+        self.plan.begin(taken.open, self._useful_at, block.height, self._chain.best_header.height)
 
     async def _end(self) -> None:
         self.over, self.goal = True, None
@@ -236,13 +240,12 @@ class StateFetch:
             results = await self._chain.take_chunks([(one.prefix, one.chunk) for one in come])
         finally:
             self._taking = False
-            now = self._reactor.seconds()
             for one, result in zip(come, results, strict=False):
                 if self._round != current:
                     break
                 if isinstance(result, ChunkTaken):
                     self.entries = result.entries
-                    self.plan.kept(one.prefix, result.open, len(one.chunk), now)
+                    self.plan.kept(one.prefix, result.open, len(one.chunk))
                 else:
                     self.plan.refused(one.prefix, one.link)
                     self._failed(one.link, PeerFault(Reason.MISBEHAVED, f"state chunk: {result.reason}"))
@@ -251,12 +254,8 @@ class StateFetch:
                     self.plan.refused(one.prefix, one.link)
             self._ring()
 
-    async def _adopt(self, goal: StateGoal) -> None:
-        if self._block is None:
-            self._block = await self._fetch_block(goal.block)
-        if self._block is None:
-            return
-        reason = await self._chain.adopt_state(goal, self._block)
+    async def _adopt(self, goal: StateGoal, block: bytes) -> None:
+        reason = await self._chain.adopt_state(goal, block)
         if reason:
             self._log.warn(
                 "the state of block {height} is not adopted: {reason}", height=goal.block.height, reason=reason
@@ -267,6 +266,15 @@ class StateFetch:
             "the chain goes on from block {height}: {count} accounts", height=goal.block.height, count=self.entries
         )
         self.over, self.goal = True, None
+
+    async def _bring_block(self, block: HeaderInfo) -> None:
+        try:
+            raw = await self._fetch_block(block)
+        finally:
+            self._fetching = False
+        if raw is not None and self.goal is not None and self.goal.block == block:
+            self._block = raw
+            self._ring()
 
     async def _fetch_block(self, block: HeaderInfo) -> bytes | None:
         for source in self._sources():

@@ -1,7 +1,7 @@
 """Which parts of a state are asked of whom, which have come, how much is left: state sync without clock and wire."""
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from statistics import median
 from typing import Generic, TypeVar
@@ -12,6 +12,7 @@ from chainp2p.chain.states import StatePart
 from chainp2p.sync.rates import TARGET_MAX, PeerRate
 from chainp2p.sync.sources import DUE_MAX, LACKS_MAX, LACKS_MIN, OVERDUE, Source
 from chainp2p.sync.stateleft import StateLeft, share_of
+from chainp2p.sync.statetime import Rest, StateTime
 
 __all__ = ["PartAsk", "StatePlan"]
 
@@ -26,6 +27,8 @@ SOONER = 0.5
 #: A request is given up after so long, twice as long each time that its part did not come, and not before so many times
 #: what it should take: a slow link may need minutes for a chunk. Who is gone is found out by other means. Seconds.
 PATIENCE, PATIENCE_MAX, EXPECTED_TIMES = 64.0, 1024.0, 4.0
+#: So many parts are shared out among the lines, to tell how long they take; of more it is said by the bytes.
+LAST_PARTS = 256
 
 K = TypeVar("K")
 
@@ -37,6 +40,7 @@ class PartAsk(Generic[K]):
     :param expected: how long it should take; None: the peer was never measured.
     :param loose: another peer is asked for the same.
     :param until: when it is given up.
+    :param stale: another goal is aimed at meanwhile: what comes is of no use, but fills the line until then.
     """
 
     peer: K
@@ -45,6 +49,7 @@ class PartAsk(Generic[K]):
     expected: float | None
     loose: bool = False
     until: float = inf
+    stale: bool = False
 
 
 @define(eq=False)
@@ -78,6 +83,8 @@ class StatePlan(Generic[K]):
     3. What is overdue, by the measured rate of the peer or the middle one's, is asked of another one too; so is, when
        nothing else is to be asked for, what another one would bring in half the time. Who comes first has it.
     4. "I don't have that state" holds for a pause, doubling. It is no offence.
+    5. What was asked for before the goal changed still comes, and fills its peer's line: it counts as open there, and
+       for the rate. No peer can be told to stop.
 
     Cost: O(peers) a choice, O(log parts) a part.
     """
@@ -87,11 +94,10 @@ class StatePlan(Generic[K]):
         self._queue: list[tuple[int, bytes]] = []
         self._here = 0
         self._missing = 0.0
-        self._descending = True
         self._depth = 64
         self.servers: dict[K, _Server[K]] = {}
         self._typical = UNKNOWN_SIZE
-        self._left = StateLeft()
+        self._left, self._time = StateLeft(), StateTime()
         #: Chunks that were kept, and their bytes.
         self.chunks, self.bytes = 0, 0
         #: The share of the keys below which all is here, whatever root it was proved for; it never goes back.
@@ -104,20 +110,21 @@ class StatePlan(Generic[K]):
         """Whether nothing is missing."""
         return not self._items
 
-    def begin(self, parts: Sequence[StatePart]) -> list[PartAsk[K]]:
-        """Plan anew; answer the requests that are open for nothing now."""
-        asks = self.asks()
+    def begin(self, parts: Sequence[StatePart], now: float, goal: int, best: int) -> None:
+        """Plan anew, for the state of height *goal* where the best header is at height *best*."""
+        self._time.aimed(now, goal, best)
         for server in self.servers.values():
-            server.asks.clear()
             server.lacks_until, server.lacks_pause = -inf, LACKS_MIN
-        self._items, self._queue, self._here, self._descending = {}, [], 0, True
+            for ask in server.asks:
+                ask.stale = True
+        self._items, self._queue, self._here = {}, [], 0
         self._missing = 0.0
         self._add(parts)
-        return asks
 
     def asks(self) -> list[PartAsk[K]]:
-        """All open requests, oldest first."""
-        return sorted((ask for server in self.servers.values() for ask in server.asks), key=lambda ask: ask.since)
+        """All open requests that are of use, oldest first."""
+        asks = (ask for server in self.servers.values() for ask in server.asks if not ask.stale)
+        return sorted(asks, key=lambda ask: ask.since)
 
     def _add(self, parts: Sequence[StatePart]) -> None:
         for part in parts:
@@ -174,7 +181,7 @@ class StatePlan(Generic[K]):
     def _ask(self, key: K, item: _Item[K], now: float) -> PartAsk[K]:
         expected = self._seconds(key)
         patience = max(PATIENCE * 2.0**item.late, EXPECTED_TIMES * (expected or 0.0))
-        self._left.began(now)
+        self._time.began(now)
         ask = PartAsk(key, item.part, now, expected, until=now + min(PATIENCE_MAX, patience))
         self._server(key).asks.append(ask)
         item.asks.append(ask)
@@ -224,9 +231,10 @@ class StatePlan(Generic[K]):
         server.rate.measured(size, ask.since, now)
         server.lacks_pause = LACKS_MIN
         self._typical += (size - self._typical) / SIZE_PARTS
+        item = self._item(ask)
         self._drop(ask)
-        item = self._items.get(ask.part.prefix)
-        if item is None or item.here or item.part != ask.part:
+        self._time.came(size, self._coming(now), now)
+        if item is None or item.here:
             return False
         item.here = True
         self._here += 1
@@ -234,30 +242,36 @@ class StatePlan(Generic[K]):
 
     def closed(self, ask: PartAsk[K], failed: bool = True) -> None:
         """Nothing came of a request: the same is asked of another peer, if there is one; *failed*: it took too long."""
-        item = self._items.get(ask.part.prefix)
+        item = self._item(ask)
         if failed:
             self._server(ask.peer).rate.slower()
         self._drop(ask)
-        if item is not None and item.part == ask.part:
+        if item is not None:
             item.late += failed
             item.avoid.add(ask.peer)
             self._reopen(item)
 
     def lacked(self, ask: PartAsk[K], now: float) -> None:
         """The peer does not serve this state."""
+        item = self._item(ask)
+        self._drop(ask)
+        if ask.stale:
+            return
         server = self._server(ask.peer)
         server.lacks_until = now + server.lacks_pause
         server.lacks_pause = min(LACKS_MAX, 2 * server.lacks_pause)
-        item = self._items.get(ask.part.prefix)
-        self._drop(ask)
         if item is not None:
             self._reopen(item)
+
+    def _item(self, ask: PartAsk[K]) -> _Item[K] | None:
+        """What a request is of use for still."""
+        return None if ask.stale else self._items.get(ask.part.prefix)
 
     def _drop(self, ask: PartAsk[K]) -> None:
         asks = self._server(ask.peer).asks
         if ask in asks:
             asks.remove(ask)
-        item = self._items.get(ask.part.prefix)
+        item = self._item(ask)
         if item is not None and ask in item.asks:
             item.asks.remove(ask)
 
@@ -274,7 +288,7 @@ class StatePlan(Generic[K]):
 
     # -- what the chain says
 
-    def kept(self, prefix: bytes, opened: Sequence[StatePart], size: int, now: float) -> None:
+    def kept(self, prefix: bytes, opened: Sequence[StatePart], size: int) -> None:
         """The chunk of *prefix* was good; *opened* are to be asked for in its place."""
         item = self._items.pop(prefix, None)
         if item is None:
@@ -282,11 +296,11 @@ class StatePlan(Generic[K]):
         self._here -= item.here
         self.chunks += 1
         self.bytes += size
-        self._left.came(size, now)
-        self._descending = self._descending and bool(opened)
-        if any(item.part.base):
+        if opened:
+            self._left.opened(prefix, [(part.prefix, any(part.base)) for part in opened])
+        elif any(item.part.base):
             self._left.renewed(prefix, item.siblings, size)
-        elif not opened:
+        else:
             self._left.whole(prefix, size)
             self._depth = min(self._depth, len(prefix))
         self._missing -= _unseen(item.part)
@@ -306,21 +320,61 @@ class StatePlan(Generic[K]):
 
     def eta(self, now: float) -> float | None:
         """Seconds until all is here, as far as can be told; not on the way down to what has to be asked for."""
-        if self._descending and self._items:
+        if not self._items:
+            return 0.0
+        total, changes = self._left.total, self._left.changes or 0.0
+        left = [self._left.part(prefix, item.siblings, any(item.part.base)) for prefix, item in self._items.items()]
+        known = [bytes for bytes in left if bytes is not None]
+        if total is None or len(known) < len(left):
             return None
-        total = 0.0
-        for prefix, item in self._items.items():
-            size = self._left.part(prefix, item.siblings, any(item.part.base))
-            if size is None:
-                return None
-            total += size
-        seconds = self._left.seconds(total, now)
-        if seconds is None:
-            return None
-        # the last parts are each on one line, however much all lines carry together
-        asked = [item.asks for item in self._items.values() if item.asks and not item.here]
-        rests = (min(ask.since + (ask.expected or 0.0) for ask in asks) - now for asks in asked)
-        return max(seconds, *rests, 0.0)
+        asks = [ask for server in self.servers.values() for ask in server.asks]
+        rest = Rest(
+            new=sum(new for new, _ in known),
+            changed=sum(changed for _, changed in known) + sum(self._size(ask) for ask in asks if ask.stale),
+            open=sum(map(self._size, asks)),
+            coming=self._coming(now),
+            whole=total,
+            changes=changes,
+        )
+        seconds = self._time.seconds(rest, now)
+        return None if seconds is None else max(seconds, self._lines(list(map(sum, known)), now))
+
+    def _lines(self, sizes: Sequence[float], now: float) -> float:
+        """How long the last parts take: each comes on one line, however much all lines carry together."""
+        free: dict[K, tuple[float, float]] = {}
+        for key, server in self.servers.items():
+            rate = server.rate.per_second
+            if server.asks and rate is not None:
+                open = sum(map(self._size, server.asks)) - self._carried(server, now)
+                free[key] = open / rate, rate
+        ends, waiting = 0.0, []
+        for size, item in zip(sizes, self._items.values(), strict=True):
+            if not item.asks and not item.here:
+                waiting.append(min(size, self._left.largest))
+            elif not item.here:
+                ends = max(ends, min((free[ask.peer][0] for ask in item.asks if ask.peer in free), default=0.0))
+        if len(waiting) > LAST_PARTS or not free:
+            return ends
+        lines = list(free.values())
+        heapify(lines)
+        for size in waiting:
+            at, rate = lines[0]
+            heapreplace(lines, (at + size / rate, rate))
+            ends = max(ends, at + size / rate)
+        return ends
+
+    def _carried(self, server: _Server[K], now: float) -> float:
+        """Bytes that should be on their way from there by now."""
+        if not server.asks:
+            return 0.0
+        return min(server.rate.coming(server.asks[0].since, now), sum(map(self._size, server.asks)))
+
+    def _coming(self, now: float) -> float:
+        return sum(self._carried(server, now) for server in self.servers.values())
+
+    def _size(self, ask: PartAsk[K]) -> float:
+        left = self._left.part(ask.part.prefix, 16, any(ask.part.base))
+        return self._typical if left is None else min(sum(left), self._left.largest)
 
 
 def _unseen(part: StatePart) -> float:

@@ -7,6 +7,7 @@ for, so that a million accounts fit, and time is virtual: checking and storing t
 import sqlite3
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from itertools import groupby, pairwise
 from random import Random
 from typing import Any
 
@@ -27,6 +28,7 @@ from chainp2p.ledger.state.trie import HashedTrie
 from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
 from chainp2p.sync.claims import Claim, Claims
+from chainp2p.sync.state import StateProgress
 from chainp2p.sync.statefetch import StateFetch
 from chainp2p.testing.clock import HeapClock
 from chainp2p.wire.messages import Blocks, GetStateChunk, NotFound, StateChunk
@@ -68,6 +70,7 @@ class _Moving:
         self.roots = {trie.root}
         self.height = INTERVAL
         self._next = began + INTERVAL
+        self._began = began
         self.passed = 0
 
     def look(self, now: float) -> None:
@@ -85,6 +88,10 @@ class _Moving:
             self.height += INTERVAL
             self._next += INTERVAL
             self.passed += 1
+
+    def head(self, now: float) -> int:
+        """The height of the best block, one a second, the grid's being final at once."""
+        return INTERVAL + int(now - self._began)
 
     def chunk(self, request: GetStateChunk) -> bytes | None:
         """The answer of an honest peer."""
@@ -111,8 +118,7 @@ class _Target:
 
     @property
     def best_header(self) -> HeaderInfo:
-        self._moving.look(self._clock.seconds())
-        return _block(self._moving.height + 1)
+        return _block(self._moving.head(self._clock.seconds()) + 1)
 
     def state_goal(self, current: StateGoal | None) -> "Deferred[StateGoal | None]":
         moving = self._moving
@@ -213,7 +219,9 @@ class StateLoad:
     :param passed: heights of the grid that became final meanwhile.
     :param bytes: that came, in so many *chunks*.
     :param whole: bytes of the chunks of a state that does not change.
+    :param moved: how often another state was aimed at than before.
     :param eta: the worst factor between the time that was said to be left and that which was, after the first fifth.
+    :param silent: how long nothing was said of it at a stretch, after the first fifth. Seconds.
     :param backwards: how often the share that was here went back.
     :param caught: liars whose link has ended; *blamed*: honest peers whose has.
     :param good: the state that was adopted is one that was aimed at.
@@ -225,7 +233,9 @@ class StateLoad:
     chunks: int
     bytes: int
     whole: int
+    moved: int
     eta: float
+    silent: float
     backwards: int
     caught: int
     blamed: int
@@ -273,24 +283,29 @@ def load_state(
         best = target.best_header
         claims.joined(one, one.peer_id, Claim(best.hash, best.height, best.rank))
 
+    ended: list[float] = []
+
     async def run() -> None:
         while (wait := await fetch.step()) is not None:
             await bell.sleep(wait)
+        ended.append(clock.seconds())
 
     tasks.start()
     tasks.spawn(run())
-    notes: list[tuple[float, float, float | None]] = []
+    notes: list[tuple[float, StateProgress]] = []
     while not fetch.over and clock.seconds() < limit * line:
         clock.run_for(line / NOTES)
         moving.look(clock.seconds())
         progress = fetch.progress()
         if progress is not None:
-            notes.append((clock.seconds(), progress.share, progress.eta))
-    end = clock.seconds()
+            notes.append((clock.seconds(), progress))
+    end = ended[0] if ended else clock.seconds()
     tasks.stop()
     fetch.stop()
-    shares = [share for _, share, _ in notes]
-    told = [(end - at, eta) for at, share, eta in notes if share >= 0.2 and eta is not None and end - at > line / 20]
+    shares = [note.share for _, note in notes]
+    late = [(end - at, note.eta) for at, note in notes if note.share >= 0.2 and end - at > line / 20]
+    told = [(left, eta) for left, eta in late if eta is not None]
+    silence = max((len(list(run)) for quiet, run in groupby(eta is None for _, eta in late) if quiet), default=0)
     return StateLoad(
         seconds=end,
         line=line,
@@ -298,8 +313,10 @@ def load_state(
         chunks=fetch.plan.chunks,
         bytes=fetch.plan.bytes,
         whole=whole,
+        moved=sum(one.height != other.height for (_, one), (_, other) in pairwise(notes)),
+        silent=silence * line / NOTES,
         eta=max((max(left / eta, eta / left) for left, eta in told if eta), default=0.0),
-        backwards=sum(one > other for one, other in zip(shares, shares[1:], strict=False)),
+        backwards=sum(one > other for one, other in pairwise(shares)),
         caught=sum(bool(lines[number].faults) for number in lying),
         blamed=sum(bool(one.faults) for number, one in enumerate(lines) if number not in lying),
         good=target.root in moving.roots,

@@ -32,3 +32,13 @@ class Loads(SynchronousTestCase):
         load = load_state(accounts(COUNT, 3), seed=3, peers=3, bandwidth=200.0, changes=2, hot=20)
         self.check(load, 4.0)
         self.assertGreaterEqual(load.passed, 2, load)
+
+    def test_the_time_left_is_told_while_the_goal_moves_three_times(self) -> None:
+        self.patch(chunks.make_chunk, "__defaults__", (None, 14_000))
+        count, seconds = 16_000, 2_000
+        load = load_state(accounts(count, 4), seed=4, bandwidth=45 * count / 10 / seconds, changes=16, hot=64)
+        self.assertTrue(load.good, load)
+        self.assertEqual(load.moved, 3, load)
+        self.assertLess(load.eta, 1.5, load)
+        # what changes is not known before the first change has come, behind what fills the lines
+        self.assertLess(load.silent, load.line / 15, load)
