@@ -43,7 +43,7 @@ LIMITS = FetchLimits(announced=ANNOUNCED_MAX, in_flight=100, ids=256, bytes=128 
 PATIENCE = 0.5
 #: A peer that keeps pushing faster than we check has the rest dropped: they come by announcement. Transactions.
 PUSHES_CHECKED = 256
-#: So many that our pool ignored, without one of use between, count as one small fault, and so does each doubling: an
+#: So many that our pool ignored, or that it announced and did not have, without one of use between, count as one small fault, and so does each doubling: an
 #: honest peer relays what its own pool took, and two pools hardly differ for so long. Transactions.
 VAIN = 64
 #: Ids remembered of what was added, included or turned down here.
@@ -211,8 +211,10 @@ class TransactionRelay:
     async def _fetch(self, link: Link, hashes: Sequence[bytes]) -> None:
         sizes = {hash: self._fetches.size(link, hash) for hash in hashes}
         received: dict[bytes, bytes] = {}
+        answered = False
         try:
             reply = await link.request(GetTransactions(tuple(hashes)), LIMITS.seconds)
+            answered = True
             for raw in reply.transactions if isinstance(reply, Transactions) else ():
                 hash = self._pool.transaction_hash(raw)
                 if hash not in sizes:
@@ -228,6 +230,9 @@ class TransactionRelay:
             self._fetches.again(link, tuple(sizes))
         else:
             self._fetches.failed(link, tuple(sizes))
+            for hash in sizes:
+                if answered and not self._here(hash):
+                    self._of_no_use(link)
         self._admit_all(link, received)
 
     def _admit_all(self, link: Link, received: dict[bytes, bytes]) -> None:
@@ -283,13 +288,18 @@ class TransactionRelay:
                     peer.vain = 0
             case Admission.IGNORED:
                 self._turn_down(result.hash)
-                if peer is not None:
-                    peer.vain += 1
-                    if peer.vain >= VAIN and peer.vain.bit_count() == 1:
-                        link.fault(Reason.MISBEHAVED, f"{peer.vain} transactions of no use in a row", Penalty.USELESS)
+                self._of_no_use(link)
             case Admission.REJECTED:
                 self._turn_down(result.hash)
                 link.fault(Reason.MISBEHAVED, f"transaction {result.hash.hex()[:8]}: {result.reason}")
+
+    def _of_no_use(self, link: Link) -> None:
+        """Count what *link* sent, or announced and did not have."""
+        peer = self._peers.get(link)
+        if peer is not None:
+            peer.vain += 1
+            if peer.vain >= VAIN and peer.vain.bit_count() == 1:
+                link.fault(Reason.MISBEHAVED, f"{peer.vain} transactions of no use in a row", Penalty.USELESS)
 
     def _turn_down(self, hash: bytes) -> None:
         self._turned_down.add(hash)
