@@ -43,8 +43,9 @@ LIMITS = FetchLimits(announced=ANNOUNCED_MAX, in_flight=100, ids=256, bytes=128 
 PATIENCE = 0.5
 #: A peer that keeps pushing faster than we check has the rest dropped: they come by announcement. Transactions.
 PUSHES_CHECKED = 256
-#: So many that our pool ignored, or that it announced and did not have, without one of use between, count as one small fault, and so does each doubling: an
-#: honest peer relays what its own pool took, and two pools hardly differ for so long. Transactions.
+#: So many that our pool ignored, or that it announced and did not have, without one of use between, count as one small
+#: fault, and so does each doubling: an honest peer relays what its own pool took, and two pools hardly differ for so
+#: long. Transactions.
 VAIN = 64
 #: Ids remembered of what was added, included or turned down here.
 REMEMBERED = 50_000
