@@ -4,6 +4,7 @@ What must come out, whatever the seed: once one-way delays are below a quarter o
 within two slots for each signer, nobody does anything for it, and no two finalized blocks ever contradict each other.
 """
 
+from collections.abc import Callable
 from math import ceil
 
 from attrs import frozen
@@ -13,7 +14,7 @@ from chainp2p.testing.machines import Machine
 from chainp2p.testing.network import Weather
 from chainp2p.testing.simulator import Simulation, SimulationError, ledger_chain, ledger_genesis
 
-__all__ = ["SplitOutcome", "split_and_heal"]
+__all__ = ["Refusal", "SplitOutcome", "split_and_accept", "split_and_heal"]
 
 #: Seconds between two slots: the shortest that a chain may have.
 PERIOD = 0.25
@@ -57,6 +58,89 @@ def split_and_heal(seed: int, signers: int, blocks: int = 300, period: float = P
     simulation = Simulation(seed, make_chain=ledger_chain(ledger_genesis(signers, period)), weather=good)
     try:
         return _run(simulation, simulation.add_nodes(signers, signers=signers), blocks, period, good, bad)
+    finally:
+        simulation.close()
+
+
+@frozen(kw_only=True)
+class Refusal:
+    """How a split went that is deeper than what nodes follow by themselves.
+
+    :param apart: blocks on either side since the cut, when it was healed.
+    :param named: depths that were named by the nodes that refused, none by the others.
+    :param held: no head left its side before an operator allowed it.
+    :param left: blocks that each change of a head after the heal took back.
+    :param healed: seconds from the operator's word to one head.
+    """
+
+    apart: tuple[int, int]
+    named: tuple[int, ...]
+    held: bool
+    left: tuple[int, ...]
+    healed: float
+    conflicts: int
+
+
+def split_and_accept(
+    seed: int,
+    signers: int,
+    blocks: int,
+    limit: int,
+    accept: Callable[[Simulation, Machine], object],
+    hold: float = 30.0,
+    period: float = PERIOD,
+) -> Refusal:
+    """Cut *signers* nodes in halves for *blocks* each, deeper than the *limit* that operators set, and join them.
+
+    For *hold* virtual seconds nobody does anything; then *accept* is called for each node that refuses a branch, again
+    while it does: the branch grows meanwhile. SimulationError if no one head comes of it, or nothing final.
+    """
+    genesis = ledger_genesis(signers, period)
+    simulation = Simulation(seed, make_chain=ledger_chain(genesis, limit), weather=Weather(high=GOOD))
+    try:
+        machines = simulation.add_nodes(signers, signers=signers)
+        half = signers // 2
+        simulation.start()
+        simulation.expect("all linked", lambda: simulation.linked(signers - 1), _RELINK_LIMIT)
+        simulation.expect("common blocks", lambda: simulation.height(4), _RELINK_LIMIT)
+        base = min(machine.head.height for machine in machines)
+        simulation.partition(machines[:half], machines[half:])
+        simulation.expect(
+            "both sides seal", lambda: simulation.height(base + blocks), 4 * blocks * period + 60, every=period
+        )
+        finalized, left = _watch(machines)
+        sides = machines[0].head, machines[-1].head
+        simulation.heal()
+        simulation.expect("it is named", lambda: any(one.chain.refused for one in machines), _RELINK_LIMIT)
+        simulation.run_for(hold)
+        held = all(
+            simulation.wait(machine.chain.hash_at(side.height)) == side.hash
+            for side, those in zip(sides, (machines[:half], machines[half:]), strict=True)
+            for machine in those
+        )
+        named = tuple(refused.depth for machine in machines for refused in machine.chain.refused)
+
+        def joined() -> bool:
+            for machine in machines:
+                if machine.chain.refused:
+                    accept(simulation, machine)
+            return simulation.one_head()
+
+        healed = simulation.expect("one head", joined, within=60, every=1.0)
+        height = max(machine.head.height for machine in machines)
+        simulation.expect(
+            "finality goes on", lambda: min(one.chain.finalized.height for one in machines) >= height, within=60
+        )
+        if simulation.errors:
+            raise SimulationError(f"seed {seed}: {simulation.errors[0]}")
+        return Refusal(
+            apart=(sides[0].height - base, sides[1].height - base),
+            named=named,
+            held=held,
+            left=tuple(left),
+            healed=healed,
+            conflicts=_conflicts(simulation, machines, finalized),
+        )
     finally:
         simulation.close()
 

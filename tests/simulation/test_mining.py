@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
-from chainp2p.rpc.methods.reorgs import reorg_methods
 from chainp2p.settings import SyncSettings
 from chainp2p.testing.mining import work_genesis
-from chainp2p.testing.simulator import Simulation, ledger_chain, ledger_genesis
+from chainp2p.testing.simulator import Simulation, ledger_chain
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sweep_mining.py"
 
@@ -81,32 +79,6 @@ class Mining(SynchronousTestCase):
         self.assertEqual(three.chain.refused, ())
         simulation.run_for(60)
         self.agree(simulation)
-
-    def test_signers_with_a_limit_of_fifty(self) -> None:
-        genesis = ledger_genesis(4, 0.5)
-        simulation = Simulation(6, make_chain=ledger_chain(genesis, max_reorg_depth=50))
-        self.addCleanup(simulation.close)
-        nodes = simulation.add_nodes(4, signers=4)
-        simulation.start()
-        simulation.expect("all know each other", lambda: simulation.linked(3), within=30)
-        simulation.run_for(10)
-        simulation.partition(nodes[:2], nodes[2:])
-        simulation.run_for(70)
-        simulation.heal()
-        weaker = max(nodes, key=lambda node: (-int.from_bytes(node.head.rank, "big"), node.head.hash))
-        simulation.expect("it is named", lambda: weaker.chain.refused, within=30)
-        simulation.run_for(20)
-        self.assertFalse(simulation.one_head())
-        for node in nodes:
-            methods = {method.name: method.handler for method in reorg_methods(node.chain)}
-            for refused in methods["reorgs"]():
-                self.assertGreater(refused["depth"], 50)
-                hash = bytes.fromhex(refused["tip"]["hash"][2:])
-                self.assertTrue(simulation.wait(Deferred.fromCoroutine(methods["acceptReorg"](hash))))
-        simulation.expect("one head", simulation.one_head, within=60)
-        simulation.expect("finality goes on", lambda: nodes[0].chain.finalized.height > 60, within=60)
-        self.assertTrue(simulation.finalized_agree())
-        self.assertEqual([node.chain.refused for node in nodes], [()] * 4)
 
     def test_a_miner_that_dies_and_a_fresh_node(self) -> None:
         simulation = self.network(4, miners=2, period=2.0)

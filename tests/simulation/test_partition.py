@@ -1,10 +1,13 @@
 """Splits: one head afterwards, no contradiction among finalized blocks, and nothing of the losing side is lost."""
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import HeadChanged, TransactionAdded
+from chainp2p.rpc.methods.reorgs import reorg_methods
 from chainp2p.testing import Simulation, Weather, ledger_chain, ledger_genesis
-from chainp2p.testing.splits import split_and_heal
+from chainp2p.testing.machines import Machine
+from chainp2p.testing.splits import split_and_accept, split_and_heal
 
 #: Blocks a side for most seeds: a fifth of what ``make sweep`` does, for the time that tests may take.
 BLOCKS = 60
@@ -27,6 +30,30 @@ class SweepTests(SynchronousTestCase):
     def test_three_hundred_blocks_a_side(self) -> None:
         for signers in (2, 4):
             self.check(1, signers, 300)
+
+
+class LimitTests(SynchronousTestCase):
+    """Five hundred blocks a side, where operators set that no more than fifty are undone."""
+
+    def accept(self, simulation: Simulation, machine: Machine) -> None:
+        methods = {method.name: method.handler for method in reorg_methods(machine.chain)}
+        for refused in methods["reorgs"]():
+            if refused["refused"]:
+                hash = bytes.fromhex(refused["tip"]["hash"][2:])
+                self.assertTrue(simulation.wait(Deferred.fromCoroutine(methods["acceptReorg"](hash))))
+
+    def check(self, signers: int) -> None:
+        outcome = split_and_accept(signers, signers, 500, 50, self.accept)
+        self.assertGreaterEqual(min(outcome.apart), 500)
+        self.assertEqual((len(outcome.named), outcome.held, outcome.conflicts), (signers // 2, True, 0), outcome)
+        self.assertGreaterEqual(min(outcome.named), 500, outcome)
+        self.assertGreaterEqual(max(outcome.left), 500, outcome)
+
+    def test_two_and_two_signers(self) -> None:
+        self.check(4)
+
+    def test_one_and_one_signer(self) -> None:
+        self.check(2)
 
 
 class ReturnTests(SynchronousTestCase):
