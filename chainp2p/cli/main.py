@@ -12,6 +12,7 @@ __all__ = ["cli", "main"]
 
 #: Command -> module and attribute.
 _COMMANDS = {
+    "attach": ("chainp2p.cli.attach", "attach"),
     "chain": ("chainp2p.cli.chain", "chain"),
     "config": ("chainp2p.cli.settings", "config"),
     "devnet": ("chainp2p.cli.devnet", "devnet"),

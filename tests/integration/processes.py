@@ -17,15 +17,17 @@ import tempfile
 import termios
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 __all__ = [
+    "CHAINP2P",
     "DOORS",
     "Daemon",
     "Devnet",
     "Prompt",
+    "Terminal",
     "call",
     "eventually",
     "free_port",
@@ -36,6 +38,8 @@ __all__ = [
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
+#: The command group.
+CHAINP2P = [sys.executable, "-c", "from chainp2p.cli.main import main; main()"]
 #: The three ways into the daemon.
 DOORS = {
     "twistd": [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="],
@@ -180,7 +184,7 @@ class Devnet:
     def __init__(self, test: Any, *words: object, data: Path | None = None) -> None:
         self.data = data or scratch(test) / "devnet"
         self.out = self.data.parent / "devnet.out"
-        self._command = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", "devnet"]
+        self._command = [*CHAINP2P, "devnet"]
         command = [*self._command, "--data-dir", str(self.data), "--base-port", str(_free_range()), *map(str, words)]
         with self.out.open("wb") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
@@ -241,20 +245,19 @@ class Devnet:
         return len(call(self.nodes[number - 1]["admin"], "admin_peers"))
 
 
-class Prompt:
-    """A devnet whose terminal is the test."""
+class Terminal:
+    """A command whose terminal is the test."""
 
-    def __init__(self, test: Any, *words: object) -> None:
-        self.data = scratch(test) / "devnet"
+    def __init__(self, test: Any, command: Sequence[str], **environment: str) -> None:
         self._ours, theirs = pty.openpty()
         test.addCleanup(os.close, self._ours)
-        command = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", "devnet"]
         self.process = subprocess.Popen(
-            [*command, "--data-dir", str(self.data), "--base-port", str(_free_range()), *map(str, words)],
+            command,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
+            env={**os.environ, **environment},
             # Ctrl-C reaches whoever has the terminal
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
@@ -275,6 +278,15 @@ class Prompt:
             self._read += os.read(self._ours, 65_536).decode("utf-8", "replace")
         found, _, self._read = self._read.partition(text)
         return found + text
+
+
+class Prompt(Terminal):
+    """A devnet whose terminal is the test."""
+
+    def __init__(self, test: Any, *words: object) -> None:
+        self.data = scratch(test) / "devnet"
+        command = [*CHAINP2P, "devnet", "--data-dir", str(self.data), "--base-port", str(_free_range())]
+        super().__init__(test, [*command, *map(str, words)])
 
 
 def _free_range() -> int:

@@ -1,0 +1,116 @@
+"""``chainp2p attach`` against a node whose admin port wants tokens: by a terminal and by a pipe."""
+
+import json
+import os
+import re
+import subprocess
+import unittest
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from eth_account import Account
+
+from chainp2p.ledger.formats.devkeys import DEV_KEYS
+from tests.integration.processes import CHAINP2P, Daemon, Terminal, call, scratch
+
+TO = "0x" + "12" * 20
+
+
+class AttachTests(unittest.TestCase):
+    node: ClassVar[Daemon]
+    facts: ClassVar[dict[str, Any]]
+    home: ClassVar[Path]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        test: Any = SimpleNamespace(addCleanup=cls.addClassCleanup)
+        words = ["--listen", "tcp:0:interface=127.0.0.1", "--no-discovery", "--rpc", "tcp:0:interface=127.0.0.1"]
+        cls.node = Daemon(test, *words, "--admin", "tcp:0:interface=127.0.0.1")
+        cls.facts = cls.node.facts()
+        cls.home = scratch(test)
+
+    def attach(self, text: str, *words: object) -> "subprocess.CompletedProcess[str]":
+        command = [*CHAINP2P, "attach", *map(str, words or ("--data-dir", self.node.data))]
+        env = {**os.environ, "HOME": str(self.home)}
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=90, env=env)
+
+    def pay(self) -> str:
+        """A raw transaction, which seals a block."""
+        url = self.facts["rpc"]
+        signer = Account.from_key(DEV_KEYS[1])
+        nonce = int(call(url, "eth_getTransactionCount", signer.address), 16)
+        fields = {"chainId": 31337, "nonce": nonce, "to": TO, "value": 1, "gas": 21_000, "gasPrice": 5 * 10**9}
+        return str(signer.sign_transaction(fields).raw_transaction.to_0x_hex())
+
+    def test_a_pipe(self) -> None:
+        raw = self.pay()
+        done = self.attach(
+            "# a comment\n"
+            "eth.chainId\n"
+            'eth_getBlockByNumber("earliest", false)\n'
+            "admin_datadir\n"
+            "eth_subscribe newHeads\n"
+            f"eth_sendRawTransaction {raw}\n"
+            "wait 1.5\n"
+            "exit\n"
+            "eth_never\n"
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        chain, block, folder, id, _, head = map(json.loads, done.stdout.splitlines())
+        self.assertEqual((chain, block["number"], folder), ("0x7a69", "0x0", str(self.node.data)))
+        self.assertEqual((head["method"], head["subscription"]), ("eth_subscription", id))
+        self.assertEqual(head["result"]["gasUsed"], hex(21_000))
+
+    def test_failures(self) -> None:
+        done = self.attach("eth_never\n{\nwait soon\neth_chainId\n", "--admin-url", self.facts["rpc"])
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        *errors, last = map(json.loads, done.stdout.splitlines())
+        self.assertEqual(last, "0x7a69")
+        self.assertEqual(errors[0]["error"]["code"], -32601)
+        self.assertIn("'{'", errors[1]["error"]["message"])
+        self.assertIn("wait SECONDS", errors[2]["error"]["message"])
+        for words, text in (
+            (["--admin-url", self.facts["admin"]], "401"),
+            (["--admin-url", "http://127.0.0.1:1"], "ws://127.0.0.1:1: Connection was refused"),
+            (["--admin-url", "unix:/nowhere"], "http, https, ws or wss is needed"),
+            (["--data-dir", self.home], "no node runs in"),
+        ):
+            done = self.attach("", *words)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), words)
+            self.assertIn(text, done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_lines_as_options(self) -> None:
+        done = self.attach("", "--data-dir", self.node.data, "-e", "net_version", "-e", "eth_accounts")
+        self.assertEqual((done.returncode, done.stdout), (0, '"31337"\n[]\n'), done.stderr)
+
+    def test_a_terminal(self) -> None:
+        command = [*CHAINP2P, "attach", "--data-dir", str(self.node.data)]
+        first = Terminal(self, command, HOME=str(self.home), TERM="xterm")
+        first.expect("> ", 60)
+        first.say("eth_getBlockByN\tearl\tfa\t")
+        self.assertIn('"number": "0x0"', first.expect("> "))
+        first.say("eth_never")
+        first.expect("error -32601: the method eth_never does not exist/is not available")
+        first.say("eth_subscribe newHea\t")
+        first.expect('"0x')
+        first.say("web3_client", end="")  # still typing when a block comes
+        first.expect("web3_client")
+        call(self.facts["rpc"], "eth_sendRawTransaction", self.pay())
+        told = first.expect("> web3_client")
+        self.assertIn('"method": "eth_subscription"', told)
+        first.say("\x03")  # Ctrl-C forgets the line
+        first.say("web3_clientVersion")
+        first.expect('"chainp2p')
+        first.say("\x04", end="")
+        self.assertEqual(first.process.wait(20), 0)
+        history = self.home / ".chainp2p/attach.history"
+        self.assertEqual(history.stat().st_mode & 0o777, 0o600)
+        self.assertIn("eth_getBlockByNumber earliest false", re.sub(" +", " ", history.read_text()))
+        again = Terminal(self, command, HOME=str(self.home), TERM="xterm")
+        again.expect("> ", 60)
+        again.say("\x1b[A")  # the line before
+        again.expect('"chainp2p')
+        again.say("exit")
+        self.assertEqual(again.process.wait(20), 0)
