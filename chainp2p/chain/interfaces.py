@@ -4,7 +4,7 @@ Ids are 32-byte hashes; raw headers, blocks and transactions are opaque bytes. E
 cost time answers a ``Deferred``; what is an attribute is in memory. All calls are made on the reactor thread.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -316,8 +316,32 @@ class TransactionDropped:
     reason: str
 
 
+@frozen
+class TransactionRefused:
+    """The pool did not let it in."""
+
+    hash: bytes
+    reason: str
+    local: bool
+
+
+@frozen
+class TransactionStanding:
+    """Where a transaction stands that is in the pool or on the best chain.
+
+    :param code: in a word; :param text: in words: which block it is in, or why it is in none yet.
+    :param evidence: the figures behind that.
+    """
+
+    included: bool
+    code: str
+    text: str
+    evidence: Mapping[str, str | int | float]
+
+
 class ITransactionPool(Interface):
-    """Optional: a chain that has a pool of pending transactions; publishes TransactionAdded/Dropped on ``events``."""
+    """Optional: a chain that has a pool of pending transactions; publishes TransactionAdded, Dropped and Refused on
+    ``events``."""
 
     def admit(raw: bytes, local: bool) -> "Deferred[AdmissionResult]":
         """Check a transaction and keep it if it may be included some day."""
@@ -334,6 +358,16 @@ class ITransactionPool(Interface):
     def precedence(hash: bytes) -> "Any":
         """What pooled transactions are sorted by where peers are told of them: one that needs another has more than
         that; and when they came must not show in it. The id itself will do where none needs another."""
+
+
+class IExplainsTransactions(Interface):
+    """Optional: a pool that can say why a transaction is in no block yet."""
+
+    def explain_transaction(hash: bytes) -> "Deferred[TransactionStanding | None]":
+        """Where it stands; None: it is neither in the pool nor on the best chain."""
+
+    def reason_code(reason: str) -> str:
+        """The reason why one was refused or dropped, in a word."""
 
 
 class IGaps(Interface):

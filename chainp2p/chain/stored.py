@@ -32,6 +32,7 @@ from chainp2p.chain.interfaces import (
     ITransactionPool,
     TransactionAdded,
     TransactionDropped,
+    TransactionRefused,
     Verdict,
 )
 from chainp2p.chain.rules import IPoolRules, IProducerRules, IRules
@@ -290,6 +291,12 @@ class StoredChain:
         return Deferred.fromCoroutine(self._admit(raw, local))
 
     async def _admit(self, raw: bytes, local: bool) -> AdmissionResult:
+        result = await self._checked(raw, local)
+        if result.outcome is Admission.IGNORED:
+            self.events.publish(TransactionRefused(result.hash, result.reason, local))
+        return result
+
+    async def _checked(self, raw: bytes, local: bool) -> AdmissionResult:
         try:
             hash = self._rules.transaction_id(raw)
         except ValueError as error:

@@ -7,7 +7,7 @@ from attrs import define, field
 
 from chainp2p.errors import RefusalReason
 from chainp2p.gossip.redundancy import Redundancy, Way
-from chainp2p.gossip.seen import RollingSeen, chosen, push_count
+from chainp2p.gossip.seen import RollingSeen, chosen, halved, push_count
 from chainp2p.gossip.told import Told
 from chainp2p.peer.link import Link
 from chainp2p.wire import encode
@@ -34,10 +34,10 @@ __all__ = ["Announcing"]
 PUSH_BYTES = 4 * 1024
 #: Ids in one ``Mempool``, and bytes in one ``Transactions`` (wire design, tags 7 and 20).
 MEMPOOL_MAX, SERVED_BYTES = 50_000, 1024 * 1024
-#: Between two announcements to a peer: the interval times a number between these.
-JITTER = (0.5, 1.5)
-#: By then (intervals) everybody has been told of what came into the pool, whatever the jitter.
-TOLD_AFTER = 2.0
+#: A beat comes within so many intervals, at any time by chance: that of one whom we dialled, and that of all others.
+DIALLED_BEAT, OTHERS_BEAT = 0.2, 3.0
+#: By then (intervals) everybody has been told of what came into the pool, whatever chance says.
+TOLD_AFTER = max(DIALLED_BEAT, OTHERS_BEAT)
 #: Ids remembered of what anybody may know to be here.
 REMEMBERED = 50_000
 
@@ -57,12 +57,13 @@ class Announcing:
     """Tells peers of transactions so that those which began their way here leave like all others.
 
     1. Nothing here knows where a transaction came from. Whoever handed it in, it leaves when it is in the pool.
-    2. A small new one is pushed whole at once. To whom: of the square root of the peers, drawn with a secret key for
-       each transaction, those that we dialled. So it is in most of a network within a second; a spy that dials
-       everybody is not among those who see it on this first way; and a node gets it whole once or twice, not as often
-       as it has neighbours (half of each node's links are dialled by others).
-    3. The rest is told on a beat, every ``interval`` with jitter: one beat for each peer that we dialled, and a single
-       one for all that dialled us, since who opens many links would see the earliest of many.
+    2. A small one is pushed whole at once, unless it was fetched: then those around have it, or are told. To whom: to
+       half as many as the square root of the peers, drawn with a secret key for each transaction among those that we
+       dialled. So a spy that dials everybody is not among those who see it on this first way; and a node gets it whole
+       once, seldom twice. (With the whole square root, and pushed on by all, each would get it nearly three times.)
+    3. The rest is told on a beat. That of each peer that we dialled comes soon. All that dialled us have a single one,
+       since who opens many links would see the earliest of many, and much later on average: by then most of the network
+       has it, and which of its nodes tells a spy first is mostly chance.
     4. An announcement is in the order of the pool's ``precedence``, which says nothing of when they came: in order of
        arrival each would date those beside it to some milliseconds.
     5. Who asks for a transaction, or for the pool, gets what it was told of itself, and of the rest what has been here
@@ -135,6 +136,15 @@ class Announcing:
         peer = self._peers.get(link)
         return peer is not None and peer.told.lacks(hash, self._reactor.seconds())
 
+    def holders(self, hash: bytes) -> tuple[list[bytes], list[bytes]]:
+        """Ids of peers that have it, as far as we know, and of those that were told of it just now."""
+        now = self._reactor.seconds()
+        knowing = [(link.peer_id, peer.told) for link, peer in self._peers.items() if hash in peer.told.known]
+        return (
+            [peer_id for peer_id, told in knowing if not told.lacks(hash, now)],
+            [peer_id for peer_id, told in knowing if told.lacks(hash, now)],
+        )
+
     # telling
 
     def came(self, hash: bytes) -> None:
@@ -144,7 +154,7 @@ class Announcing:
     def added(self, hash: bytes, raw: bytes, new: bool, again: bool) -> None:
         """Tell of what is in the pool now.
 
-        :param new: it is new to the network, as far as we know.
+        :param new: it may be new to those around.
         :param again: it was in the pool before.
         """
         now = self._reactor.seconds()
@@ -152,15 +162,16 @@ class Announcing:
             self._recent[hash] = now
             while not self._is_recent(oldest := next(iter(self._recent)), now):
                 del self._recent[oldest]
-        pushed = self._push(hash, raw, now) if new and not again and len(raw) <= PUSH_BYTES else []
+        pushed = self._push(hash, raw, now) if new and len(raw) <= PUSH_BYTES else []
         for link, peer in self._peers.items():
             if link not in pushed and (again or hash not in peer.told.known):
                 self._queue(link, hash, len(raw))
 
     def _push(self, hash: bytes, raw: bytes, now: float) -> list[Link]:
-        everybody = [(link.peer_id, link) for link in self._peers]
-        drawn = chosen(self._key, hash, everybody, push_count(len(everybody)))
-        pushed = [link for link in drawn if chosen_by_us(link) and hash not in self._peers[link].told.known]
+        dialled = [(link.peer_id, link) for link in self._peers if chosen_by_us(link)]
+        count = halved(self._key, hash, push_count(len(self._peers)))
+        drawn = chosen(self._key, hash, dialled, count)
+        pushed = [link for link in drawn if hash not in self._peers[link].told.known]
         data = encode(NewTransaction(raw)) if pushed else b""
         self._counts.sent[Way.PUSHED] += len(pushed)
         for link in pushed:
@@ -173,7 +184,8 @@ class Announcing:
         self._peers[link].told.enqueue(hash, size)
         beat = link if chosen_by_us(link) else None
         if beat not in self._beats:
-            delay = self._interval * self._random.uniform(*JITTER)
+            within = OTHERS_BEAT if beat is None else DIALLED_BEAT
+            delay = self._interval * within * self._random.random()
             self._beats[beat] = self._reactor.callLater(delay, self._beat, beat)
 
     def _beat(self, beat: Link | None) -> None:

@@ -1,6 +1,6 @@
 """Blocks that come over links: checked, then spread; fetched when they are announced, parked when they are early."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
@@ -25,6 +25,7 @@ from chainp2p.gossip.compact import Draft
 from chainp2p.gossip.later import Later
 from chainp2p.gossip.meshlinks import MeshLinks
 from chainp2p.gossip.rebuilding import Rebuilding
+from chainp2p.gossip.redundancy import Redundancy, Way
 from chainp2p.gossip.seen import RollingSeen
 from chainp2p.gossip.spreading import Spreading
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
@@ -99,6 +100,7 @@ class BlockRelay:
         self._fetches: FetchTracker[Link] = FetchTracker(LIMITS, lambda link: link.useless, lot=random.random)
         self._checks = Checks(reactor, *BLOCK_TURNS)
         self._later = Later(reactor, now, lambda block: tasks.spawn(self._take(block.peer, block.hash, block.raw, 0)))
+        self.counts = Redundancy()
         self._checking: dict[bytes, None] = {}
         self._judged = RollingSeen(REMEMBERED)
         self.mesh = MeshLinks(reactor, random, self._at_once)
@@ -171,6 +173,7 @@ class BlockRelay:
     def on_produced(self, event: BlockProduced) -> None:
         """Relay our own block."""
         self._judged.add(event.header.hash)
+        self.counts.taken(event.header.hash, Way.OWN, self._reactor.seconds())
         self.spreading.relay(event.header, event.raw)
 
     def on_head(self, event: HeadChanged) -> None:
@@ -190,7 +193,11 @@ class BlockRelay:
             hash = self._chain.block_hash(message.block)
         except ValueError as error:
             raise PeerFault(Reason.MALFORMED_MESSAGE, str(error)) from None
+        self._copied(hash, Way.PUSHED)
         self._tasks.spawn(self._take(link, hash, message.block, 0))
+
+    def _copied(self, hash: bytes, way: Way) -> None:
+        self.counts.copied(hash, way, not self.wanted(hash), self._reactor.seconds())
 
     def wanted(self, hash: bytes) -> bool:
         """Whether a block is neither judged nor being judged."""
@@ -198,10 +205,15 @@ class BlockRelay:
 
     def known(self, link: Link, hash: bytes, checked: bool) -> None:
         """*link* has a block, or, if that is not *checked*, only its compact form: it is told when it is here."""
+        self._copied(hash, Way.COMPACT)
         if checked:
             self.spreading.knows(link, (hash,))
         else:
             self.spreading.getting(link, hash)
+
+    def spare(self, hash: bytes, size: int, links: Iterable[Link]) -> None:
+        """So much of a block has come: *links* need not send it any more."""
+        self.spreading.spare(hash, size, links)
 
     async def rebuilt(self, link: Link, raw: bytes, made: Draft, header: HeaderInfo | None) -> bool:
         """Take a block that was rebuilt with the help of *link*; False: the body does not match its header."""
@@ -209,10 +221,10 @@ class BlockRelay:
             self.spreading.forms.keep(made.key, made.form)
             self.spreading.relay(header, raw, made.lacked, judged=False)
         peer = self._peers.get(link) or _Peer()
-        verdict = await self._submit(link, peer, made.key, raw, 0, made.lacked)
+        verdict = await self._submit(link, peer, made.key, raw, 0, Way.COMPACT, made.lacked)
         return not (isinstance(verdict, Invalid) and verdict.fault is Fault.SENDER)
 
-    async def _take(self, link: Link, hash: bytes, raw: bytes, height: int) -> None:
+    async def _take(self, link: Link, hash: bytes, raw: bytes, height: int, way: Way = Way.PUSHED) -> None:
         """Submit a block that *link* sent whole, unless it was, or is being."""
         peer = self._peers.get(link)
         if peer is None:
@@ -223,12 +235,13 @@ class BlockRelay:
         if peer.checking >= CHECKED_PER_PEER:
             self.heard(link, hash, height)
             return
-        verdict = await self._submit(link, peer, hash, raw, height)
+        self.spare(hash, len(raw), self.mesh.members)
+        verdict = await self._submit(link, peer, hash, raw, height, way)
         if isinstance(verdict, Invalid) and verdict.fault is Fault.SENDER:
             link.fault(Reason.MISBEHAVED, f"block {hash.hex()[:8]}: {verdict.reason}")
 
     async def _submit(
-        self, link: Link, peer: _Peer, hash: bytes, raw: bytes, height: int, lacked: Collection[int] = ()
+        self, link: Link, peer: _Peer, hash: bytes, raw: bytes, height: int, way: Way, lacked: Collection[int] = ()
     ) -> Verdict:
         self._checking[hash] = None
         peer.checking += 1
@@ -251,6 +264,7 @@ class BlockRelay:
         match verdict:
             case Connected(header=header) | Stored(header=header):
                 self._judged.add(hash)
+                self.counts.taken(hash, way, self._reactor.seconds(), link.outbound)
                 link.credit(Credit.BLOCK)
                 self.mesh.first(link)
                 self.spreading.relay(header, raw, lacked)
@@ -279,6 +293,8 @@ class BlockRelay:
         peer = self._peers.get(link)
         if peer is not None and message.blocks:
             self.spreading.knows(link, (hash for hash, _ in message.blocks))
+            for hash, _ in message.blocks:
+                self.counts.announced(hash, not self.wanted(hash), self._reactor.seconds())
             if peer.looking < LOOKED_UP_PER_PEER:
                 self._tasks.spawn(self._look_at(link, peer, message.blocks))
 
@@ -327,7 +343,8 @@ class BlockRelay:
                 except ValueError:
                     good = False
                 if good:
-                    await self._take(link, hash, reply.blocks[0], height)
+                    self._copied(hash, Way.FETCHED)
+                    await self._take(link, hash, reply.blocks[0], height, Way.FETCHED)
                 else:
                     link.fault(Reason.MISBEHAVED, "another block than the one asked for")
         except (PeerGone, RequestTimedOut, RequestRefused):

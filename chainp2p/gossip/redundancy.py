@@ -22,12 +22,12 @@ class Way(Enum):
     PUSHED = "pushed"
     FETCHED = "fetched"
     COMPACT = "compact"  #: put together here
-    SYNCED = "synced"  #: not by gossip
 
 
 @define(eq=False)
 class Redundancy:
-    """Counts for one kind of things, since the start. Only totals are kept: nothing here tells of a single thing.
+    """Counts for one kind of things, since the start; what sync fetches is not among them. Only totals are kept:
+    nothing here tells of a single thing, so that anybody may be told.
 
     :ivar first: things that are here, by the way of the copy that was taken.
     :ivar dialled: those of them that came from peers that we dialled.
@@ -87,8 +87,8 @@ class Redundancy:
 
     @property
     def came(self) -> int:
-        """Things that came from peers in gossip."""
-        return sum(self.first.values()) - self.first[Way.OWN] - self.first[Way.SYNCED]
+        """Things that came from peers."""
+        return sum(self.first.values()) - self.first[Way.OWN]
 
     @property
     def redundancy(self) -> float | None:

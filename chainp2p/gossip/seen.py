@@ -5,7 +5,7 @@ from hashlib import blake2b
 from math import ceil, sqrt
 from typing import TypeVar
 
-__all__ = ["Heights", "RollingSeen", "chosen", "push_count"]
+__all__ = ["Heights", "RollingSeen", "chosen", "halved", "push_count"]
 
 #: Blocks relayed at one height: an honest network has one or two, a producer gone wrong can make any number.
 RELAYED_PER_HEIGHT, HEIGHTS_REMEMBERED = 4, 256
@@ -77,3 +77,8 @@ def chosen(key: bytes, id: bytes, peers: Sequence[tuple[bytes, T]], count: int) 
         return blake2b(id + peer[0], key=key, digest_size=8).digest()
 
     return [peer for _, peer in sorted(peers, key=place)[:count]]
+
+
+def halved(key: bytes, id: bytes, count: int) -> int:
+    """Half of *count*; of an odd one either the more or the less for thing *id*, as unforeseeable as what is chosen."""
+    return (count + (blake2b(id, key=key, digest_size=1).digest()[0] & 1)) // 2

@@ -4,6 +4,7 @@ import random as random_module
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from attrs import asdict
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -12,11 +13,14 @@ from chainp2p.chain.interfaces import (
     HeadChanged,
     TransactionAdded,
     TransactionDropped,
+    TransactionRefused,
 )
 from chainp2p.errors import Reason
 from chainp2p.gossip.blocks import BlockRelay
 from chainp2p.gossip.rebuilding import Counts
+from chainp2p.gossip.redundancy import Redundancy
 from chainp2p.gossip.transactions import TransactionRelay
+from chainp2p.gossip.whytx import TransactionAnswer
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Tasks
 from chainp2p.wire.messages import (
@@ -61,7 +65,7 @@ class GossipService:
         more: dict[str, Any] = {}
         if pool is not None:
             self._transactions = TransactionRelay(
-                pool=pool, reactor=reactor, random=random, interval=interval, tasks=self._tasks
+                pool=pool, reactor=reactor, now=now, random=random, interval=interval, tasks=self._tasks
             )
             more = {"pool": pool, "lacks": self._transactions.lacks}
         self._blocks = BlockRelay(
@@ -84,6 +88,47 @@ class GossipService:
         """What became of blocks in compact form; None: there are none, for there is no pool."""
         return None if self._blocks.rebuilding is None else self._blocks.rebuilding.counts
 
+    @property
+    def transactions(self) -> Redundancy | None:
+        """How often transactions came, by which way and how soon; None: there is no pool."""
+        return None if self._transactions is None else self._transactions.counts
+
+    @property
+    def blocks(self) -> Redundancy:
+        """The same of blocks; a compact form is a copy."""
+        return self._blocks.counts
+
+    def figures(self) -> dict[str, Any]:
+        """All that is counted, for people and programs."""
+        return {
+            "transactions": None if self.transactions is None else self.transactions.figures(),
+            "blocks": self.blocks.figures(),
+            "compact": None if self.compact is None else asdict(self.compact),
+        }
+
+    def metrics(self) -> list[tuple[str, Mapping[str, str], float]]:
+        """The same as name, labels and value."""
+        compact = {} if self.compact is None else asdict(self.compact)
+        results = ("free", "asked", "fetched", "mismatched", "given_up", "again")
+        return [
+            *([] if self.transactions is None else self.transactions.metrics("transaction")),
+            *self.blocks.metrics("block"),
+            *(
+                ("chainp2p_compact_blocks_total", {"result": name}, float(compact[name]))
+                for name in results
+                if name in compact
+            ),
+            *(
+                (f"chainp2p_compact_{name}_total", {}, float(compact[name]))
+                for name in ("transactions", "lacked")
+                if name in compact
+            ),
+        ]
+
+    async def why_transaction(self, hash: bytes) -> TransactionAnswer | None:
+        """Where a transaction came from, who has it, and why it is in no block; None: there is no pool."""
+        return None if self._transactions is None else await self._transactions.why(hash)
+
     def start(self) -> None:
         """Begin; the chain has been started."""
         self._tasks.start()
@@ -96,6 +141,7 @@ class GossipService:
             self._unsubscribe += [
                 events.subscribe(TransactionAdded, transactions.on_added),
                 events.subscribe(TransactionDropped, transactions.on_dropped),
+                events.subscribe(TransactionRefused, transactions.on_refused),
                 events.subscribe(HeadChanged, transactions.on_head),
             ]
 

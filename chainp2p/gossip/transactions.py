@@ -5,15 +5,25 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve
 
-from chainp2p.chain.interfaces import Admission, AdmissionResult, HeadChanged, TransactionAdded, TransactionDropped
+from chainp2p.chain.interfaces import (
+    Admission,
+    AdmissionResult,
+    HeadChanged,
+    IExplainsTransactions,
+    TransactionAdded,
+    TransactionDropped,
+    TransactionRefused,
+)
 from chainp2p.errors import PeerGone, Penalty, Reason, RequestRefused, RequestTimedOut
 from chainp2p.gossip.announcing import SERVED_BYTES, Announcing, chosen_by_us
 from chainp2p.gossip.checks import TRANSACTION_TURNS, Checks, transaction_cost
 from chainp2p.gossip.gaps import Gaps
+from chainp2p.gossip.provenance import Provenance, Stage, reason_code
 from chainp2p.gossip.redundancy import Redundancy, Way
 from chainp2p.gossip.seen import RollingSeen
 from chainp2p.gossip.told import ANNOUNCED_MAX
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
+from chainp2p.gossip.whytx import TransactionAnswer, TransactionFacts, why_transaction
 from chainp2p.peer.link import Credit, Link
 from chainp2p.wire.messages import (
     AnnounceTransactions,
@@ -38,16 +48,15 @@ TRANSACTION_MAX = 128 * 1024
 CUT_BYTES = SERVED_BYTES - TRANSACTION_MAX
 #: Fetching: see :class:`FetchTracker`; the numbers are the chain design's ("Gossip").
 LIMITS = FetchLimits(announced=ANNOUNCED_MAX, in_flight=100, ids=256, bytes=128 * 1024, seconds=5.0)
-#: The word of a peer that dialled us waits for so long (intervals): pushes have come by then, and the announcements of
-#: those that we dialled come as soon.
-PATIENCE = 0.5
+#: The word of a peer that dialled us waits for so long (intervals): a push is as fast.
+PATIENCE = 0.1
 #: A peer that keeps pushing faster than we check has the rest dropped: they come by announcement. Transactions.
 PUSHES_CHECKED = 256
 #: So many that our pool ignored, or that it announced and did not have, without one of use between, count as one small
 #: fault, and so does each doubling: an honest peer relays what its own pool took, and two pools hardly differ for so
 #: long. Transactions.
 VAIN = 64
-#: Ids remembered of what was added, included or turned down here.
+#: Ids remembered of what was added, fetched, included or turned down here.
 REMEMBERED = 50_000
 
 
@@ -81,12 +90,16 @@ class TransactionRelay:
         reactor: "IReactorTime",
         random: "random_module.Random",
         interval: float,
+        now: Callable[[], float],
         tasks: "Tasks",
     ) -> None:
         self._pool = pool
+        self._now = now
         self._reactor = reactor
         self._tasks = tasks
         self.counts = Redundancy()
+        self._explains = IExplainsTransactions.providedBy(pool)
+        self._provenance = Provenance(now, pool.reason_code if self._explains else reason_code)
         self.announcing = Announcing(pool=pool, reactor=reactor, random=random, interval=interval, counts=self.counts)
         self._peers: dict[Link, _Peer] = {}
         self._fetches: FetchTracker[Link] = FetchTracker(
@@ -96,7 +109,7 @@ class TransactionRelay:
         self._checks = Checks(reactor, *TRANSACTION_TURNS)
         self._gaps = Gaps(pool)
         self._added = RollingSeen(REMEMBERED)
-        self._not_new = RollingSeen(REMEMBERED)
+        self._fetched = RollingSeen(REMEMBERED)
         self._turned_down = RollingSeen(REMEMBERED)
         self._included = RollingSeen(REMEMBERED)
 
@@ -151,14 +164,24 @@ class TransactionRelay:
             return
         if event.local:
             self.counts.taken(event.hash, Way.OWN, self._reactor.seconds())
+            self._provenance.note(event.hash, Stage.SUBMITTED)
+        self._provenance.note(event.hash, Stage.ADMITTED)
         again = not self._added.add(event.hash)
-        self.announcing.added(event.hash, raw, new=event.hash not in self._not_new, again=again)
+        self.announcing.added(event.hash, raw, new=not again and event.hash not in self._fetched, again=again)
 
     def on_dropped(self, event: TransactionDropped) -> None:
         """Remember what needs no fetching."""
         self._gaps.dropped(event.hash)
-        if event.reason == "included":
+        included = event.reason == "included"
+        self._provenance.note(event.hash, *((Stage.INCLUDED,) if included else (Stage.DROPPED, None, event.reason)))
+        if included:
             self._included.add(event.hash)
+
+    def on_refused(self, event: TransactionRefused) -> None:
+        """Remember why one that was handed in here is not in the pool."""
+        if event.local:
+            self._provenance.note(event.hash, Stage.SUBMITTED)
+            self._provenance.note(event.hash, Stage.REFUSED, None, event.reason)
 
     def on_head(self, event: HeadChanged) -> None:
         """What was turned down may be valid now; after a reorg, what was included may be wanted again."""
@@ -178,7 +201,6 @@ class TransactionRelay:
         if told is not None:
             wanted = [hash for hash in reply.hashes if not self._here(hash)][:ANNOUNCED_MAX]
             told.known.update(reply.hashes[:ANNOUNCED_MAX])
-            self._not_new.update(wanted)
             for hash in wanted:
                 self._fetches.announced(link, hash, 0, self._reactor.seconds())
             self._pump()
@@ -193,6 +215,8 @@ class TransactionRelay:
             here = self._here(hash)
             self.counts.announced(hash, here, now)
             if not here:
+                if hash not in self._fetches:
+                    self._provenance.note(hash, Stage.HEARD, link.peer_id)
                 self._fetches.announced(link, hash, size, now)
         self._pump()
 
@@ -225,6 +249,8 @@ class TransactionRelay:
                 if sizes.pop(hash) not in (len(raw), 0, None):
                     link.fault(Reason.MISBEHAVED, "a transaction of another size than announced", Penalty.USELESS)
                 received[hash] = raw
+                self._provenance.note(hash, Stage.FETCHED, link.peer_id)
+                self._fetched.add(hash)
         except (PeerGone, RequestTimedOut, RequestRefused):
             pass
         if sum(map(len, received.values())) > CUT_BYTES:
@@ -261,6 +287,8 @@ class TransactionRelay:
         told.has(hash)
         here = self._here(hash)
         self.counts.copied(hash, Way.PUSHED, here, self._reactor.seconds())
+        if not here:
+            self._provenance.note(hash, Stage.PUSHED, link.peer_id)
         if not here and self._checks.waiting(link) < PUSHES_CHECKED:
             self._tasks.spawn(self._admit(link, message.transaction, hash, Way.PUSHED))
 
@@ -280,6 +308,8 @@ class TransactionRelay:
 
     def _judged(self, link: Link, result: AdmissionResult, way: Way) -> None:
         """What comes of it for *link*: credit, nothing, or blame."""
+        if result.outcome in (Admission.IGNORED, Admission.REJECTED):
+            self._provenance.note(result.hash, Stage.REFUSED, link.peer_id, result.reason)
         peer = self._peers.get(link)
         match result.outcome:
             case Admission.ADMITTED:
@@ -301,6 +331,24 @@ class TransactionRelay:
             peer.vain += 1
             if peer.vain >= VAIN and peer.vain.bit_count() == 1:
                 link.fault(Reason.MISBEHAVED, f"{peer.vain} transactions of no use in a row", Penalty.USELESS)
+
+    async def why(self, hash: bytes) -> TransactionAnswer:
+        """Where it came from, who has it, and why it is in no block."""
+        standing = await self._pool.explain_transaction(hash) if self._explains else None
+        holders, told = self.announcing.holders(hash)
+        asked = self._fetches.asked(hash)
+        facts = TransactionFacts(
+            now=self._now(),
+            hash=hash,
+            pooled=self._pool.transaction(hash) is not None,
+            standing=standing,
+            happened=self._provenance.about(hash),
+            announcers=[link.peer_id for link in self._fetches.announcers(hash)],
+            asked=None if asked is None else asked.peer_id,
+            holders=holders,
+            told=told,
+        )
+        return why_transaction(facts)
 
     def _turn_down(self, hash: bytes) -> None:
         self._turned_down.add(hash)

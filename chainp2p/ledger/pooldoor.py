@@ -4,13 +4,24 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
-from chainp2p.chain.interfaces import AdmissionResult, TransactionAdded, TransactionDropped
+from chainp2p.chain.interfaces import (
+    Admission,
+    AdmissionResult,
+    IExplainsTransactions,
+    TransactionAdded,
+    TransactionDropped,
+    TransactionRefused,
+    TransactionStanding,
+)
 from chainp2p.events import EventBus
 from chainp2p.ledger.formats.transaction import transaction_hash
 from chainp2p.ledger.journal import PoolJournal
 from chainp2p.ledger.pool.pool import Pool, PoolChange
+from chainp2p.ledger.pool.standing import reason_code, standing
 from chainp2p.ledger.senders import SenderRecovery
+from chainp2p.ledger.views import Reader
 
 __all__ = ["EXPIRY_INTERVAL", "PoolDoor"]
 
@@ -18,11 +29,13 @@ __all__ = ["EXPIRY_INTERVAL", "PoolDoor"]
 EXPIRY_INTERVAL = 60.0
 
 
+@implementer(IExplainsTransactions)
 class PoolDoor:
     """What :class:`~chainp2p.ledger.chain.Ledger` is besides; the pool lives on the reactor thread."""
 
     events: EventBus
     pool: Pool
+    reader: Reader
     _journal: PoolJournal
     _recovery: SenderRecovery
     _now: Callable[[], float]
@@ -35,12 +48,36 @@ class PoolDoor:
     async def _admit(self, raw: bytes, local: bool) -> AdmissionResult:
         transaction = self.pool.precheck(raw)
         if isinstance(transaction, AdmissionResult):
-            return transaction
+            return self._told(transaction, local)
         sender = await self._recovery.sender(transaction)
         result, change = self.pool.add(transaction, sender, self._now(), local)
         self._pool_moved(change)
         self._expire()
+        return self._told(result, local)
+
+    def _told(self, result: AdmissionResult, local: bool) -> AdmissionResult:
+        if result.outcome in (Admission.IGNORED, Admission.REJECTED):
+            self.events.publish(TransactionRefused(result.hash, result.reason, local))
         return result
+
+    def explain_transaction(self, hash: bytes) -> "Deferred[TransactionStanding | None]":
+        return Deferred.fromCoroutine(self._explain(hash))
+
+    async def _explain(self, hash: bytes) -> TransactionStanding | None:
+        pooled = standing(self.pool, hash)
+        if pooled is not None:
+            return pooled
+        found = await self.reader.transaction(hash)
+        if found is None:
+            return None
+        where: dict[str, str | int | float] = {
+            "height": found.height,
+            "block": found.block_hash.hex(),
+            "index": found.index,
+        }
+        return TransactionStanding(True, "included", f"in block {found.height} {found.block_hash.hex()[:8]}", where)
+
+    reason_code = staticmethod(reason_code)
 
     def transaction(self, hash: bytes) -> bytes | None:
         transaction = self.pool.transaction(hash)

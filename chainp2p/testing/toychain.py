@@ -36,10 +36,12 @@ from chainp2p.chain.interfaces import (
     Stored,
     TransactionAdded,
     TransactionDropped,
+    TransactionRefused,
     Verdict,
 )
 from chainp2p.chain.tree import HeaderTree, Node, better
 from chainp2p.events import EventBus
+from chainp2p.testing.copies import Copies, Parts
 from chainp2p.testing.toyblocks import GENESIS, HEADER, ToyHeader, join_body, split_body
 
 __all__ = ["FAILS", "IGNORED", "REJECTED", "ToyChain", "ToyHeader"]
@@ -59,6 +61,7 @@ class ToyChain:
     :param now: Unix time in seconds; blocks above it are not yet.
     :param finality: so many blocks below the head are final; None: only the genesis block is.
     :param reactor: with it, every answer takes *delay* seconds.
+    :param copies: shared with other chains.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class ToyChain:
         finality: int | None = None,
         reactor: IReactorTime | None = None,
         delay: float = 0.0,
+        copies: Copies | None = None,
     ) -> None:
         self._now = now
         self._finality = finality
         self._reactor = reactor
         self._delay = delay
+        self._copies = copies
         self.events = EventBus()
         self.genesis_hash = sha256(GENESIS).digest()
         info = HeaderInfo(self.genesis_hash, bytes(32), 0, (1).to_bytes(32, "big"))
@@ -170,13 +175,19 @@ class ToyChain:
         ToyHeader.decode(raw)
         return sha256(raw[: HEADER.size]).digest()
 
-    def split(self, raw: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    def split(self, raw: bytes) -> Parts:
+        return self._split(raw) if self._copies is None else self._copies.parts(raw, self._split)
+
+    def _split(self, raw: bytes) -> Parts:
         ToyHeader.decode(raw)
         transactions = split_body(raw[HEADER.size :])
         return raw[: HEADER.size], tuple((self.transaction_hash(item), item) for item in transactions)
 
     def assemble(self, header: bytes, transactions: Sequence[bytes]) -> bytes:
-        return header + join_body(transactions)
+        return self._one(header + join_body(transactions))
+
+    def _one(self, raw: bytes) -> bytes:
+        return raw if self._copies is None else self._copies.raw(raw)
 
     def make(
         self,
@@ -301,7 +312,7 @@ class ToyChain:
             return AlreadyKnown(node.info)
         if not node.live:
             return Stored(node.info)
-        self._bodies[hash] = raw
+        self._bodies[hash] = self._one(raw)
         self._tree.add_body(node)
         change = self._follow()
         if node.bad:
@@ -368,6 +379,7 @@ class ToyChain:
             return AdmissionResult(Admission.IGNORED, hash, "included")
         for prefix, outcome in ((IGNORED, Admission.IGNORED), (REJECTED, Admission.REJECTED)):
             if raw.startswith(prefix):
+                self.events.publish(TransactionRefused(hash, outcome.value, local))
                 return AdmissionResult(outcome, hash, outcome.value)
         self._pool[hash] = raw
         self.events.publish(TransactionAdded(hash, len(raw), local))

@@ -60,6 +60,11 @@ class Pool:
     def entry(self, hash: bytes) -> Pooled | None:
         return self._entries.get(hash)
 
+    def owner(self, hash: bytes) -> Sender | None:
+        """Return all that the sender of a pooled transaction has here."""
+        entry = self._entries.get(hash)
+        return None if entry is None else self._senders[entry.sender]
+
     def transaction(self, hash: bytes) -> Transaction | None:
         entry = self._entries.get(hash)
         return None if entry is None else entry.transaction
