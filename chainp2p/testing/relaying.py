@@ -14,6 +14,7 @@ from chainp2p.chain.interfaces import BlockProduced, HeadChanged, IBodyCheck, IC
 from chainp2p.gossip.rebuilding import Counts
 from chainp2p.peer.link import PeerLeft
 from chainp2p.settings import Settings
+from chainp2p.testing.copies import Copies
 from chainp2p.testing.machines import Machine
 from chainp2p.testing.network import Weather
 from chainp2p.testing.planting import with_network
@@ -182,7 +183,8 @@ class _Play:
         self.setup = setup
         self.chance = Random(f"{setup.seed}/relaying")
         self.edges = edges_of(self.chance, setup.nodes, setup.degree)
-        self.simulation = Simulation(setup.seed, make_chain=lambda parts: setup.make(now=parts.now))
+        copies = Copies()
+        self.simulation = Simulation(setup.seed, make_chain=lambda parts: setup.make(now=parts.now, copies=copies))
         self.arrived: dict[int, float] = {}
         count = 0 if setup.hostile is None else round(setup.hostile[0] * setup.nodes)
         self.hostile = sorted(self.chance.sample(range(setup.nodes), count))

@@ -8,12 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.gossip import compact, spreading
+from chainp2p.gossip import compact, mesh, spreading
 from chainp2p.peer.link import Link
 from chainp2p.testing.machines import Machine
 from chainp2p.wire.messages import SHORT_ID, CompactBlock
 
-__all__ = ["colliding", "flooding", "invent", "keep_silent"]
+__all__ = ["colliding", "flooding", "invent", "keep_silent", "plainly_meshed"]
 
 
 def _forms(machine: Machine) -> Any:
@@ -65,6 +65,17 @@ def flooding() -> Iterator[None]:
         yield
     finally:
         spreading.PUSHED_LEAST = least
+
+
+@contextmanager
+def plainly_meshed() -> Iterator[None]:
+    """Let meshes have the degree of gossipsub's (8, 6 to 12), and nobody say what need not be sent."""
+    before = mesh.DEGREE, mesh.LOW, spreading.WORTH_A_WORD
+    mesh.DEGREE, mesh.LOW, spreading.WORTH_A_WORD = 8, 6, 1 << 40
+    try:
+        yield
+    finally:
+        mesh.DEGREE, mesh.LOW, spreading.WORTH_A_WORD = before
 
 
 @contextmanager
