@@ -1,4 +1,4 @@
-"""``why``: why a peer is here or not, by which rule it is kept away, and what sync waits for."""
+"""``why``: why a peer is here or not, by which rule it is kept away, what sync waits for, where a transaction is."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,15 +72,17 @@ def _print_sync(sync: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["peer", "ban", "sync"]))
+@click.argument("kind", type=click.Choice(["peer", "ban", "sync", "tx"]))
 @click.argument("id", required=False)
 @node_options
 @json_option
 def why(kind: str, id: str | None, data_dir: Path | None, admin_url: str | None, as_json: bool) -> None:
-    """Say why a peer is here or not, by which rule it is, or was, banned, or what sync does and waits for.
+    """Say why a peer is here or not, by which rule it is, or was, banned, what sync does and waits for, or where a
+    transaction came from, who has it, and why it was not admitted or is in no block.
 
     ID is a peer id or its first digits, enr:... or PEERID@host:port; for "peer" also an IP address, with or without
     port. The first line names the cause by its code; below it stand the evidence, and what happened before.
+    For "tx" it is the hash of a transaction, all 64 digits.
     For "sync" there is no ID: the first line says what everything waits for, since when, and what happens otherwise.
 
     \b
@@ -89,6 +91,7 @@ def why(kind: str, id: str | None, data_dir: Path | None, admin_url: str | None,
       chainp2p why peer 1a2b3c4d
       chainp2p why peer 192.0.2.7
       chainp2p why ban 1a2b3c4d --json
+      chainp2p why tx 0x5c504ed432cb51138bcf09aa5e8a410dd4a1e204ef84bfed1be16dfba1b22060
     """
     if (kind == "sync") is not (id is None):
         raise click.UsageError(f"{kind}: {'an ID is expected' if id is None else 'no ID is expected'}")

@@ -145,7 +145,7 @@ class Redundancy:
             *(
                 (f"chainp2p_gossip_{name}_total", {**of, "way": way}, float(count))
                 for name, counts in by_way
-                for way, count in _by_way(counts).items()
+                for way, count in ((way.value, counts[way]) for way in Way)
             ),
             *((f"chainp2p_gossip_{name}_total", of, float(count)) for name, count in totals.items()),
             *buckets,

@@ -56,6 +56,20 @@ HELP: Mapping[str, str] = {
     "chainp2p_discovery_sessions": "sessions of discovery",
     "chainp2p_discovery_lookups": "lookups under way",
     "chainp2p_discovery_seeking": "lookups for lack of peers to dial",
+    # gossip
+    "chainp2p_gossip_first": "blocks and transactions that are here, by the way of the copy that was taken (kind, way)",
+    "chainp2p_gossip_from_dialled": "those of them that came from peers that this node dialled (kind)",
+    "chainp2p_gossip_copies": "whole ones that peers sent, needed or not; compact forms count (kind, way)",
+    "chainp2p_gossip_sent": "whole ones sent to peers (kind, way)",
+    "chainp2p_gossip_refused": "whole ones that were not taken (kind)",
+    "chainp2p_gossip_announcements_heard": "announcements that peers sent (kind)",
+    "chainp2p_gossip_announcements_repeated": "those of them of what was here already (kind)",
+    "chainp2p_gossip_announcements_told": "announcements sent to peers (kind)",
+    "chainp2p_gossip_announcement_messages": "messages that these went in (kind)",
+    "chainp2p_gossip_delay_seconds": "from the first word of it until it was here (kind)",
+    "chainp2p_compact_blocks": "blocks in compact form, by what became of them (result)",
+    "chainp2p_compact_transactions": "transactions of blocks that were put together here",
+    "chainp2p_compact_lacked": "those of them that the pool did not have",
     # RPC
     "chainp2p_rpc_call_seconds": "how long calls took; a batch is its entries (port, method: of the registry, else "
     "unknown, or invalid for what is no call)",

@@ -102,6 +102,7 @@ class NodeMetrics(Collector):
         parts = self._parts
         yield "chainp2p_info", {"version": self._version, "peer_id": parts.network.enr.peer_id.hex()}, 1
         yield from parts.network.metrics()
+        yield from parts.gossip.metrics()
         yield from self._chain()
         yield from self._sync()
         for source in self._more:

@@ -6,6 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from chainp2p.events import EventBus
+from chainp2p.gossip.service import GossipService
 from chainp2p.net.network import Network
 from chainp2p.net.port_mapping import PortMapping
 from chainp2p.node.allowlist import AllowList
@@ -29,6 +30,7 @@ class Parts:
     events: EventBus
     network: Network
     sync: SyncService
+    gossip: GossipService
     allow_list: AllowList
     mapping: PortMapping | None
     jobs: Jobs

@@ -163,6 +163,7 @@ class Running:
             events=self.events,
             network=self.network,
             sync=self.sync,
+            gossip=self.gossip,
             allow_list=allow_list,
             mapping=mapping,
             jobs=jobs,

@@ -47,7 +47,7 @@ def _namespaces(
         *extra,
         net_namespace(network_id or 0, lambda: len(network.links()), lambda: bool(network.addresses)),
         web3_namespace(f"{agent}/{machine.system().lower()}/python{machine.python_version()}"),
-        chain_namespace(chain, streams, admin=True),
+        chain_namespace(chain, streams, admin=True, gossip=None if parts is None else parts.gossip.figures),
         admin_namespace(
             network,
             chain,
@@ -59,6 +59,7 @@ def _namespaces(
             reload=None if parts is None else parts.allow_list.read_again,
             mapping=None if parts is None else lambda: parts.mapping and parts.mapping.state,
             jobs=None if parts is None else parts.jobs,
+            why_transaction=None if parts is None else parts.gossip.why_transaction,
         ),
     ]
 
@@ -121,7 +122,7 @@ class Servers:
             parts,
             self._findings,
         )
-        public = self._public([*namespaces, chain_namespace(parts.chain, streams)])
+        public = self._public([*namespaces, chain_namespace(parts.chain, streams, gossip=parts.gossip.figures)])
         rpc = [
             url
             for text in settings.rpc.listen

@@ -64,9 +64,18 @@ class WhyTests(SynchronousTestCase):
         self.assertEqual(json.loads(self.ask(ANSWER, "peer", "abababab", "--json").out), ANSWER)
 
     def test_other_kinds_come_with_their_parts(self):
-        outcome = self.ask(ANSWER, "tx", "x")
+        outcome = self.ask(ANSWER, "block", "x")
         self.assertEqual(outcome.code, 2)
-        self.assertIn("'tx' is not one of 'peer', 'ban', 'sync'", outcome.err)
+        self.assertIn("'block' is not one of 'peer', 'ban', 'sync', 'tx'", outcome.err)
+
+    def test_of_a_transaction(self):
+        happened = {**CAUSE, "kind": "refused", "code": "pool_full", "address": None, "text": "too cheap"}
+        answer = {**ANSWER, "line": "transaction abababab: not admitted", "history": [happened]}
+        outcome = self.ask(answer, "tx", "0x" + "ab" * 32)
+        self.assertEqual(self.sent[0]["params"], ["tx", "0x" + "ab" * 32])
+        lines = outcome.out.splitlines()
+        self.assertEqual(lines[0], answer["line"])
+        self.assertEqual(lines[-1].split()[4:], ["refused", "pool_full", "too", "cheap"])
 
 
 WAIT = {

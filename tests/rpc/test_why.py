@@ -6,6 +6,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.gossip.provenance import Happening, Stage
+from chainp2p.gossip.whytx import TransactionAnswer, TransactionState
 from chainp2p.namespaces import Namespace, RpcError
 from chainp2p.peer.causes import Cause, CauseKind
 from chainp2p.peer.enr import make_enr, node_pairs
@@ -46,7 +48,12 @@ class Explainer:
 class WhyTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.explainer = Explainer(known=[KEY.peer_id])
-        self.registry = Registry([Namespace("admin", (why_method(self.explainer),))])
+        self.found: TransactionAnswer | None = None
+        self.registry = Registry([Namespace("admin", (why_method(self.explainer, self.transaction),))])
+
+    async def transaction(self, hash: bytes) -> TransactionAnswer | None:
+        self.explainer.asked.append(hash)
+        return self.found
 
     async def ask(self, *params: Any) -> Any:
         result = self.registry.invoke("admin_why", list(params))
@@ -91,6 +98,24 @@ class WhyTest(SynchronousTestCase):
         )
         self.assertEqual((ban["id"], ban["address"], ban["since"]), (KEY.peer_id.hex(), None, 8.0))
 
+    def test_transactions(self) -> None:
+        happened = (
+            Happening(9.0, Stage.REFUSED, "pool_full", KEY.peer_id, "transaction underpriced", 2, 8.0),
+            Happening(8.0, Stage.SUBMITTED, "", None, "", 1, 8.0),
+        )
+        state = TransactionState.REFUSED
+        self.found = TransactionAnswer("ab" * 32, state, "pool_full", "transaction x", {"has_it": 3}, happened)
+        for name in ("ab" * 32, "0x" + "AB" * 32):
+            answer = self.why("tx", name)
+            self.assertEqual(self.explainer.asked.pop(), b"\xab" * 32)
+        head = [answer[name] for name in ("subject", "state", "code", "line", "evidence")]
+        self.assertEqual(head, ["ab" * 32, "refused", "pool_full", "transaction x", {"has_it": 3}])
+        refused, handed_in = answer["history"]
+        self.assertEqual((refused["kind"], refused["id"], refused["count"]), ("refused", KEY.peer_id.hex(), 2))
+        self.assertEqual((handed_in["id"], handed_in["address"], handed_in["meant"]), (None, None, None))
+        self.found = None
+        self.assertEqual(self.refused("tx", "ab" * 32)[0], -32601)
+
     def test_the_history_is_bounded(self) -> None:
         self.explainer.history = (CAUSE,) * (HISTORY + 5)
         self.assertEqual(len(self.why("peer", KEY.peer_id.hex())["history"]), HISTORY)
@@ -126,7 +151,9 @@ class WhyTest(SynchronousTestCase):
     def test_what_is_wrong_is_said(self) -> None:
         for params, words in [
             (("sync", "x"), "admin_explainSync"),
-            (("tx", KEY.peer_id.hex()), "one of peer, ban"),
+            (("block", KEY.peer_id.hex()), "one of peer, ban, tx"),
+            (("tx", "abcd1234"), "all 64 digits of its hash"),
+            (("tx", "10.0.0.7"), "all 64 digits of its hash"),
             (("peer", "abc"), "PEERID"),
             (("peer", "host.example:5"), "PEERID"),
             (("peer", 7), "string"),

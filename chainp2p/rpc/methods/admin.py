@@ -249,10 +249,11 @@ def admin_namespace(
     reload: Callable[[], Awaitable[int | None]] | None = None,
     mapping: Callable[[], Any] | None = None,
     jobs: JobsView | None = None,
+    why_transaction: Callable[[bytes], Awaitable[Any]] | None = None,
 ) -> Namespace:
     """:param chain: an ``IChain``. *agent*: name and version of this node. *explain*: what sync is doing.
     *findings* and *reload*: see :func:`doctor_methods`. *mapping*: how it stands with ports at the gateway.
-    *jobs*: exports and imports."""
+    *jobs*: exports and imports. *why_transaction*: see :func:`why_method`."""
     methods = _AdminMethods(network, chain, agent, data_dir, network_id, explain, mapping)
     peer = Param("peer", _node, schema={"type": "string", "description": "enr:... or PEERID@host:port"})
     objects = {"type": "array", "items": {"type": "object"}}
@@ -269,7 +270,7 @@ def admin_namespace(
             Method("explainSync", methods.explain_sync, (), {"type": "object"}, "What sync does and waits for."),
             *reorg_methods(chain),
             *ban_methods(network),
-            why_method(network),
+            why_method(network, why_transaction),
             *doctor_methods(findings, reload),
             *job_methods(jobs),
         ),

@@ -33,7 +33,34 @@ def _object(**members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _POINT = _object(hash=HASH, height=_HEIGHT)
-_INFO = _object(genesis=HASH, head=_POINT, bestHeader=_POINT, finalized=_POINT, safe=nullable(_POINT))
+_NUMBERS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
+_COUNT = {"type": "integer", "minimum": 0}
+_NUMBER = {"type": "number", "minimum": 0}
+_SPREAD = _object(
+    came=_COUNT,
+    first=_NUMBERS,
+    fromDialled=_COUNT,
+    copies=_NUMBERS,
+    refused=_COUNT,
+    redundancy=nullable(_NUMBER),
+    announcementsHeard=_COUNT,
+    announcementsRepeated=_COUNT,
+    announcementsTold=_COUNT,
+    announcementMessages=_COUNT,
+    sent=_NUMBERS,
+    delayMean=nullable(_NUMBER),
+    delay50=nullable(_NUMBER),
+    delay95=nullable(_NUMBER),
+)
+_GOSSIP = _object(transactions=nullable(_SPREAD), blocks=_SPREAD, compact=nullable(_NUMBERS))
+_INFO = _object(
+    genesis=HASH,
+    head=_POINT,
+    bestHeader=_POINT,
+    finalized=_POINT,
+    safe=nullable(_POINT),
+    gossip=nullable(_GOSSIP),
+)
 _HEAD = _object(hash=HASH, height=_HEIGHT, parent=HASH, rank=DATA)
 _HEADER = _object(hash=HASH, height=_HEIGHT, parent=HASH, header=DATA)
 _BLOCK = _object(hash=HASH, height=_HEIGHT, parent=HASH, header=DATA, transactions={"type": "array", "items": HASH})
@@ -66,8 +93,9 @@ def hash_or_height(value: Any) -> bytes | int:
 class _ChainMethods:
     """The handlers, over any ``IChain``."""
 
-    def __init__(self, chain: Any) -> None:
+    def __init__(self, chain: Any, gossip: Callable[[], Mapping[str, Any]] | None) -> None:
         self._chain = chain
+        self._gossip = gossip
 
     def info(self) -> dict[str, Any]:
         chain = self._chain
@@ -78,6 +106,7 @@ class _ChainMethods:
             "bestHeader": point(chain.best_header),
             "finalized": point(chain.finalized),
             "safe": None if safe is None else point(safe),
+            "gossip": None if self._gossip is None else self._gossip(),
         }
 
     def head(self) -> dict[str, Any]:
@@ -178,17 +207,28 @@ def _stream(streams: Streams, admin: bool) -> Stream:
     )
 
 
-def chain_namespace(chain: Any, streams: Streams | None = None, admin: bool = False) -> Namespace:
+def chain_namespace(
+    chain: Any,
+    streams: Streams | None = None,
+    admin: bool = False,
+    gossip: Callable[[], Mapping[str, Any]] | None = None,
+) -> Namespace:
     """:param chain: any ``IChain``; where it has a ``reader`` as the ledger does, included transactions are found.
-    *streams*: those who follow it, on another port too. *admin*: for the admin port."""
-    methods = _ChainMethods(chain)
+    *streams*: those who follow it, on another port too. *admin*: for the admin port. *gossip*: answers how often, by
+    which way and how soon blocks and transactions came."""
+    methods = _ChainMethods(chain, gossip)
     streams = Streams(chain) if streams is None else streams
     where = Param("hashOrHeight", hash_or_height, schema=_HASH_OR_HEIGHT)
     id = Param("id", hash32, schema=HASH)
     return Namespace(
         "chain",
         (
-            Method("info", methods.info, result=_INFO, doc="Genesis, head, best header, finalized and safe block."),
+            Method(
+                "info",
+                methods.info,
+                result=_INFO,
+                doc="Genesis, head, best header, finalized and safe block; what gossip counts.",
+            ),
             Method("head", methods.head, result=_HEAD, doc="The best connected block."),
             Method(
                 "getHeader", methods.get_header, (where,), nullable(_HEADER), "A raw header and where it is.", cost=2

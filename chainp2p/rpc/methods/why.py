@@ -1,11 +1,11 @@
-"""``admin_why``: why a peer is here or not, by which rule it is kept away, and the evidence."""
+"""``admin_why``: why a peer is here or not, by which rule it is kept away, why a transaction is in no block."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from ipaddress import ip_address
 from typing import Any, Protocol
 
 from chainp2p.errors import SettingsError
-from chainp2p.namespaces import INVALID_PARAMS, Method, Param, RpcError
+from chainp2p.namespaces import INVALID_PARAMS, METHOD_NOT_FOUND, Method, Param, RpcError
 from chainp2p.peer.address import split_host_port
 from chainp2p.rpc.methods.bans import peer_key
 from chainp2p.rpc.values import STRING, text
@@ -15,7 +15,7 @@ __all__ = ["WhyView", "why_method"]
 #: Digits of a peer id that have to be given at least; tables show 8.
 PREFIX_MIN = 4
 #: What can be asked about; ``sync`` is told by ``admin_explainSync``.
-KINDS = ("peer", "ban")
+KINDS = ("peer", "ban", "tx")
 #: Causes in one answer, the newest.
 HISTORY = 100
 
@@ -87,21 +87,51 @@ def _cause(one: Any) -> dict[str, Any]:
     }
 
 
-def _answer(one: Any) -> dict[str, Any]:
+def _answer(one: Any, written: Callable[[Any], dict[str, Any]] = _cause) -> dict[str, Any]:
     return {
         "subject": one.subject,
         "state": one.state.value,
         "code": one.code,
         "line": one.line,
         "evidence": dict(one.evidence),
-        "history": [_cause(cause) for cause in one.history[:HISTORY]],
+        "history": [written(cause) for cause in one.history[:HISTORY]],
     }
 
 
-def why_method(view: WhyView) -> Method:
-    """Return method ``why`` of namespace ``admin``."""
+def _happening(one: Any) -> dict[str, Any]:
+    return {
+        "when": one.when,
+        "since": one.since,
+        "count": one.count,
+        "kind": one.stage.value,
+        "code": one.code,
+        "id": None if one.peer_id is None else one.peer_id.hex(),
+        "meant": None,
+        "address": None,
+        "text": one.text,
+        "evidence": {},
+    }
 
-    def why(kind: str, id: tuple[str, int | None] | str | bytes) -> dict[str, Any]:
+
+def why_method(view: WhyView, transaction: Callable[[bytes], Awaitable[Any]] | None = None) -> Method:
+    """Return method ``why`` of namespace ``admin``.
+
+    :param transaction: answers why a transaction is where it is; what it answers is None where there is no pool.
+    """
+
+    async def why_transaction(hash: bytes) -> dict[str, Any]:
+        found = None if transaction is None else await transaction(hash)
+        if found is None:
+            raise RpcError(METHOD_NOT_FOUND, "this chain has no pool of transactions")
+        return _answer(found, _happening)
+
+    def why(
+        kind: str, id: tuple[str, int | None] | str | bytes
+    ) -> dict[str, Any] | Coroutine[Any, Any, dict[str, Any]]:
+        if kind == "tx":
+            if not isinstance(id, bytes):
+                raise RpcError(INVALID_PARAMS, "a transaction is called by all 64 digits of its hash")
+            return why_transaction(id)
         explainer = view.explainer
         if isinstance(id, tuple):
             if kind == "ban":
@@ -116,11 +146,14 @@ def why_method(view: WhyView) -> Method:
         return _answer(explainer.why(kind, id))
 
     about = {"type": "string", "enum": list(KINDS)}
-    described = "peer id or the first digits of one, enr:..., PEERID@host:port; for peer also an IP address, with port"
+    described = (
+        "peer id or the first digits of one, enr:..., PEERID@host:port; for peer also an IP address, with port;"
+        " for tx the hash of a transaction"
+    )
     return Method(
         "why",
         why,
         (Param("kind", _kind, schema=about), Param("id", _subject, schema={**STRING, "description": described})),
         {"type": "object"},
-        "Why a peer is here or not, or by which rule it is or was banned, with the evidence and what happened before.",
+        "Why a peer is here or not, or is banned; where a transaction came from, and why it is in no block.",
     )
