@@ -1,5 +1,6 @@
 """Which peers are asked to push new blocks to us."""
 
+from collections.abc import Iterator
 from typing import Generic, TypeAlias, TypeVar
 
 from attrs import define, frozen
@@ -63,6 +64,9 @@ class Pushers(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._chosen)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._chosen)
 
     def joined(self, peer: K, dialled: bool) -> "Changes[K]":
         """A peer that can push."""

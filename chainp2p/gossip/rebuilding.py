@@ -1,6 +1,6 @@
 """Blocks rebuilt from the compact forms that peers push and announce, and from what the pool has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,6 +48,10 @@ class Receiver(Protocol):
 
     def pass_on(self, header: HeaderInfo, made: Draft) -> None:
         """Let others have the compact form of a block whose header is good, before the block is here."""
+        ...
+
+    def spare(self, hash: bytes, size: int, links: Iterable[Link]) -> None:
+        """So much of a block has come: *links* need not send it any more."""
         ...
 
     def known(self, link: Link, hash: bytes, checked: bool) -> None:
@@ -234,10 +238,13 @@ class Rebuilding:
         now = self._reactor.seconds()
         if made is None:
             return
+        sketch = Sketch(message, header)
+        if header is not None:
+            self._receiver.spare(hash, sketch.size, (one for one in self._pushers if one is not link))
         if made.missing:
             if header is not None:
                 self._receiver.pass_on(header, made)
-            self._building.pushed(link, hash, Sketch(message, header), now)
+            self._building.pushed(link, hash, sketch, now)
         elif await self._finish(link, made, header):
             self.counts.free += 1
             return

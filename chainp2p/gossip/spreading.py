@@ -78,6 +78,7 @@ class Spreading:
         self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
         self._relayed = RollingSeen(REMEMBERED)
+        self._spared = RollingSeen(REMEMBERED)
         self._heights = Heights()
         self._waiting: dict[bytes, int] = {}
         self._beat: IDelayedCall | None = None
@@ -131,8 +132,8 @@ class Spreading:
             self.getting(link, hash)
 
     def spare(self, hash: bytes, size: int, links: Iterable[Link]) -> None:
-        """So much of a block has come: let *links* send no more of it, if they have not begun."""
-        if size <= WORTH_A_WORD:
+        """So much of a block has come: let *links* send no more of it, if they have not begun. Said once a block."""
+        if size <= WORTH_A_WORD or not self._spared.add(hash):
             return
         data = encode(DoNotSend((hash,)))
         for link in links:
