@@ -58,6 +58,8 @@ class RpcRequest(Request):
             self._channel.refuse(413, "request body too large\n")
 
     def handleContentChunk(self, data: bytes) -> None:
+        if self._channel.refused:
+            return
         self._size += len(data)
         if self._size > self._channel.factory.limits.body:
             self._channel.refuse(413, "request body too large\n")
@@ -136,6 +138,10 @@ class RpcRequest(Request):
         self.startedWriting = 1
         self._channel.transport.write(data)
         self.finish()  # type: ignore[no-untyped-call]
+
+    def discard(self) -> None:
+        """It is refused: what came of it is not kept while the refusal is on its way."""
+        self.content = BytesIO()
 
     def expire(self) -> None:
         """Its time is over."""
@@ -243,6 +249,8 @@ class RpcChannel(HTTPChannel):
             return
         self.refused = True
         self.factory.tally.replies[status] += 1
+        for request in self.requests:
+            cast(RpcRequest, request).discard()
         self.share.close()
         self._end_deadline()
         self.setTimeout(None)  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from chainp2p.errors import StartupError
 from chainp2p.namespaces import Namespace
+from chainp2p.peer.netgroup import source_address
 from chainp2p.rpc.calls import Service
 from chainp2p.rpc.door import Asked, Door, Go, Reply, Route
 from chainp2p.rpc.fairuse import FairUse
@@ -25,6 +26,10 @@ from chainp2p.rpc.registry import Registry
 from chainp2p.rpc.tally import Metric, Tally
 
 __all__ = ["RpcFactory", "RpcServer"]
+
+#: Callers that may wait to be accepted. With Twisted's 50 every further one of a burst (a proxy that comes back, or a
+#: crowd) loses its SYN, and tries again a second later.
+BACKLOG = 1_024
 
 #: Seconds that connections have to take what is written when the server stops.
 FLUSH = 1.0
@@ -109,7 +114,9 @@ class RpcFactory(ServerFactory):
         return cast(Protocol, protocol)
 
     def buildProtocol(self, addr: IAddress | None) -> RpcChannel | None:
-        address = _far_address(addr, self._exempt_loopback)
+        host = _far_address(addr, self._exempt_loopback)
+        # who has one address of IPv6 has a /64
+        address = None if host is None else source_address(host)
         if not self._has_room(address):
             self.tally.turned_away += 1
             return None
@@ -117,8 +124,8 @@ class RpcFactory(ServerFactory):
         channel.factory = self
         channel.share = Share(self._memory)
         channel.address = address
-        if self._fair is not None and address is not None:
-            channel.allowance = self._fair.allowance(address)
+        if self._fair is not None and host is not None:
+            channel.allowance = self._fair.allowance(host)
         self.channels.add(channel)
         if address is not None:
             self._per_address[address] += 1
@@ -261,7 +268,7 @@ class RpcServer:
         return [(name.decode() if isinstance(name, bytes) else str(name), 0)]
 
     def _listen(self) -> "Deferred[IListeningPort]":
-        endpoint: Any = serverFromString(self._reactor, self._endpoint)  # type: ignore[no-untyped-call]
+        endpoint: Any = serverFromString(self._reactor, _with_backlog(self._endpoint))  # type: ignore[no-untyped-call]
         listening: Deferred[IListeningPort] = endpoint.listen(self.factory)
         return listening
 
@@ -276,6 +283,12 @@ class RpcServer:
         await _deferred(port.stopListening())
         await self.factory.drain()
         self.factory.close_websockets()
+
+
+def _with_backlog(endpoint: str) -> str:
+    """Return an endpoint's string with a queue for callers, where it says nothing of one."""
+    plain = endpoint.startswith(("tcp:", "tcp6:", "unix:")) and "backlog=" not in endpoint
+    return f"{endpoint}:backlog={BACKLOG}" if plain else endpoint
 
 
 async def _deferred(result: Any) -> None:

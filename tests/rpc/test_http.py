@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from chainp2p.rpc.door import Door
 from chainp2p.rpc.http import RpcRequest
@@ -269,6 +269,12 @@ class Limited(RpcHarness):
         self.assertEqual((len(self.factory.channels), len(self.factory._per_address)), (0, 0))
         self.assertIsNotNone(self.factory.buildProtocol(IPv4Address("TCP", "no address", 1)))
 
+    def test_an_address_of_ipv6_is_a_64(self) -> None:
+        for number in range(2):
+            self.connect(IPv6Address("TCP", f"2001:db8::{number}", 1))
+        self.assertIsNone(self.factory.buildProtocol(IPv6Address("TCP", "2001:db8::9", 1)))
+        self.assertIsNotNone(self.factory.buildProtocol(IPv6Address("TCP", "2001:db8:0:1::9", 1)))
+
     def test_who_waits_longest_makes_room_for_others(self) -> None:
         wires = [self.connect() for _ in range(5)]
         busy, slow, resting, *_ = wires
@@ -317,6 +323,15 @@ class Deadlines(RpcHarness):
         self.assertEqual(replies(wire.take())[0][0], 408)
         self.clock.advance(2)
         self.assertTrue(wire.aborted)
+
+    def test_a_refused_body_is_not_kept(self) -> None:
+        wire = self.connect()
+        wire.protocol.dataReceived(post(b"x" * 500, content_length="900"))
+        self.assertEqual(len(wire.protocol.requests[0].content.getvalue()), 500)
+        self.clock.advance(30)
+        self.assertEqual(replies(wire.take())[0][0], 408)
+        wire.protocol.dataReceived(b"x" * 100)
+        self.assertEqual(wire.protocol.requests[0].content.getvalue(), b"")
 
     def test_a_slow_body_too(self) -> None:
         wire = self.connect()

@@ -64,6 +64,14 @@ class Servers(SynchronousTestCase):
         self.assertIn("tcp:8545:interface=127.0.0.1: in use", str(error))
         self.assertEqual(websocket._bound, [])
 
+    def test_many_may_wait_to_be_accepted(self) -> None:
+        for endpoint, backlog in (("tcp:8545", 1_024), ("tcp:8545:backlog=7", 7)):
+            reactor = MemoryReactorClock()
+            server = self.make(reactor, endpoint)
+            self.successResultOf(server.start())
+            self.assertEqual(reactor.tcpServers[0][2], backlog)
+            self.successResultOf(server.stop())
+
     def test_any_other_failure_passes(self) -> None:
         self.failureResultOf(self.make(Confused()).start(), KeyError)
         self.assertEqual(websocket._bound, [])
