@@ -5,9 +5,10 @@
 Each row is a process of its own, on a virtual clock with links in memory (10 ms one way), run with the attackers and
 without: the memory is the difference of the two processes' peaks and holds the attackers' own. With toy chains 50 peers
 send 200,000 headers each, all different. With the ledger they send what one leaked key of four signers seals in every
-slot of its own since genesis, the same from each; 10,000 headers a peer, for each takes a recovered signature. All
-state a rank and a height that they do not have. The good peer arrives last and claims least. The last rows are what an
-honest chain costs that is downloaded twice. Exit code 1 if a bound is broken.
+slot of its own since genesis, the same from each; 10,000 headers a peer, for each takes a recovered signature. With
+proof of work they send as many that cost next to nothing: a quarter of an hour apart, so that their difficulty is soon
+1; that of the good chain is 64. All state a rank and a height that they do not have. The good peer arrives last and
+claims least. The last rows are what an honest chain costs that is downloaded twice. Exit code 1 if a bound is broken.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from random import Random
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.consensus.poa import SlotEntry, rank_of, seal_header
+from chainp2p.ledger.formats.genesis import Genesis
 from chainp2p.ledger.formats.header import Header, make_header
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.serving import HEADERS_MAX
@@ -38,6 +40,7 @@ from chainp2p.testing.toychain import ToyChain
 from chainp2p.wire.messages import Blocks, GetBlocks, GetHeaders, Headers, NotFound
 from tests.ledger.forge import Forge
 from tests.ledger.network import KEYS, TIME, AtOnce, Folder, genesis_of
+from tests.ledger.quarry import Quarry, work_genesis
 from tests.links import Host, Net, Puppet, connect, make_status, not_found
 from tests.sync.test_low_rank import WEIGHT, Toys
 from tests.sync.test_service import grow
@@ -49,6 +52,8 @@ PEERS, TOYS, SEALED = 50, 200_000, 10_000
 HIGH = b"\xff" * 32
 #: Blocks of the good chain.
 GOOD_TOYS, GOOD_BLOCKS = 5_000, 2_000
+#: Difficulty of good blocks with proof of work, and seconds between those that cost next to nothing.
+DIFFICULTY, APART = 64, 900
 #: On a node in step a new good block comes so often, in seconds, and so many do.
 BLOCK_TIME, NEW_BLOCKS = 1.0, 60
 HEADERS = 20_000
@@ -119,12 +124,11 @@ def sealed(forge: Forge, slots: Sequence[int], key: Callable[[int], bytes]) -> I
         yield parent, entry
 
 
-class Sealed:
-    """Headers of one leaked key on genesis, made once and sent by all."""
+class Fixed:
+    """Headers on genesis, made once and sent by all."""
 
-    def __init__(self, forge: Forge, count: int) -> None:
-        self._genesis = forge.root.hash
-        headers = [header for header, _ in sealed(forge, range(4, 4 * count + 1, 4), lambda _: KEYS[0])]
+    def __init__(self, genesis: bytes, headers: Sequence[Header]) -> None:
+        self._genesis = genesis
         self._raws, self._hashes = [header.raw for header in headers], [header.hash for header in headers]
 
     def start(self) -> tuple[bytes, object]:
@@ -152,7 +156,37 @@ def toys(net: Net) -> tuple[ToyChain, Served, Any, int]:
     return chain, served, more, [Toys(chain, number + 1) for number in range(PEERS)]  # type: ignore[return-value]
 
 
-def ledgers(net: Net, folder: Path) -> tuple[Ledger, Served, Any, Any]:
+def ledger(net: Net, folder: Path, genesis: Genesis) -> Ledger:
+    chain = Ledger(
+        genesis,
+        executor=AtOnce(),
+        now=lambda: TIME + 10**7 + net.clock.seconds(),
+        random=Random(1),
+        open_database=Folder(folder),
+    )
+    chain.start()
+    return chain
+
+
+def works(net: Net, folder: Path) -> tuple[Ledger, Served, Any, Any]:
+    """A fresh ledger with proof of work, the good chain, how it grows, and who mines cheaply."""
+    genesis = work_genesis(difficulty=DIFFICULTY)
+    quarry = Quarry(genesis)
+    served = Served(genesis.hash)
+    tip = [quarry.root]
+
+    def more(count: int) -> None:
+        for _ in range(count):
+            tip[0] = quarry.grow(tip[0])
+            served.add(tip[0].hash, tip[0].header.raw, tip[0].raw)
+
+    more(GOOD_BLOCKS)
+    served.rank = lambda: tip[0].entry.total.to_bytes(32, "big")  # type: ignore[attr-defined]
+    return ledger(net, folder, genesis), served, more, [Fixed(genesis.hash, list(quarry.cheap(SEALED, APART)))] * PEERS
+
+
+def signed(net: Net, folder: Path) -> tuple[Ledger, Served, Any, Any]:
+    """A fresh ledger with signers, the good chain, how it grows, and who has the leaked key."""
     genesis = genesis_of(4)
     forge = Forge(genesis)
     served = Served(genesis.hash)
@@ -165,16 +199,8 @@ def ledgers(net: Net, folder: Path) -> tuple[Ledger, Served, Any, Any]:
 
     more(GOOD_BLOCKS)
     served.rank = lambda: rank_of(tip[0].entry, tip[0].header.number)  # type: ignore[attr-defined]
-    chain = Ledger(
-        genesis,
-        executor=AtOnce(),  # type: ignore[arg-type]
-        now=lambda: TIME + 10**7 + net.clock.seconds(),
-        random=Random(1),
-        open_database=Folder(folder),
-    )
-    chain.start()
-    sealed = Sealed(forge, SEALED)
-    return chain, served, more, [sealed] * PEERS
+    headers = [header for header, _ in sealed(forge, range(4, 4 * SEALED + 1, 4), lambda _: KEYS[0])]
+    return ledger(net, folder, genesis), served, more, [Fixed(genesis.hash, headers)] * PEERS
 
 
 def size(folder: Path) -> int:
@@ -192,7 +218,8 @@ def play(kind: str, in_step: bool, attacked: bool) -> dict[str, Any]:
     net.tasks = deque(maxlen=1)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        chain, served, more, forgers = toys(net) if kind == "toy" else ledgers(net, folder)
+        make = {"toy": lambda net, _: toys(net), "ledger": signed, "pow": works}[kind]
+        chain, served, more, forgers = make(net, folder)
         count = TOYS if kind == "toy" else SEALED
         node = Node(net, "node", chain)
         sent, added = [0], []
@@ -280,7 +307,7 @@ def honest(twice: bool) -> dict[str, Any]:
         header, entry = headers[-1]
         chain = Ledger(
             genesis,
-            executor=AtOnce(),  # type: ignore[arg-type]
+            executor=AtOnce(),
             now=lambda: TIME + 10**7,
             random=Random(1),
             open_database=Folder(Path(name)),
@@ -310,7 +337,7 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--row", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--kinds", nargs="+", default=["toy", "ledger", "honest"])
+    parser.add_argument("--kinds", nargs="+", default=["toy", "ledger", "pow", "honest"])
     options = parser.parse_args()
     if options.row:
         kind, *flags = options.row
@@ -321,7 +348,7 @@ def main() -> int:
         f"{'chain':7} {'node':8} {'headers sent':>13} {'memory':>9} {'headers kept':>13} {'disk':>9} "
         f"{'good chain after':>17} {'CPU a header':>13}"
     )
-    for kind in [one for one in ("toy", "ledger") if one in options.kinds]:
+    for kind in [one for one in ("toy", "ledger", "pow") if one in options.kinds]:
         for state in ("fresh", "step"):
             without, attacked = row(kind, state), row(kind, state, "bad")
             memory, disk = attacked["rss"] - without["rss"], attacked["disk"] - without["disk"]

@@ -1,6 +1,6 @@
 """Mines blocks on any parent, at any time, with any flaw, without a ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -88,13 +88,7 @@ class Quarry:
         state = parent.state.updated(result.changes)
         fields.update(state_root=state.root, receipts_root=result.receipts_root, gas_used=result.gas_used)
         fields.update(flaws)
-        header = make_header(**fields)
-        target = target_of(max(header.difficulty, 1))
-        header = next(
-            made
-            for nonce in count()
-            if (int.from_bytes((made := header.with_nonce(nonce)).hash, "big") <= target) is valid
-        )
+        header = _mine(make_header(**fields), valid)
         entry = self.work.follow(header, b"", parent.entry, height)
         return Mined(assemble(header.raw, list(transactions)), header, entry, state)
 
@@ -105,3 +99,26 @@ class Quarry:
             parent = self.grow(parent, seconds, miner, **more)
             made.append(parent)
         return made
+
+    def cheap(self, length: int, seconds: int) -> Iterator[Header]:
+        """Empty headers in a row on genesis, so far apart that their difficulty falls."""
+        parent, entry = self.root.header, self.root.entry
+        for number in range(1, length + 1):
+            made = make_header(
+                parent=parent.hash,
+                number=number,
+                difficulty=self.work.difficulty_after(entry),
+                gas_limit=entry.gas_limit,
+                timestamp=parent.timestamp + seconds,
+                base_fee=self.work.base_fee_after(entry),
+                state_root=self.genesis.header.state_root,
+            )
+            parent = _mine(made)
+            entry = self.work.follow(parent, b"", entry, number)
+            yield parent
+
+
+def _mine(header: Header, valid: bool = True) -> Header:
+    target = target_of(max(header.difficulty, 1))
+    tries = (header.with_nonce(nonce) for nonce in count())
+    return next(made for made in tries if (int.from_bytes(made.hash, "big") <= target) is valid)
