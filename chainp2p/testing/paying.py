@@ -24,7 +24,7 @@ from chainp2p.testing.simulator import Simulation
 from chainp2p.testing.toychain import ToyChain
 from chainp2p.wire.messages import AnnounceTransactions, NewTransaction
 
-__all__ = ["Outcome", "Paying", "leaving_at_once"]
+__all__ = ["Outcome", "Paying", "by_square_root"]
 
 #: Seconds in which links are made, and after the last transaction, by which all is quiet.
 MEETING, QUIET = 8.0, 12.0
@@ -35,15 +35,23 @@ FIVE_HOPS = 5 * sum(DELAYS) / 2
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """Let nodes push to whoever is drawn, peers that dialled them included, and announce to each on a beat of its own,
-    as late to one as to another: what a spy sees then is the yardstick."""
-    before = announcing.chosen_by_us, announcing.DIALLED_BEAT
-    announcing.chosen_by_us, announcing.DIALLED_BEAT = lambda link: True, announcing.OTHERS_BEAT
+def by_square_root() -> Iterator[None]:
+    """Let nodes push to the square root of their peers, whoever dialled, fetched ones too, and announce to each on a
+    beat of its own. What a spy sees then, and what it costs, is the yardstick."""
+    before = announcing.chosen_by_us, announcing.halved, announcing.DIALLED_BEAT, announcing.OTHERS_BEAT
+    added = announcing.Announcing.added
+
+    def pushed(self: announcing.Announcing, hash: bytes, raw: bytes, new: bool, again: bool) -> None:
+        added(self, hash, raw, new=not again, again=again)
+
+    announcing.chosen_by_us, announcing.halved = lambda link: True, lambda key, id, count: count
+    announcing.DIALLED_BEAT = announcing.OTHERS_BEAT = 2.0
+    announcing.Announcing.added = pushed  # type: ignore[method-assign]
     try:
         yield
     finally:
-        announcing.chosen_by_us, announcing.DIALLED_BEAT = before
+        announcing.chosen_by_us, announcing.halved, announcing.DIALLED_BEAT, announcing.OTHERS_BEAT = before
+        announcing.Announcing.added = added  # type: ignore[method-assign]
 
 
 @frozen(kw_only=True)
