@@ -1,5 +1,6 @@
 """HTTP and WebSocket abused at the real daemon: the right status, memory flat, ``/livez`` answers throughout."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -290,3 +291,35 @@ class RpcAbuseTests(unittest.TestCase):
             ended = int(crowd.stdout.readline())
         self.assertGreaterEqual(ended, opened - 1_024)
         self.assertGreater(opened, 1_024)
+
+
+class FairUseTests(unittest.TestCase):
+    def test_who_asks_for_too_much_is_told_when_to_come_back_and_is_served_then(self) -> None:
+        file = scratch(self) / "chainp2p.toml"
+        limits = "cost_rate = 100.0\ncost_soft = 200.0\ncost_hard = 400.0"
+        file.write_text(f"[network]\nloopback_exempt = false\n\n[rpc.limits]\n{limits}\n")
+        node = Daemon(self, "--config", file, *QUIET, "--admin-auth", "none")
+        facts = node.facts()
+        port, admin = (int(facts[name].rpartition(":")[2]) for name in ("rpc", "admin"))
+        batch = b"[" + b",".join([CALL] * 600) + b"]"
+        websocket = RawWebSocket(port)
+        self.addCleanup(websocket.close)
+        websocket.frame(batch)
+        answers = json.loads(websocket.message() or b"")
+        refused = [one["error"] for one in answers if "error" in one]
+        self.assertLess(abs(len(answers) - len(refused) - 400), 60)
+        self.assertEqual({one["code"] for one in refused}, {-32005})
+        seconds = refused[-1]["data"]["retryAfter"]
+        self.assertLess(seconds, 3.0)
+        time.sleep(seconds + 0.1)
+        websocket.frame(CALL)
+        begun = time.monotonic()
+        self.assertIn(b'"result":"0x7a69"', websocket.message() or b"")
+        self.assertLess(time.monotonic() - begun, 0.9)
+        # another connection has debts of its own, and the operator none
+        self.assertIn(b'"result"', post(port, CALL)[2])
+        self.assertNotIn(b"error", post(admin, batch)[2])
+        with urllib.request.urlopen(facts["admin"] + "/metrics", timeout=10) as response:
+            text = response.read().decode()
+        line = 'chainp2p_rpc_errors_total{code="-32005",method="eth_chainId",port="rpc"} '
+        self.assertIn(f"{line}{float(len(refused))}\n", text)
