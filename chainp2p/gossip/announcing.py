@@ -53,6 +53,11 @@ def chosen_by_us(link: Link) -> bool:
     return link.outbound
 
 
+def pushes(key: bytes, hash: bytes, peers: int) -> int:
+    """To how many of so many peers a transaction is pushed."""
+    return halved(key, hash, push_count(peers))
+
+
 class Announcing:
     """Tells peers of transactions so that those which began their way here leave like all others.
 
@@ -169,8 +174,7 @@ class Announcing:
 
     def _push(self, hash: bytes, raw: bytes, now: float) -> list[Link]:
         dialled = [(link.peer_id, link) for link in self._peers if chosen_by_us(link)]
-        count = halved(self._key, hash, push_count(len(self._peers)))
-        drawn = chosen(self._key, hash, dialled, count)
+        drawn = chosen(self._key, hash, dialled, pushes(self._key, hash, len(self._peers)))
         pushed = [link for link in drawn if hash not in self._peers[link].told.known]
         data = encode(NewTransaction(raw)) if pushed else b""
         self._counts.sent[Way.PUSHED] += len(pushed)

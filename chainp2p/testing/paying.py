@@ -14,6 +14,7 @@ from attrs import Factory, define, frozen
 from chainp2p.chain.interfaces import TransactionAdded
 from chainp2p.gossip import announcing
 from chainp2p.gossip.redundancy import Redundancy, Way
+from chainp2p.gossip.seen import push_count
 from chainp2p.peer.link import Link
 from chainp2p.settings import Settings
 from chainp2p.testing.machines import Machine
@@ -38,19 +39,19 @@ FIVE_HOPS = 5 * sum(DELAYS) / 2
 def by_square_root() -> Iterator[None]:
     """Let nodes push to the square root of their peers, whoever dialled, fetched ones too, and announce to each on a
     beat of its own. What a spy sees then, and what it costs, is the yardstick."""
-    before = announcing.chosen_by_us, announcing.halved, announcing.DIALLED_BEAT, announcing.OTHERS_BEAT
+    before = announcing.chosen_by_us, announcing.pushes, announcing.DIALLED_BEAT, announcing.OTHERS_BEAT
     added = announcing.Announcing.added
 
     def pushed(self: announcing.Announcing, hash: bytes, raw: bytes, new: bool, again: bool) -> None:
         added(self, hash, raw, new=not again, again=again)
 
-    announcing.chosen_by_us, announcing.halved = lambda link: True, lambda key, id, count: count
+    announcing.chosen_by_us, announcing.pushes = lambda link: True, lambda key, hash, peers: push_count(peers)
     announcing.DIALLED_BEAT = announcing.OTHERS_BEAT = 2.0
     announcing.Announcing.added = pushed  # type: ignore[method-assign]
     try:
         yield
     finally:
-        announcing.chosen_by_us, announcing.halved, announcing.DIALLED_BEAT, announcing.OTHERS_BEAT = before
+        announcing.chosen_by_us, announcing.pushes, announcing.DIALLED_BEAT, announcing.OTHERS_BEAT = before
         announcing.Announcing.added = added  # type: ignore[method-assign]
 
 
