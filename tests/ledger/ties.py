@@ -3,7 +3,7 @@
 The model knows plain sums only: it runs the winning branch again from genesis, and follows the events one by one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from random import Random
 from typing import Any
@@ -46,10 +46,12 @@ class Tie:
     """What was played.
 
     :param depth: blocks that the losing branch had above the fork.
+    :param moved: how often a head left its branch, in so many *chains*.
     :param returned: transactions that came back to a pool; *lost*: that did not, for another took their nonce.
     """
 
     depth: int
+    chains: int
     moved: int
     returned: int
     lost: int
@@ -86,9 +88,37 @@ def transactions(made: Made) -> tuple[Transaction, ...]:
     return decode_block(made.raw).transactions
 
 
+@frozen(eq=False)
+class Branches:
+    """What there is to hear of.
+
+    :param common: blocks below the fork.
+    :param winner: those from genesis to the head that all must have; *loser*: of the other branch, above the fork.
+    :param transactions: raw ones, two for each nonce of each user.
+    """
+
+    forge: Forge
+    common: list[Made]
+    winner: list[Made]
+    loser: list[Made]
+    transactions: list[bytes]
+
+    @property
+    def blocks(self) -> dict[bytes, Made]:
+        """All, by hash, parents first."""
+        return {made.hash: made for made in (*self.winner, *self.loser)}
+
+
 def play(seed: int) -> Tie:
     """Play one seed; raises Wrong."""
     chance = Random(f"{seed}/ties")
+    made = branches(seed, chance)
+    outcome = [_ledger(seed, number, chance, made) for number in range(LEDGERS)]
+    return Tie(len(made.loser), len(outcome), *(sum(column) for column in zip(*outcome, strict=True)))
+
+
+def branches(seed: int, chance: Random) -> Branches:
+    """Two branches of equal rank, with different transactions and some for the same nonce."""
     forge = Forge(genesis_of(chance.randint(2, 4)))
     # each user has some transactions, and another one for each nonce
     choices = {
@@ -106,11 +136,8 @@ def play(seed: int) -> Tie:
     ranks = {rank_of(side[-1].entry, side[-1].header.number) for side in sides}
     check(len(ranks) == 1 and sides[0][-1].hash != sides[1][-1].hash, seed, "the ranks are not equal")
     sides.sort(key=lambda side: side[-1].hash)
-    winner, loser = [*common, *sides[0]], sides[1]
-    blocks = {made.hash: made for made in (*common, *sides[0], *sides[1])}
     everything = [raw for user in USERS for pair in choices[user] for raw in pair]
-    outcome = [_ledger(seed, number, chance, forge, blocks, everything, winner) for number in range(LEDGERS)]
-    return Tie(len(loser), *(sum(column) for column in zip(*outcome, strict=True)))
+    return Branches(forge, common, [*common, *sides[0]], sides[1], everything)
 
 
 def branch(
@@ -136,23 +163,16 @@ def branch(
     return line
 
 
-def _ledger(
-    seed: int,
-    number: int,
-    chance: Random,
-    forge: Forge,
-    blocks: dict[bytes, Made],
-    everything: list[bytes],
-    winner: list[Made],
-) -> tuple[int, int, int]:
+def _ledger(seed: int, number: int, chance: Random, made: Branches) -> tuple[int, int, int]:
     """One ledger hears of blocks and transactions in some order; return what came of it."""
+    forge, everything = made.forge, made.transactions
     ledger = Ledger(forge.genesis, executor=AtOnce(), now=Clock(TIME + 1_000), random=Random(1), open_database=Disk())
     result(ledger.start())
     try:
         seen: list[Any] = []
         for kind in EVENTS:
             ledger.events.subscribe(kind, seen.append)
-        waiting: list[Any] = [*blocks.values(), *chance.sample(everything, chance.randint(5, len(everything)))]
+        waiting: list[Any] = [*made.blocks.values(), *chance.sample(everything, chance.randint(5, len(everything)))]
         chance.shuffle(waiting)
         heard = {forge.root.hash}
         admitted: dict[bytes, Transaction] = {}
@@ -166,18 +186,39 @@ def _ledger(
             else:
                 check(not isinstance(result(ledger.submit_block(one.raw)), Invalid), seed, "a good block is invalid")
                 heard.add(one.hash)
-        check(ledger.head.hash == winner[-1].hash, seed, f"ledger {number} has another head")
-        check(ledger.conflict is None, seed, "a conflict is reported")
-        accounts = Accounts()
-        receipts = accounts.run(winner)
-        _check_state(seed, ledger, winner, accounts, receipts)
-        return _Follower(seed, forge, blocks, accounts).follow(seen, ledger, winner, admitted)
+        return compare(seed, f"ledger {number}", ledger, made, seen, admitted, result)
     finally:
         result(ledger.stop())
 
 
+def compare(
+    seed: int,
+    name: str,
+    ledger: Ledger,
+    made: Branches,
+    seen: list[Any],
+    admitted: dict[bytes, Transaction],
+    wait: Callable[["Deferred[Any]"], Any],
+) -> tuple[int, int, int]:
+    """See that a ledger is as the model says, and that what it published leads there; return what came of it.
+
+    :param admitted: transactions that its pool once had, but for those that came back from blocks.
+    """
+    check(ledger.head.hash == made.winner[-1].hash, seed, f"{name} has another head")
+    check(ledger.conflict is None, seed, "a conflict is reported")
+    accounts = Accounts()
+    receipts = accounts.run(made.winner)
+    _check_state(seed, ledger, made.winner, accounts, receipts, wait)
+    return _Follower(seed, made.forge, made.blocks, accounts).follow(seen, ledger, made.winner, admitted)
+
+
 def _check_state(
-    seed: int, ledger: Ledger, winner: list[Made], accounts: Accounts, receipts: dict[bytes, list[Any]]
+    seed: int,
+    ledger: Ledger,
+    winner: list[Made],
+    accounts: Accounts,
+    receipts: dict[bytes, list[Any]],
+    result: Callable[["Deferred[Any]"], Any],
 ) -> None:
     for height, made in enumerate(winner, 1):
         check(result(ledger.hash_at(height)) == made.hash, seed, f"height {height} is another block")
