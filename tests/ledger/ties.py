@@ -129,7 +129,7 @@ def branches(seed: int, chance: Random) -> Branches:
     common = branch(forge, forge.root, chance, choices, used, range(1, chance.randint(1, 4)))
     fork = common[-1] if common else forge.root
     length, last = chance.randint(1, 5), fork.entry.slot + 12
-    sides = []
+    sides: list[list[Made]] = []
     for _ in range(2):
         slots = sorted(chance.sample(range(fork.entry.slot + 1, last), length - 1))
         sides.append(branch(forge, fork, chance, choices, dict(used), [*slots, last], salt=bytes((len(sides),))))
