@@ -26,8 +26,8 @@ __all__ = ["bind_loop", "fragments", "frame", "make_factory", "release_loop"]
 #: Close codes (RFC 6455, 7.4.1 and the registry that it founded): the server restarts; it met what it did not expect.
 #: A node that stops may come again, and after 1001, "going away", web3.js would never look for it.
 SERVICE_RESTART, INTERNAL_ERROR = 1012, 1011
-#: A message that is larger than may be; and one for which there is no room now.
-TOO_BIG, TRY_AGAIN_LATER = 1009, 1013
+#: A message that is never whole; one that is larger than may be; and one for which there is no room now.
+POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER = 1008, 1009, 1013
 
 #: RFC 6455, 5.2: the last (or only) frame of a message; a text message; both.
 _FINAL, _TEXT_OPCODE = 0x80, 0x01
@@ -122,6 +122,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             self.allowance: Allowance | None = None
             self.share: Share
             self._frames = 0
+            self._since: float | None = None  #: when the message began that is not whole yet
             self._session = Session(hub, self, limits.subscriptions)
             self._outbox = Outbox(limits.ring_events, limits.ring_bytes)
             self._calls: set[Answering] = set()
@@ -145,6 +146,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
 
         def onMessageBegin(self, isBinary: bool) -> None:
             self._frames = 0
+            self._since = reactor.seconds()
             super().onMessageBegin(isBinary)
 
         def onMessageFrameBegin(self, length: int) -> None:
@@ -159,6 +161,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             super().onMessageFrameData(payload)
 
         def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            self._since = None
             # web3.py sends binary frames, geth takes them; the answer is text in any case
             self._waiting.append(payload)
             self._run_waiting()
@@ -276,6 +279,9 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             now = reactor.seconds()
             if not self._reading:
                 self._heard = now  # whoever does not take its answers is judged by :meth:`_give_up`
+                self._since = None if self._since is None else now
+            if self._since is not None and now - self._since > limits.deadline and not self.failedByMe:
+                self._fail_connection(POLICY_VIOLATION, "the message was not complete in time")
             if now - self._heard > limits.ping + limits.pong:
                 self._pinging = None
                 self.transport.abortConnection()

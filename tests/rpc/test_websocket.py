@@ -382,6 +382,19 @@ class Bounds(Harness):
             else:
                 self.assertEqual((pair.client.got, pair.client.closed[1]), ([], code))
 
+    def test_a_message_that_is_never_whole(self) -> None:
+        pair = Pair(self)
+        pair.client.beginMessage()
+        pair.client.sendMessageFrame(b"[")
+        pair.pump()
+        for _ in range(2):
+            self.assertEqual(pair.client.closed, ())
+            self.clock.advance(self.limits.ping)
+            pair.pump()
+            pair.client.sendMessageFrame(b" ")  # it is not silent
+            pair.pump()
+        self.assertEqual(pair.client.closed[1:], (1008, "the message was not complete in time"))
+
     def test_large_messages_share_a_bound(self) -> None:
         self.remake(limits=evolve(self.limits, held=100_000))
         waiting, other = Pair(self), Pair(self)
