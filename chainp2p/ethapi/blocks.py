@@ -88,9 +88,10 @@ class Blocks:
         if hash is None:
             return None
         known = self._recent.get(hash)
-        if known is not None and known.receipts is not None and await self._still_best(known.block):
-            self._recent.move_to_end(hash)
-            return known
+        if known is not None and known.receipts is not None:
+            self._recent.move_to_end(hash)  # now: while we look, others may put it out
+            if await self._still_best(known.block):
+                return known
         block: Block | None = await self._ledger.reader.block(hash)
         if block is None:
             await self._not_pruned(hash)

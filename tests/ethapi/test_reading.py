@@ -2,9 +2,13 @@
 
 import re
 from typing import Any
+from unittest import mock
 
 from eth_account import Account
+from twisted.internet.defer import Deferred
 
+from chainp2p.ethapi.blocks import RECENT
+from chainp2p.ethapi.blocks import Blocks as RecentBlocks
 from chainp2p.ledger.state.ordered import ordered_root
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.rlp import encode
@@ -143,6 +147,23 @@ class Blocks(EthHarness):
         for key in range(3, 6):
             self.get(self.ledger.admit(transfer(key, 0, gas=15_000_000), True))
         self.assertEqual(self.call("eth_getBlockTransactionCountByNumber", "pending"), "0x2")
+
+
+class Remembered(EthHarness):
+    def test_a_block_is_put_out_while_somebody_looks_at_it(self) -> None:
+        for _ in range(RECENT + 2):
+            self.mine()
+        blocks, reader = RecentBlocks(self.ledger), self.ledger.reader
+        first, *others = [self.get(reader.hash_at(height)) for height in range(1, RECENT + 2)]
+        self.successResultOf(Deferred.fromCoroutine(blocks.read(first)))
+        held: Deferred[bytes] = Deferred()
+        with mock.patch.object(reader, "hash_at", lambda height: held):
+            reading = Deferred.fromCoroutine(blocks.read(first))
+        for other in others:
+            self.successResultOf(Deferred.fromCoroutine(blocks.read(other)))
+        self.assertNoResult(reading)
+        held.callback(first)
+        self.assertEqual(self.successResultOf(reading).block.hash, first)
 
 
 class Raw(EthHarness):
