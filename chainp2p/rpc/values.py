@@ -15,6 +15,7 @@ __all__ = [
     "data",
     "hash32",
     "hex_bytes",
+    "members",
     "nullable",
     "quantity",
     "text",
@@ -27,6 +28,11 @@ HASH = {"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"}
 ADDRESS = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
 STRING = {"type": "string"}
 BOOLEAN = {"type": "boolean"}
+
+
+def members(*names: str) -> dict[str, Any]:
+    """Return the schema of an object that has these members, and may have others: what operators read grows."""
+    return {"type": "object", "required": list(names)}
 
 
 def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from chainp2p.rpc.methods.doctor import doctor_methods
 from chainp2p.rpc.methods.jobs import JobsView, job_methods
 from chainp2p.rpc.methods.reorgs import reorg_methods
 from chainp2p.rpc.methods.why import WhyView, why_method
-from chainp2p.rpc.values import BOOLEAN, STRING, hex_bytes, text
+from chainp2p.rpc.values import BOOLEAN, STRING, hex_bytes, members, text
 
 __all__ = ["NetworkView", "admin_namespace"]
 
@@ -29,6 +29,19 @@ EVIDENCE = 16
 
 #: Ends of links in one answer; the ledger of ends itself is longer.
 ENDS = 256
+
+
+_NODE_INFO = members(
+    *("id", "libp2pId", "name", "enode", "enr", "ip", "ports", "listenAddr", "listenAddrs", "discovery", "portMapping"),
+    *("protocols", "counters", "metrics", "ends"),
+)
+_PEER = members(
+    *("id", "libp2pId", "name", "enr", "enode", "caps", "network", "protocols", "status", "connectedAt", "useless"),
+    *("role", "purpose", "dialled", "blockOnly", "settingsWarning", "clockOffset"),
+)
+_SYNC = members(
+    "phase", "starting", "current", "highest", "headers", "text", "target", "rate", "eta", "waits", "failed"
+)
 
 
 class NetworkView(BansView, WhyView, Protocol):
@@ -256,18 +269,17 @@ def admin_namespace(
     *jobs*: exports and imports. *why_transaction*: see :func:`why_method`."""
     methods = _AdminMethods(network, chain, agent, data_dir, network_id, explain, mapping)
     peer = Param("peer", _node, schema={"type": "string", "description": "enr:... or PEERID@host:port"})
-    objects = {"type": "array", "items": {"type": "object"}}
     return Namespace(
         "admin",
         (
-            Method("nodeInfo", methods.node_info, (), {"type": "object"}, "Identity, addresses, chain and link ends."),
-            Method("peers", methods.peers, (), objects, "The connected peers."),
+            Method("nodeInfo", methods.node_info, (), _NODE_INFO, "Identity, addresses, chain and link ends."),
+            Method("peers", methods.peers, (), {"type": "array", "items": _PEER}, "The connected peers."),
             Method("addPeer", methods.add_peer, (peer,), BOOLEAN, "Hold this peer; lifts a removal."),
             Method("removePeer", methods.remove_peer, (peer,), BOOLEAN, "End the link and keep this peer away."),
             Method("addTrustedPeer", methods.add_trusted_peer, (peer,), BOOLEAN, "Hold this peer, beyond the limit."),
             Method("removeTrustedPeer", methods.remove_trusted_peer, (peer,), BOOLEAN, "Take that trust back."),
             Method("datadir", methods.datadir, (), STRING, "The data directory."),
-            Method("explainSync", methods.explain_sync, (), {"type": "object"}, "What sync does and waits for."),
+            Method("explainSync", methods.explain_sync, (), _SYNC, "What sync does and waits for."),
             *reorg_methods(chain),
             *ban_methods(network),
             why_method(network, why_transaction),

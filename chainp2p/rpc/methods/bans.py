@@ -7,7 +7,7 @@ from chainp2p.errors import SettingsError
 from chainp2p.namespaces import Method, Param
 from chainp2p.peer.address import parse_node
 from chainp2p.peer.conduct import BAN_TIME
-from chainp2p.rpc.values import BOOLEAN, text
+from chainp2p.rpc.values import BOOLEAN, members, text
 
 __all__ = ["ban_methods", "peer_key"]
 
@@ -90,7 +90,7 @@ def ban_methods(network: BansView) -> tuple[Method, ...]:
 
     peer = Param("peer", peer_key, schema={"type": "string", "description": "peer id, enr:... or PEERID@host:port"})
     seconds = Param("seconds", _seconds, required=False, default=BAN_TIME, schema={"type": "number"})
-    objects = {"type": "array", "items": {"type": "object"}}
+    objects = {"type": "array", "items": members("id", "kind", "rule", "reason", "detail", "since", "until", "count")}
     return (
         Method("bans", bans, (), objects, "Who is kept away until when, and why; the operator's removals last."),
         Method("ban", ban, (peer, seconds), BOOLEAN, "Keep this peer away for a time; a day by default."),

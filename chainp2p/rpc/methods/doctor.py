@@ -5,6 +5,7 @@ from typing import Any
 
 from chainp2p.errors import SettingsError
 from chainp2p.namespaces import METHOD_NOT_FOUND, SERVER_ERROR, Method, RpcError
+from chainp2p.rpc.values import members
 
 __all__ = ["doctor_methods", "finding_json"]
 
@@ -42,7 +43,7 @@ def doctor_methods(
         except SettingsError as error:
             raise RpcError(SERVER_ERROR, f"the former list stays in force: {error}") from None
 
-    objects = {"type": "array", "items": {"type": "object"}}
+    objects = {"type": "array", "items": members("code", "severity", "text", "remedy", "evidence")}
     number = {"type": ["integer", "null"]}
     return (
         Method("doctor", doctor, (), objects, "What is wrong with this node, the worst first, with the remedy."),

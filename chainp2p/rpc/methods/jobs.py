@@ -4,9 +4,27 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from chainp2p.namespaces import METHOD_NOT_FOUND, SERVER_ERROR, Method, Param, RpcError
-from chainp2p.rpc.values import BOOLEAN, STRING, text
+from chainp2p.rpc.values import BOOLEAN, STRING, members, text
 
 __all__ = ["JobsView", "job_methods"]
+
+_JOB = members(
+    *(
+        "id",
+        "kind",
+        "file",
+        "state",
+        "error",
+        "first",
+        "last",
+        "done",
+        "total",
+        "skipped",
+        "seconds",
+        "blocksPerSecond",
+    ),
+    *("eta", "connected"),
+)
 
 #: Heights that are asked for.
 HEIGHT_MAX = 2**63 - 1
@@ -73,6 +91,6 @@ def job_methods(jobs: JobsView | None) -> tuple[Method, ...]:
             "Write the best chain, or some of its heights, to a new file in DATA/export/; answers a job id.",
         ),
         Method("importChain", import_chain, (file,), STRING, "Take the blocks of such a file; answers a job id."),
-        Method("job", job, (one,), {"type": "object"}, "State and progress of an export or import."),
+        Method("job", job, (one,), _JOB, "State and progress of an export or import."),
         Method("cancelJob", cancel, (one,), BOOLEAN, "Stop an export or import; what was imported stays."),
     )

@@ -7,7 +7,7 @@ from typing import Any
 from chainp2p.chain.interfaces import HeadChanged, HeaderInfo, IReorgs, RefusedBranch
 from chainp2p.namespaces import METHOD_NOT_FOUND, SERVER_ERROR, Method, Param, RpcError
 from chainp2p.rpc.methods.chain import point
-from chainp2p.rpc.values import BOOLEAN, HASH, hash32, hex_bytes
+from chainp2p.rpc.values import BOOLEAN, HASH, hash32, hex_bytes, members
 
 __all__ = ["reorg_methods"]
 
@@ -27,6 +27,14 @@ def _refused(branch: RefusedBranch) -> dict[str, Any]:
         "tip": _ranked(branch.tip),
         "ancestor": None if branch.ancestor is None else _ranked(branch.ancestor),
     }
+
+
+#: What chains answer that are not ``IReorgs``, such as those of rules: these drop what is needed to undo what is final.
+_NOTHING = "this chain leaves nothing of that to an operator"
+_FINAL = (
+    ": what is final cannot be undone. Where another block is final elsewhere, the way to it is an empty "
+    "data directory, and peers that have it"
+)
 
 
 def _happened(event: HeadChanged) -> dict[str, Any]:
@@ -56,7 +64,7 @@ def reorg_methods(chain: Any) -> tuple[Method, ...]:
     def decision(name: str) -> Callable[[bytes], Awaitable[bool]]:
         async def decide(hash: bytes) -> bool:
             if not IReorgs.providedBy(chain):
-                raise RpcError(METHOD_NOT_FOUND, "this chain leaves nothing of that to an operator")
+                raise RpcError(METHOD_NOT_FOUND, _NOTHING + (_FINAL if name == "set_finalized" else ""))
             refusal = await getattr(chain, name)(hash)
             if refusal:
                 raise RpcError(SERVER_ERROR, str(refusal))
@@ -70,7 +78,7 @@ def reorg_methods(chain: Any) -> tuple[Method, ...]:
             "reorgs",
             reorgs,
             (),
-            {"type": "array", "items": {"type": "object"}},
+            {"type": "array", "items": members("refused", "depth", "head")},
             "Branches that win but are refused as too deep, then recent reorganisations, newest first.",
         ),
         Method(

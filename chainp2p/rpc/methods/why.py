@@ -8,7 +8,7 @@ from chainp2p.errors import SettingsError
 from chainp2p.namespaces import INVALID_PARAMS, METHOD_NOT_FOUND, Method, Param, RpcError
 from chainp2p.peer.address import split_host_port
 from chainp2p.rpc.methods.bans import peer_key
-from chainp2p.rpc.values import STRING, text
+from chainp2p.rpc.values import STRING, members, text
 
 __all__ = ["WhyView", "why_method"]
 
@@ -154,6 +154,6 @@ def why_method(view: WhyView, transaction: Callable[[bytes], Awaitable[Any]] | N
         "why",
         why,
         (Param("kind", _kind, schema=about), Param("id", _subject, schema={**STRING, "description": described})),
-        {"type": "object"},
+        members("subject", "state", "code", "line", "evidence", "history"),
         "Why a peer is here or not, or is banned; where a transaction came from, and why it is in no block.",
     )
