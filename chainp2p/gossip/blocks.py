@@ -30,6 +30,7 @@ from chainp2p.gossip.seen import RollingSeen
 from chainp2p.gossip.spreading import Spreading
 from chainp2p.gossip.tracker import FetchLimits, FetchTracker
 from chainp2p.peer.link import Credit, Link
+from chainp2p.peer.rate import Rate
 from chainp2p.wire.messages import AnnounceBlocks, Blocks, GetBlocks, NewBlock
 
 if TYPE_CHECKING:
@@ -52,10 +53,20 @@ LOOKED_UP_PER_PEER = 16
 REMEMBERED = 4_096
 
 
+#: Orphans of one peer of which sync is told: it looks at all that it knows each time. An honest peer sends few; others
+#: wait all the same. Blocks.
+ORPHANS_HEARD = Rate(4.0, 32.0)
+
+
 @define(eq=False)
 class _Peer:
+    """
+    :param heard: of :data:`ORPHANS_HEARD`.
+    """
+
     checking: int = 0
     looking: int = 0
+    heard: float = 0.0
 
 
 class BlockRelay:
@@ -276,7 +287,11 @@ class BlockRelay:
                 self.spreading.forms.drop(hash)
             case ParentMissing(parent=parent):
                 self._later.orphan(link, hash, raw, parent)
-                self.heard(link, hash, height)
+                now = self._reactor.seconds()
+                heard = ORPHANS_HEARD.spent(peer.heard, 1.0, now)
+                if not ORPHANS_HEARD.over(heard, now):
+                    peer.heard = heard
+                    self.heard(link, hash, height)
             case NotYet(when=when):
                 self._later.early(link, hash, raw, when)
             case Invalid(fault=Fault.SIGNER, reason=reason):

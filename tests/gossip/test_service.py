@@ -499,6 +499,16 @@ class OfBlocks(Base):
         self.assertEqual(one.chain.head, other.chain.head)
         self.assertEqual(one.faults, [])
 
+    def test_sync_is_not_woken_for_each_orphan_of_a_flood(self) -> None:
+        one, other = self.node("one"), self.node("other")
+        other.chain.produce()
+        far, _ = connect(Puppet(self.net, "p", make_status(), {}), one)
+        for salt in range(1_000):
+            far.send(NewBlock(other.chain.make(salt=salt)))
+            self.clock.run_for(0.002)
+        self.assertLess(len(one.heard), 45)
+        self.assertGreater(len(one.heard), 32)
+
     def test_orphans_whose_ancestors_come_by_sync(self) -> None:
         one, two = self.node("one"), self.node("two")
         raws = [two.chain.produce() for _ in range(40)]
