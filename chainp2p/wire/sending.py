@@ -9,8 +9,9 @@ from chainp2p.wire.schema import Channel, Kind
 
 __all__ = ["Pushed", "SendQueue"]
 
-#: Above this much queued, announcements and block pushes are given up (wire design, "Frames").
-QUEUE_LIMIT = 1_000_000
+#: Above this much queued, announcements and block pushes are given up. With what lies in the transport it is the 1 MB
+#: of the wire design ("Frames"): more a peer that does not read must not cost. Bytes.
+QUEUE_LIMIT = 1_000_000 - 256 * 1024
 #: Announcements that are kept even then, the newest: they are cheap, and a block that is not pushed must be announced.
 ANNOUNCEMENTS_KEPT = 64 * 1024
 #: This much control traffic queued means that the other side does not read.
@@ -69,8 +70,8 @@ class SendQueue:
     2. Ids of requests and notifications come from one counter, taken when the first frame leaves, so that they ascend
        on the wire. Replies carry the id of their request.
     3. Above :data:`QUEUE_LIMIT` the oldest announcements are dropped, for they are stale, down to
-       :data:`ANNOUNCEMENTS_KEPT`; a block push is refused: the caller announces. Replies are never refused here: the
-       caller does not produce them above the limit.
+       :data:`ANNOUNCEMENTS_KEPT`. A block push that would pass it is refused, unless nothing else waits: the caller
+       announces. Replies are never refused here: the caller does not produce them above the limit.
     4. Control is never dropped; more than :data:`CONTROL_LIMIT` of it means that nobody reads.
 
     Cost: O(1) a frame.
@@ -111,11 +112,11 @@ class SendQueue:
         :param on_id: told the id when the first frame leaves.
         :return: what became of it, and a function that takes it back (True if nothing of it had left).
         """
-        if channel is _BLOCK_PUSH and self.queued > QUEUE_LIMIT:
+        size = len(payload)
+        if channel is _BLOCK_PUSH and self.queued and self.queued + size > QUEUE_LIMIT:
             self.dropped += 1
             return Pushed.DROPPED, _nothing_to_take_back
         entry = _Entry(self, payload, kind, channel, message_id, on_id)
-        size = len(payload)
         self._queues[channel].append(entry)
         self._bytes[channel] += size
         self.queued += size

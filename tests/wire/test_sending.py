@@ -83,6 +83,13 @@ class Pressure(SynchronousTestCase):
 
     def test_block_pushes_are_refused(self) -> None:
         self.assertIs(push(self.fill(), wire.NewBlock(b"")), Pushed.DROPPED)
+        queue = SendQueue()
+        self.assertIs(push(queue, wire.NewBlock(bytes(QUEUE_LIMIT))), Pushed.QUEUED)  # a large one, but nothing else
+        self.assertIs(push(queue, wire.NewBlock(b"")), Pushed.DROPPED)
+        queue = SendQueue()
+        pushed = [push(queue, wire.NewBlock(bytes(100_000))) for _ in range(20)]
+        self.assertIn(Pushed.QUEUED, pushed)
+        self.assertLessEqual(queue.queued, QUEUE_LIMIT)
 
     def test_oldest_announcements_go_but_never_one_in_progress(self) -> None:
         queue = SendQueue()
@@ -146,7 +153,8 @@ class NaiveQueue:
         return sum(one.left for one in self.waiting if one.channel in channels)
 
     def push(self, new: Waiting) -> Pushed:
-        if new.channel is Channel.BLOCK_PUSH and self.bytes_of(*Channel) > QUEUE_LIMIT:
+        waiting = self.bytes_of(*Channel)
+        if new.channel is Channel.BLOCK_PUSH and waiting and waiting + new.left > QUEUE_LIMIT:
             return Pushed.DROPPED
         self.waiting.append(new)
         if new.channel is Channel.CONTROL and self.bytes_of(Channel.CONTROL) > CONTROL_LIMIT:
