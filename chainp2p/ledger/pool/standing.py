@@ -10,6 +10,7 @@ __all__ = ["reason_code", "standing"]
 _CODES = {
     "transaction underpriced: the pool is full": "evicted",
     "transaction underpriced: ": "fee_too_low",
+    "max fee per gas less than block base fee": "fee_too_low",
     "transaction underpriced": "pool_full",
     "future transaction tries to replace pending": "pool_full",
     "replacement transaction underpriced": "replacement_underpriced",

@@ -80,6 +80,7 @@ class Codes(SynchronousTestCase):
         for reason, code in (
             ("transaction underpriced: the pool is full", "evicted"),
             ("transaction underpriced: gas tip cap 0, minimum needed 1", "fee_too_low"),
+            ("max fee per gas less than block base fee: maxFeePerGas: 9, the floor is 10", "fee_too_low"),
             ("transaction underpriced", "pool_full"),
             ("future transaction tries to replace pending", "pool_full"),
             ("account limit exceeded: pooled 80 txs", "account_limit"),
