@@ -7,7 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["npm_folder"]
+__all__ = ["npm_folder", "wallets_folder"]
+
+#: Scripts for wallets, and the exact versions of the libraries that they are built on.
+WALLETS = Path(__file__).parent / "wallets"
 
 #: Without a registry the tests must not wait for minutes.
 _HURRY = ("--fetch-retries=1", "--fetch-timeout=20000", "--prefer-offline")
@@ -33,4 +36,13 @@ def npm_folder(name: str, package: str) -> Path | None:
         print(f"{name} is not run: {' '.join(command)} failed: {error}", file=sys.stderr)
         return None
     installed.write_text(package)
+    return folder
+
+
+def wallets_folder() -> Path | None:
+    """The directory with the libraries of wallets, and our scripts that use them."""
+    folder = npm_folder("wallets", (WALLETS / "package.json").read_text())
+    if folder is not None:
+        for script in WALLETS.glob("*.mjs"):
+            shutil.copy(script, folder / script.name)
     return folder

@@ -20,10 +20,9 @@ from chainp2p.rpc.methods.chain import chain_namespace
 from chainp2p.rpc.server import RpcServer
 from chainp2p.rpc.stream import Streams
 from chainp2p.testing.toychain import ToyChain
-from tests.integration.npm import npm_folder
+from tests.integration.npm import wallets_folder
 from tests.integration.processes import ROOT, eventually, scratch
 from tests.integration.test_stream import stored
-from tests.integration.test_wallet import PACKAGE
 
 #: Transactions of a large block, whose event has 140 KB; so many are more than all buffers on the way hold.
 LARGE, MANY = 2_000, 90
@@ -34,7 +33,7 @@ TIMERS = 1.2
 def _commands() -> Iterator[tuple[list[str], Path]]:
     """How each example is started, and where."""
     yield [sys.executable, str(ROOT / "examples/follow.py")], ROOT
-    npm = npm_folder("ethers", PACKAGE)
+    npm = wallets_folder()
     if npm is not None:
         shutil.copy(ROOT / "examples/follow.mjs", npm / "follow.mjs")
         yield ["node", "follow.mjs"], npm

@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 from urllib.request import Request, urlopen
 
 from chainp2p.ledger.formats.devkeys import DEV_KEYS
-from tests.integration.npm import npm_folder
+from tests.integration.npm import wallets_folder
 from tests.integration.processes import ROOT, Devnet, call, scratch
 from tests.integration.quickstarts import commands_of, named_blocks
-from tests.integration.test_wallet_journeys import PACKAGE
 
 PAGE, CALLING = ROOT / "docs/howto/wallets.rst", ROOT / "docs/howto/rpc.rst"
 RPC, WS = "http://127.0.0.1:8545", "ws://127.0.0.1:8545"
@@ -78,7 +77,7 @@ class QuickstartTests(unittest.TestCase):
         return done.stdout
 
     def npm(self) -> Path:
-        folder = npm_folder("wallets", PACKAGE)
+        folder = wallets_folder()
         if folder is None:
             self.skipTest("the packages of npm are not to be had")
         return folder

@@ -15,9 +15,8 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 from tests.integration.followers import Followers
-from tests.integration.npm import npm_folder
+from tests.integration.npm import wallets_folder
 from tests.integration.processes import ROOT, Devnet, call, eventually, scratch
-from tests.integration.test_wallet import PACKAGE
 
 CLIENTS = 12
 #: Seconds of the partition.
@@ -63,7 +62,7 @@ def examples_of(test: unittest.TestCase, urls: list[str]) -> list[Example]:
     folder = scratch(test)
     python = [sys.executable, str(ROOT / "examples/follow.py")]
     found = [Example(test, python, folder / "python", urls, ROOT)]
-    npm = npm_folder("ethers", PACKAGE)
+    npm = wallets_folder()
     if npm is not None:
         shutil.copy(ROOT / "examples/follow.mjs", npm / "follow.mjs")
         found.append(Example(test, ["node", "follow.mjs"], folder / "node", urls[::-1], npm))

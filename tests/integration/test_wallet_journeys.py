@@ -7,7 +7,6 @@ an account of its own; those of npm where node and npm are. ``package.json`` the
 import contextlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -18,11 +17,9 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from chainp2p.ledger.formats.devkeys import DEV_KEYS
-from tests.integration.npm import npm_folder
+from tests.integration.npm import WALLETS, wallets_folder
 from tests.integration.processes import Daemon, free_port, scratch
 
-WALLETS = Path(__file__).parent / "wallets"
-PACKAGE = (WALLETS / "package.json").read_text()
 WEB3_PY = "8.0.0"
 
 STEPS = [
@@ -144,10 +141,8 @@ class JourneyTests(unittest.TestCase):
         node = Daemon(test, *words)
         urls = [node.facts()["rpc"], node.facts()["rpc"].replace("http", "ws")]
         scripts = [[sys.executable, str(WALLETS / "web3py.py")]]
-        npm = npm_folder("wallets", PACKAGE)
+        npm = wallets_folder()
         if npm is not None:
-            for script in WALLETS.glob("*.mjs"):
-                shutil.copy(script, npm / script.name)
             scripts += [["node", f"{name}.mjs"] for name in ("ethers", "viem", "web3js")]
         for number, script in enumerate(scripts, 1):
             command = [*script, *urls, "0x" + DEV_KEYS[number].hex()]
