@@ -18,7 +18,7 @@ from chainp2p.net.store import PeerStore
 from chainp2p.peer.address import parse_node
 from chainp2p.peer.key import NodeKey
 from chainp2p.settings import PRIVATE, NetworkSettings
-from chainp2p.wire.messages import Blocks, GetBlocks
+from chainp2p.wire.messages import AnnounceBlocks, Blocks, GetBlocks, NewBlock
 from tests.integration.processes import free_port
 
 GENESIS = b"\x01" * 32
@@ -129,6 +129,30 @@ class TlsTest(TestCase):
         answers = [link.request(GetBlocks(GENESIS, 4), timeout=60) for link in ends for _ in range(50)]
         replies = await gatherResults(answers)
         self.assertEqual(sum(sum(map(len, reply.blocks)) for reply in replies), 200_000_000)
+        self.assertEqual(first.ends() + second.ends(), [])
+
+    def held(self, link):
+        """Bytes that wait for a link on our side: in its queue, in TLS, and in the transport below."""
+        tls = link.transport
+        below = tls.transport
+        gathered = sum(map(len, tls._appSendBuffer)) + sum(map(len, tls._aggregator._buffer))
+        return sum(link.queued().values()), gathered + len(below.dataBuffer) - below.offset + below._tempDataLen
+
+    async def test_a_reader_that_stands_still_costs_1_megabyte_at_most(self):
+        first, second = await self.pair()
+        (link,), (far,) = first.links(), second.links()
+        far.transport.pauseProducing()
+        most = (0, 0)
+        for number in range(400):
+            link.send(NewBlock(bytes(60_000)), AnnounceBlocks(((bytes(32), number),)))
+            await self.sleep(0.001)
+            most = max(most, self.held(link), key=sum)
+        self.assertGreater(link.dropped, 200)
+        self.assertGreater(most[0], 500_000)
+        self.assertLessEqual(most[1], 256 * 1024)
+        self.assertLessEqual(sum(most), 1_000_000)
+        far.transport.resumeProducing()
+        await self.until(lambda: not any(self.held(link)))
         self.assertEqual(first.ends() + second.ends(), [])
 
     async def test_wrong_genesis(self):
