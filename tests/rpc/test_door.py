@@ -91,3 +91,11 @@ class Doors(SynchronousTestCase):
         verbose = self.refused(200, door, path="/livez", method="GET", query="x=1&verbose")
         self.assertEqual(json.loads(verbose.body), {"status": "ok", "reasons": [], "version": "1"})
         self.refused(405, door, path="/livez")
+
+    def test_metrics_where_they_are_served(self) -> None:
+        self.refused(404, Door(), path="/metrics", method="GET")
+        door = Door(token=SECRET, admin=True, metrics=lambda: "a 1\n")
+        told = self.refused(200, door, path="/metrics", method="GET")
+        self.assertEqual((told.body, told.content_type), ("a 1\n", "text/plain; version=0.0.4; charset=utf-8"))
+        self.refused(405, door, path="/metrics")
+        self.refused(403, door, path="/metrics", method="GET", hosts=("evil.example",))

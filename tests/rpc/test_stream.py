@@ -864,3 +864,22 @@ class Heads(SynchronousTestCase):
         server = Server(Restless())
         result = self.successResultOf(Socket(server).ask("chain_subscribe", ["heads"]))
         self.assertEqual(raised(result)[0], -32000)
+
+
+class Measured(StreamHarness):
+    def test_how_far_the_last_is_behind_and_what_waits(self) -> None:
+        def metrics() -> dict[str, float]:
+            return {name.removeprefix("chainp2p_rpc_"): value for name, _, value in self.server.hub.metrics()}
+
+        self.subscribe(["heads"])
+        self.subscribe(["transactions"], room=0)
+        slow = self.subscribe(["heads"], room=0)
+        self.extend(3)
+        self.assertEqual(metrics()["stream_lag_highest_blocks"], 3)
+        self.assertEqual(metrics()["subscriptions"], 3)
+        slow.results()
+        self.assertEqual((metrics()["stream_lag_highest_blocks"], metrics()["waiting_bytes"]), (0, 0))
+        self.extend(2)
+        self.assertGreater(metrics()["stream_lag_highest_blocks"] + metrics()["waiting_bytes"], 0)
+        slow.close()
+        self.assertEqual((metrics()["stream_lag_highest_blocks"], metrics()["subscriptions"]), (0, 2))
