@@ -55,7 +55,10 @@ def _kind(kind: Kind) -> str:
 def render_rpc() -> str:
     """One section per namespace, from the registry that dispatches."""
     from chainp2p.node.surface import documented_namespaces
-    from chainp2p.rpc import openrpc
+    from chainp2p.rpc import reference
 
-    intro = "Methods of the two ports; ``admin`` and ``debug`` are served on the admin port only."
-    return f"{intro}\n\n{openrpc.render_rpc(documented_namespaces())}"
+    intro = (
+        "Methods of the two ports; ``admin`` and ``debug`` are served on the admin port only. Parameters in brackets "
+        "may be missing. The cost is in units of the fair-use limits. ``rpc_discover`` answers the same for programs."
+    )
+    return f"{intro}\n\n{reference.render_rpc(documented_namespaces())}"

@@ -1,11 +1,11 @@
-"""Describes namespaces to programs (OpenRPC) and to people (the reference page). Pure."""
+"""Describes namespaces to programs (OpenRPC). Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from chainp2p.namespaces import Method, Namespace, Param
+from chainp2p.namespaces import Namespace, Param
 
-__all__ = ["discover", "render_rpc"]
+__all__ = ["discover"]
 
 #: Of the OpenRPC specification that the document follows.
 OPENRPC_VERSION = "1.3.2"
@@ -62,31 +62,3 @@ def _methods(namespace: Namespace) -> Iterator[dict[str, Any]]:
 
 def _param(param: Param) -> dict[str, Any]:
     return {"name": param.name, "required": param.required, "schema": dict(param.schema)}
-
-
-def _signature(name: str, params: Sequence[Param]) -> str:
-    return f"{name}({', '.join(param.name if param.required else f'[{param.name}]' for param in params)})"
-
-
-def render_rpc(namespaces: Sequence[Namespace]) -> str:
-    """Return the reference page: one section a namespace, in reStructuredText."""
-    lines: list[str] = []
-    for namespace in namespaces:
-        lines += [f"``{namespace.name}``", "-" * (len(namespace.name) + 4), ""]
-        for method in sorted(namespace.methods, key=_name):
-            lines += [f"``{_signature(f'{namespace.name}_{method.name}', method.params)}``", f"    {method.doc}", ""]
-        if namespace.stream is not None:
-            signature = _signature(f"{namespace.name}_subscribe", namespace.stream.params)
-            lines += [f"``{signature}``", f"    {namespace.stream.doc}", ""]
-        for subscription in namespace.subscriptions:
-            options = "".join(f", [{param.name}]" for param in subscription.params)
-            lines += [
-                f'``{namespace.name}_subscribe("{subscription.name}"{options})``',
-                f"    {subscription.doc}",
-                "",
-            ]
-    return "\n".join(lines)
-
-
-def _name(method: Method) -> str:
-    return method.name

@@ -13,7 +13,7 @@ from chainp2p.chain.interfaces import IChain, IChainPlugin
 from chainp2p.errors import SettingsError
 from chainp2p.ethapi.plugin import LedgerPlugin
 from chainp2p.ledger.formats.genesis import DEV_ADDRESSES, DEV_GENESIS, DEV_KEYS, genesis_json
-from chainp2p.rpc.openrpc import render_rpc
+from chainp2p.rpc.reference import render_rpc
 from chainp2p.settings import NetworkSettings, NodeSettings, SealSettings, Settings, SyncSettings
 from tests.ledger.network import AtOnce, Clock, Disk
 

@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.namespaces import Method, Namespace, Param, RpcError, Subscription
 from chainp2p.rpc.methods.rpc import rpc_namespace
-from chainp2p.rpc.openrpc import discover, render_rpc
+from chainp2p.rpc.openrpc import discover
+from chainp2p.rpc.reference import render_rpc
 from chainp2p.rpc.registry import Registry, Subscribe, Unsubscribe, bind
 from chainp2p.rpc.values import quantity
 

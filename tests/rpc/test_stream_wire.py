@@ -9,7 +9,8 @@ from chainp2p.namespaces import RpcError
 from chainp2p.rpc.cursor import Cursor
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.methods.chain import chain_namespace
-from chainp2p.rpc.openrpc import discover, render_rpc
+from chainp2p.rpc.openrpc import discover
+from chainp2p.rpc.reference import render_rpc
 from chainp2p.rpc.registry import Registry
 from chainp2p.rpc.stream import Streams
 from chainp2p.testing.toychain import ToyChain
