@@ -29,6 +29,7 @@ OUTLIVES: dict[str, str] = {
     "Door._met_ids": "tells newcomers from old acquaintances; bounded",
     "PeerExchange._verified": "checks no signature of a record twice; bounded",
     "AllowList.roles": "is the operator's allow-list",
+    "Provenance": "tells people where transactions came from; bounded",
 }
 
 #: Objects of these packages are looked into, and of these not: beyond lie the clock, other machines, and the chain,
