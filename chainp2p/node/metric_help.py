@@ -80,7 +80,7 @@ HELP: Mapping[str, str] = {
     "chainp2p_rpc_sent_bytes": "bytes of answers and notifications (port, transport)",
     "chainp2p_rpc_connections": "open connections (port, transport)",
     "chainp2p_rpc_turned_away": "connections that found no room, or made room for others (port)",
-    "chainp2p_rpc_held_bytes": "bytes of large requests that are being read or answered (port)",
+    "chainp2p_rpc_held_bytes": "bytes of large requests and answers in memory (port)",
     "chainp2p_rpc_http_refused": "requests that HTTP refused (port, status)",
     "chainp2p_rpc_subscriptions": "subscriptions (port, kind)",
     "chainp2p_rpc_events": "notifications (port)",

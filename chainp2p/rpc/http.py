@@ -45,7 +45,7 @@ class RpcRequest(Request):
 
     def __init__(self, channel: "RpcChannel", queued: object = None) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)
-        self._size = 0
+        self.size = 0
         self._answering: Answering | None = None
 
     @property
@@ -60,8 +60,8 @@ class RpcRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         if self._channel.refused:
             return
-        self._size += len(data)
-        if self._size > self._channel.factory.limits.body:
+        self.size += len(data)
+        if self.size > self._channel.factory.limits.body:
             self._channel.refuse(413, "request body too large\n")
         elif not self._channel.share.take(len(data)):
             self._channel.refuse(503, "too many large requests at once, try again later\n")
@@ -115,8 +115,12 @@ class RpcRequest(Request):
 
     def _answered(self, answer: bytes | None, go: Go) -> None:
         self._answering = None
+        if self._disconnected:
+            return
         if answer is None:
             self._send(204, b"", "", go.headers)
+        elif not self._channel.keep(len(answer)):
+            self._reply(Reply(503, "too many large answers at once, try again later\n", go.headers))
         else:
             self._send(200, answer, "application/json", go.headers)
 
@@ -167,6 +171,7 @@ class RpcChannel(HTTPChannel):
         self.address: str | None = None  #: of the client, None on loopback and Unix sockets
         self.allowance: Allowance | None = None  #: what it may spend
         self.share: Share
+        self._unsent = 0  #: bytes of answers that the transport has not sent
         self._websocket: Protocol | None = None
         self._deadline: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
@@ -221,9 +226,27 @@ class RpcChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         self._end_deadline()
-        self.share.close()
+        self.share.give(cast(RpcRequest, request).size)
+        if not self._waitingForTransport:
+            self._sent()
         self.factory.waiting[self] = None
         super().requestDone(request)  # type: ignore[no-untyped-call]
+
+    def keep(self, size: int) -> bool:
+        """Tell whether an answer of so many bytes may wait to be sent."""
+        kept = self.share.take(size)
+        if kept:
+            self._unsent += size
+        return kept
+
+    def _sent(self) -> None:
+        self.share.give(self._unsent)
+        self._unsent = 0
+
+    def resumeProducing(self) -> None:
+        """The transport has sent what it had."""
+        self._sent()
+        super().resumeProducing()  # type: ignore[no-untyped-call]
 
     # -- deadlines --------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ class Limits:
     """Sizes in bytes, times in seconds."""
 
     body: int = 5 * 1024 * 1024  #: of one request or WebSocket message: geth's limit, which tools are built for
-    held: int = 64 * 1024 * 1024  #: of all requests above 64 KiB that are being read or answered
+    held: int = 128 * 1024 * 1024  #: of all requests and answers above 64 KiB that are in memory: five of the largest
     frames: int = (
         4_096  #: of one WebSocket message: 5 MiB in pieces of 1,280 bytes, but not in endlessly many empty ones
     )

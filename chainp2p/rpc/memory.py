@@ -1,8 +1,8 @@
-"""Bounds what requests that are read or answered hold in memory, over all connections of a port. Pure.
+"""Bounds what requests, and answers that nobody reads, hold in memory, over all connections of a port. Pure.
 
-One request may have 5 MiB and there may be 1,024 connections: slow bodies from everywhere would hold 5 GB for half a
-minute. So all together have a bound. Ordinary requests never feel it: what is above :data:`FREE` counts, so only large
-ones can be refused while many others are large.
+One request may have 5 MiB, one answer 25 MB, and there may be 1,024 connections: slow bodies from everywhere would hold
+5 GB for half a minute, answers that are not read 25 GB. So all together have a bound. Ordinary calls never feel it:
+what is above :data:`FREE` counts, so only large ones can be refused while many others are large.
 """
 
 from attrs import define, field

@@ -122,6 +122,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             self.allowance: Allowance | None = None
             self.share: Share
             self._frames = 0
+            self._unsent = 0  #: bytes of answers that wait here or in the transport
             self._since: float | None = None  #: when the message began that is not whole yet
             self._session = Session(hub, self, limits.subscriptions)
             self._outbox = Outbox(limits.ring_events, limits.ring_bytes)
@@ -194,15 +195,22 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
                 if isinstance(answer, Failure):
                     _log.failure("an answer could not be made", answer)
                 elif answer is not None and self._may_send():
-                    for one in fragments(answer):
-                        self._outbox.answer(one)
-                    self._flush()
+                    self._answer(answer)
                 if self._open:
                     self._session.release(call.opened)
 
             done.addBoth(ended)
             if not done.called:
                 done.addCallback(lambda _: self._run_waiting())
+
+        def _answer(self, answer: bytes) -> None:
+            if not self.share.take(len(answer)):
+                self._fail_connection(TRY_AGAIN_LATER, "too many large answers at once")
+                return
+            self._unsent += len(answer)
+            for one in fragments(answer):
+                self._outbox.answer(one)
+            self._flush()
 
         # -- sending ------------------------------------------------------------------------------------------------
 
@@ -240,6 +248,9 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
         def _flush(self) -> None:
             while self._outbox and not self._outbox.paused and self._may_send():
                 self.transport.write(self._outbox.take())
+            if self.idle:
+                self.share.give(self._unsent)
+                self._unsent = 0
 
         def pauseProducing(self) -> None:
             self._outbox.paused = True

@@ -54,7 +54,7 @@ class Probe:
 class RpcAbuseTests(unittest.TestCase):
     def setUp(self) -> None:
         file = scratch(self) / "chainp2p.toml"
-        file.write_text(f"[rpc.limits]\ndeadline = {DEADLINE}\n")
+        file.write_text(f"[rpc.limits]\ndeadline = {DEADLINE}\nheld = {64 << 20}\n")
         self.node = Daemon(self, "--config", file, *QUIET, "--admin-auth", "none")
         self.facts = self.node.facts()
         self.port = int(self.facts["rpc"].rpartition(":")[2])
@@ -91,7 +91,7 @@ class RpcAbuseTests(unittest.TestCase):
         print(f"grown (KiB), probes, slowest on both ports (s): {figures}")
         self.assertEqual((probe.failures, other.failures), ([], []))
         self.assertGreater(len(probe.times), 20)
-        self.assertLess(max(probe.times + other.times), 3.0, figures)
+        self.assertLess(max(probe.times + other.times), 8.0, figures)
         self.assertLess(max(grown.values()), GROWTH, figures)
         self.assertEqual(call(self.facts["rpc"], "eth_blockNumber"), "0x0")
         self.assertNotIn("Traceback", self.node.log())

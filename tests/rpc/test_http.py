@@ -310,6 +310,23 @@ class Limited(RpcHarness):
             channel.transport.cut()
         self.assertEqual(self.factory._memory.total, 0)
 
+    def test_answers_that_nobody_reads_share_it_too(self) -> None:
+        self.factory = self.make_factory(limits=evolve(self.limits, batch_answers=10**6, held=200_000))
+        deaf, other = self.connect(), self.connect()
+        deaf.protocol.dataReceived(post(call("t_big", 1_000)))
+        deaf.protocol.pauseProducing()  # the transport's buffer is full
+        for size, status in ((150_000, 200), (1_000, 200), (250_000, 503)):
+            deaf.protocol.dataReceived(post(call("t_big", size)))
+            self.assertEqual(replies(deaf.take())[-1][0], status)
+        self.assertGreater(self.factory._memory.total, 151_000 - FREE)
+        other.protocol.dataReceived(post(call("t_big", 190_000)))
+        self.assertEqual(replies(other.take())[0][0], 503)
+        deaf.protocol.resumeProducing()
+        self.assertEqual(self.factory._memory.total, 0)
+        other.protocol.dataReceived(post(call("t_big", 190_000)))
+        self.assertEqual(replies(other.take())[0][0], 200)
+        self.assertEqual(self.factory._memory.total, 0)
+
 
 class Deadlines(RpcHarness):
     def test_a_slow_request_has_thirty_seconds_in_all(self) -> None:

@@ -410,6 +410,21 @@ class Bounds(Harness):
         waiting.server.cut()
         self.assertEqual(self.factory._memory.total, 0)
 
+    def test_answers_that_nobody_reads_share_it_too(self) -> None:
+        self.remake(limits=evolve(self.limits, held=200_000))
+        deaf, other = Pair(self), Pair(self)
+        deaf.server.protocol._websocket.pauseProducing()
+        deaf.server.protocol._websocket._run(call("t_big", 200_000))
+        held = self.factory._memory.total
+        self.assertGreater(held, 200_000 - FREE)
+        other.send(call("t_big", 150_000))
+        self.assertEqual(other.client.closed[1], 1013)
+        self.assertEqual(self.factory._memory.total, held)
+        deaf.server.protocol._websocket.resumeProducing()
+        deaf.pump()
+        self.assertEqual(len(deaf.client.got[0]["result"]), 200_000)
+        self.assertEqual(self.factory._memory.total, 0)
+
     def test_websockets_leave_room_for_probes(self) -> None:
         self.remake(limits=evolve(self.limits, connections=16))
         pairs = [Pair(self) for _ in range(15)]
