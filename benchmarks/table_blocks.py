@@ -38,7 +38,7 @@ def rows(base: Relaying, sizes: Sequence[int]) -> Iterator[tuple[str, Relaying]]
     """Name each row."""
     for size in sizes:
         yield "compact", evolve(base, transactions=BLOCK // size, size=size)
-    whole: Relaying = evolve(base, transactions=BLOCK // WHOLE, size=WHOLE, make=Bare)
+    whole: Relaying = evolve(base, transactions=BLOCK // WHOLE, size=WHOLE, make=Bare, warm_up=0)
     yield "flood", evolve(whole, world=flooding)
     yield "mesh 8", evolve(whole, world=plainly_meshed, degree=24)
 
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--blocks", type=int, default=4)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[250, 500, 2_000], help="bytes of a transaction")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[250, 500, 2_000], help="bytes of a transaction")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     options = parser.parse_args()
     heads = ("blocks", "tx bytes", "seed", "diameter", "light", "p50 s", "p95 s", "p99 s", "p95/diam", "p99/diam")

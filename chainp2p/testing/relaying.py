@@ -29,7 +29,7 @@ DELAYS, JITTER, BANDWIDTH = (0.02, 0.2), 0.1, 2_500_000.0
 MEETING, QUIET = 8.0, 3.0
 #: A block that is not everywhere by then (seconds) is lost.
 LIMIT = 120.0
-#: Small blocks beforehand, from any node, by which peers learn who is near.
+#: Small blocks beforehand: three peers are chosen by who was first.
 WARM_UP = 12
 
 #: What comes late is handed in within so many seconds before the block.
@@ -123,6 +123,7 @@ class Relaying:
     :param world: entered while it runs.
     :param producers: nodes that make blocks, any of them each time.
     :param strangers: transactions in each pool that are in no block.
+    :param warm_up: small blocks beforehand, from any node, by which peers learn who is near.
     """
 
     seed: int = 1
@@ -139,6 +140,7 @@ class Relaying:
     world: Callable[[], AbstractContextManager[None]] = nullcontext
     producers: int = 4
     strangers: int = 0
+    warm_up: int = WARM_UP
 
     def run(self) -> "Outcome":
         """Play it."""
@@ -198,7 +200,7 @@ class _Play:
             for number in self.hostile:
                 assert self.setup.hostile is not None
                 self.setup.hostile[1](self.machines[number])
-            for _ in range(WARM_UP):
+            for _ in range(self.setup.warm_up):
                 self.spread([])
             before = self.counts()
             spreads = [self.spread(self.fresh(number)) for number in range(self.setup.blocks)]
