@@ -30,11 +30,11 @@ class Console:
     :param people: somebody reads: results are indented and errors short; otherwise each is one line of JSON.
     """
 
-    def __init__(self, open_socket: Callable[[Callable[[str, Any], None]], RpcSocket], people: bool) -> None:
+    def __init__(self, url: str, headers: Callable[[], dict[str, str]], people: bool) -> None:
         self._people = people
         self._printing = threading.Lock()
         self._offered: Offered | None = None
-        self._socket = open_socket(self._told)
+        self._socket = RpcSocket(url, headers, self._told, self._lost)
         self.typed: Callable[[], str] | None = None  #: what stands at the prompt, while it is read
         self.failed = False
 
@@ -83,6 +83,9 @@ class Console:
 
     def _told(self, method: str, params: Any) -> None:
         self._print({"method": method, **params} if isinstance(params, dict) else {"method": method, "params": params})
+
+    def _lost(self, reason: str) -> None:
+        self._fail({"message": f"{reason}; subscriptions have ended, the next call connects again"})
 
     def _print(self, value: Any) -> None:
         self._write(json.dumps(value, indent=1 if self._people else None))
@@ -181,7 +184,7 @@ def attach(data_dir: Path | None, admin_url: str | None, lines: Sequence[str]) -
         raise RpcFailure(f"{client.url}: http, https, ws or wss is needed")
     url = f"{'wss' if scheme in ('https', 'wss') else 'ws'}://{rest}"
     people = sys.stdin.isatty() and sys.stdout.isatty() and not lines
-    console = Console(lambda told: RpcSocket(url, client.authorization, told), people)
+    console = Console(url, client.authorization, people)
     try:
         console.offered()  # whether it can be reached, before anything is typed
         if people:

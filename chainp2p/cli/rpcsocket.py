@@ -24,15 +24,23 @@ class RpcSocket:
     :param url: ``ws://`` or ``wss://``.
     :param headers: makes those of a handshake.
     :param told: is called with each notification's method and params, in the reactor's thread.
+    :param lost: likewise with the reason when a connection has ended, and its subscriptions with it.
     """
 
-    def __init__(self, url: str, headers: Callable[[], dict[str, str]], told: Callable[[str, Any], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Callable[[], dict[str, str]],
+        told: Callable[[str, Any], None],
+        lost: Callable[[str], None],
+    ) -> None:
         from twisted.internet import reactor  # noqa: TID251
 
         self._reactor: Any = reactor
         self._url = url
         self._headers = headers
         self._told = told
+        self._lost = lost
         self._open: Deferred[Any] | None = None
         self._asked: dict[int, Deferred[Any]] = {}
         self._count = 0
@@ -46,10 +54,14 @@ class RpcSocket:
 
     def close(self) -> None:
         """End the connection and the reactor."""
-        self._reactor.callFromThread(self._reactor.stop)
+        self._reactor.callFromThread(self._leave)
         self._thread.join()
 
     # -- on the reactor's thread
+
+    def _leave(self) -> None:
+        self._open = None  # nothing is lost any more
+        self._reactor.stop()
 
     async def _ask(self, method: str, params: list[Any]) -> Any:
         connection = await self._connected()
@@ -117,7 +129,9 @@ class RpcSocket:
         """Fail whatever waits; the next call connects again."""
         failure = RpcFailure(f"{self._url}: {reason}")
         opened, self._open = self._open, None
-        if opened is not None and not opened.called:
+        if opened is not None and opened.called:
+            self._lost(str(failure))
+        elif opened is not None:
             opened.addErrback(lambda _: None)
             opened.errback(failure)
         asked, self._asked = self._asked, {}

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from eth_account import Account
 
 from chainp2p.ledger.formats.devkeys import DEV_KEYS
-from tests.integration.processes import CHAINP2P, Daemon, Terminal, call, scratch
+from tests.cli.command import run
+from tests.integration.processes import CHAINP2P, Daemon, Terminal, call, free_port, scratch
 
 TO = "0x" + "12" * 20
 
@@ -21,12 +22,15 @@ class AttachTests(unittest.TestCase):
     node: ClassVar[Daemon]
     facts: ClassVar[dict[str, Any]]
     home: ClassVar[Path]
+    words: ClassVar[list[str]]
 
     @classmethod
     def setUpClass(cls) -> None:
         test: Any = SimpleNamespace(addCleanup=cls.addClassCleanup)
-        words = ["--listen", "tcp:0:interface=127.0.0.1", "--no-discovery", "--rpc", "tcp:0:interface=127.0.0.1"]
-        cls.node = Daemon(test, *words, "--admin", "tcp:0:interface=127.0.0.1")
+        cls.words = ["--listen", "tcp:0:interface=127.0.0.1", "--no-discovery"]
+        for option in ("--rpc", "--admin"):
+            cls.words += [option, f"tcp:{free_port()}:interface=127.0.0.1"]
+        cls.node = Daemon(test, *cls.words)
         cls.facts = cls.node.facts()
         cls.home = scratch(test)
 
@@ -73,13 +77,17 @@ class AttachTests(unittest.TestCase):
         for words, text in (
             (["--admin-url", self.facts["admin"]], "401"),
             (["--admin-url", "http://127.0.0.1:1"], "ws://127.0.0.1:1: Connection was refused"),
-            (["--admin-url", "unix:/nowhere"], "http, https, ws or wss is needed"),
-            (["--data-dir", self.home], "no node runs in"),
         ):
             done = self.attach("", *words)
             self.assertEqual((done.returncode, done.stdout), (1, ""), words)
             self.assertIn(text, done.stderr)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        for words, text in (
+            (["--admin-url", "unix:/nowhere"], "unix:/nowhere: http, https, ws or wss is needed"),
+            (["--data-dir", self.home], f"no node runs in {self.home} (there is no node.json)"),
+        ):
+            outcome = run("attach", *words)
+            self.assertEqual((outcome.code, outcome.out, outcome.err), (1, "", f"chainp2p: {text}\n"))
 
     def test_lines_as_options(self) -> None:
         done = self.attach("", "--data-dir", self.node.data, "-e", "net_version", "-e", "eth_accounts")
@@ -114,3 +122,20 @@ class AttachTests(unittest.TestCase):
         again.expect('"chainp2p')
         again.say("exit")
         self.assertEqual(again.process.wait(20), 0)
+
+    def test_the_node_goes_and_comes_again(self) -> None:
+        there = Terminal(self, [*CHAINP2P, "attach", "--data-dir", str(self.node.data)], HOME=str(self.home))
+        there.expect("> ", 60)
+        there.say("net_ver", end="")
+        self.node.stop()
+        there.expect("error: ws://127.0.0.1:", 30)
+        there.expect("; subscriptions have ended, the next call connects again\r\n> net_ver")
+        there.say("\x15eth_chainId")  # Ctrl-U takes away what was typed
+        there.expect("error: ws://127.0.0.1:")
+        there.expect("refused")
+        type(self).node = Daemon(SimpleNamespace(addCleanup=self.addClassCleanup), *self.words, data=self.node.data)
+        self.node.facts()
+        there.say("eth_chainId")
+        there.expect('"0x7a69"', 60)
+        there.say("exit")
+        self.assertEqual(there.process.wait(20), 0)
