@@ -42,7 +42,7 @@ class GossipService:
 
     :param pool: an ``ITransactionPool``, or None for a chain without one: then no transaction is taken or given.
     :param now: Unix time in seconds.
-    :param interval: seconds between announcements of transactions to one peer, on average.
+    :param interval: paces announcements of transactions (seconds): see :mod:`chainp2p.gossip.announcing`.
     :param heard: told of (link, hash, height) of a block whose ancestors may be missing.
     """
 

@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.gossip.seen import HEIGHTS_REMEMBERED, RELAYED_PER_HEIGHT, Heights, RollingSeen, chosen, push_count
+from chainp2p.gossip.seen import (
+    HEIGHTS_REMEMBERED,
+    RELAYED_PER_HEIGHT,
+    Heights,
+    RollingSeen,
+    chosen,
+    halved,
+    push_count,
+)
 
 
 class HeightsTests(SynchronousTestCase):
@@ -42,6 +50,14 @@ class Choice(SynchronousTestCase):
     def test_square_root(self) -> None:
         self.assertEqual([push_count(n) for n in (0, 1, 2, 5, 16, 17)], [0, 1, 2, 3, 4, 5])
         self.assertEqual([push_count(n, 3) for n in (0, 1, 2, 3, 4, 100)], [0, 1, 2, 3, 3, 10])
+
+    def test_half_of_it_and_of_odd_ones_either_half(self) -> None:
+        ids = [bytes([n]) for n in range(200)]
+        self.assertEqual({halved(b"k", id, 4) for id in ids}, {2})
+        halves = [halved(b"k", id, 3) for id in ids]
+        self.assertEqual(set(halves), {1, 2})
+        self.assertTrue(70 < halves.count(2) < 130, halves.count(2))
+        self.assertNotEqual(halves, [halved(b"other", id, 3) for id in ids])
 
     def test_by_key(self) -> None:
         peers = [(bytes([n]) * 32, n) for n in range(20)]
