@@ -77,7 +77,7 @@ class Announcing:
        on the beat, not upon question; so is what is too new to be told upon question.
     7. What comes again into the pool (a reorg gave it back) is announced to all anew.
 
-    Bounds: see the constants, and :class:`~chainp2p.gossip.told.Told`; the ids of what was admitted in the last three intervals.
+    Bounds: see the constants, and :class:`~chainp2p.gossip.told.Told`; ids of what came in three intervals.
 
     :param counts: what leaves is counted there.
     """
