@@ -187,3 +187,16 @@ class OfMany(Base):
         self.assertFalse(refused.open)
         self.assertEqual({reason for _, reason, *_ in one.faults}, {Reason.MISBEHAVED})
         self.assertEqual(len(self.got(refused, Prune)), FORGIVEN + 1)
+
+    def test_words_after_the_end_are_passed_over(self) -> None:
+        one, ends = self.small()
+        self.more(one)
+        self.clock.run_for(0.1)
+        one.gossip.stop()
+        before = [len(link.sent) for link in one.links]
+        for end in ends:
+            for word in (Graft(), Prune(60), DoNotSend((bytes(32),)), AnnounceBlocks(((bytes(32), 1),))):
+                end.send(word)
+        self.clock.run_for(2.0)
+        self.assertEqual([len(link.sent) for link in one.links], before)
+        self.assertEqual(one.faults, [])
