@@ -4,7 +4,7 @@
 
 Twenty production nodes, six neighbours each, in virtual time; each has one core, on which checks take what those of the
 reference chain were measured to. Attackers are undisturbed nodes of the other run, so that nothing else differs. Exit
-code 1 if the blocks take more than a tenth longer (and more than 20 ms), if two honest nodes part, if an honest link is
+code 1 if the blocks take more than a tenth longer (and more than 30 ms), if two honest nodes part, if an honest link is
 asked last, if more blocks wait for their parents than may, or if attackers that are to pay do not. One signer of wrong
 state roots among fifty nodes is ``tests/simulation/test_bad_blocks.py``.
 """
@@ -34,8 +34,9 @@ from chainp2p.testing.siege import (
 )
 
 BASE = Siege(nodes=20, degree=6, transactions=100, size=110, lacking=Lacking.LATE, share=0.05)
-#: How much later a block may be: this part, and what a round trip less or more makes of a few hops (seconds).
-LATER, NOISE = 1.1, 0.02
+#: How much later a block may be: this part, or (seconds) one hop of the shorter kind where links to attackers have ended,
+#: over which it came before.
+LATER, HOP = 1.1, 0.03
 
 
 @frozen
@@ -61,10 +62,10 @@ ROWS = {
 }
 
 
-def play(task: tuple[Siege, Row]) -> tuple[Besieged, Besieged, float]:
-    """Play a row and what it is compared with."""
+def play(task: tuple[Siege, str]) -> tuple[Besieged, Besieged, float]:
+    """Play the row of that name and what it is compared with."""
     start = time.perf_counter()
-    base, row = task
+    base, row = task[0], ROWS[task[1]]
     calm, loud = (evolve(base, hostile=(row.share, attack)).play() for attack in (behave, row.attack))
     return calm, loud, time.perf_counter() - start
 
@@ -77,7 +78,7 @@ def within(played: Besieged, share: float) -> float:
 
 def good(row: Row, calm: Besieged, loud: Besieged) -> bool:
     """Whether all holds that has to."""
-    soon = within(loud, 0.95) <= max(within(calm, 0.95) * LATER, within(calm, 0.95) + NOISE)
+    soon = within(loud, 0.95) <= max(within(calm, 0.95) * LATER, within(calm, 0.95) + HOP)
     paid = {"": True, "ends": loud.outcome.caught > 0, "last": loud.useless > 0}[row.pays]
     return soon and paid and not loud.outcome.parted and not loud.wronged and loud.parked <= BLOCKS
 
@@ -92,25 +93,24 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     options = parser.parse_args()
     tasks = [
-        (seed, name, (evolve(BASE, seed=seed, blocks=options.blocks), row))
+        (evolve(BASE, seed=seed, blocks=options.blocks), name)
         for seed in range(options.first, options.first + options.seeds)
-        for name, row in ROWS.items()
+        for name in ROWS
         if name.startswith(options.only)
     ]
     heads = ("calm 95%", "all", "attack 95%", "all", "parted", "ended", "last", "wronged", "parked", "real s")
     print(f"{'attack':<26}{'seed':>5}" + "".join(f"{head:>11}" for head in heads))
     broken = []
     with ProcessPoolExecutor(options.jobs, initializer=start_logging) as pool:
-        for (seed, name, (_, row)), (calm, loud, real) in zip(
-            tasks, pool.map(play, [task for _, _, task in tasks]), strict=True
-        ):
+        for (base, name), (calm, loud, real) in zip(tasks, pool.map(play, tasks), strict=True):
+            seed = base.seed
             times = [f"{within(one, share):.3f}" for one in (calm, loud) for share in (0.95, 1.0)]
             counts = (loud.outcome.parted, loud.outcome.caught, loud.useless, loud.wronged, loud.parked)
             print(
                 f"{name:<26}{seed:>5}" + "".join(f"{cell!s:>11}" for cell in (*times, *counts, f"{real:.0f}")),
                 flush=True,
             )
-            if not good(row, calm, loud):
+            if not good(ROWS[name], calm, loud):
                 broken.append(f"{name} ({seed})")
     print("broken:" if broken else "all bounds kept", *broken)
     return 1 if broken else 0
