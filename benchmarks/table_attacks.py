@@ -34,8 +34,8 @@ from chainp2p.testing.siege import (
 )
 
 BASE = Siege(nodes=20, degree=6, transactions=100, size=110, lacking=Lacking.LATE, share=0.05)
-#: How much later a block may be: this part, or (seconds) one hop of the shorter kind where links to attackers have ended,
-#: over which it came before.
+#: How much later a block may be: this part, or (seconds) one short hop, where the links to attackers have ended over
+#: which it came before.
 LATER, HOP = 1.1, 0.03
 
 
