@@ -8,7 +8,7 @@ square root of the peers, whoever dialled, and pushed on by all. Rows of *spied*
 nodes and passes nothing on; in rows of *among* a tenth of the nodes are spies as well, which others dial. *Origin*:
 the share of transactions whose first teller was where they began; *place*: the average place of that node among those
 that told a spy; by guessing it would be 1 % and 50. Exit code 1 if a transaction does not come to all honest nodes, or
-an aim is missed in a row of gossip without spies.
+an aim is missed in the first row: that is gossip with the interval of public networks.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main() -> int:
                 ),
                 flush=True,
             )
-            good = good and not one.missing and not (name.startswith("gossip") and missed(row, one))
+            good = good and not one.missing and not (name == "gossip" and missed(row, one))
     return 0 if good else 1
 
 
