@@ -148,7 +148,8 @@ class BlockFetch:
             self._detour, self._planned = False, None
         known = self._planned
         short = self._more and window.left < WINDOW
-        if known is not None and marks[1] == known[1] and not short and (marks == known or window.submitted):
+        as_planned = marks == known or marks[0] == window.validated or window.submitted
+        if known is not None and marks[1] == known[1] and not short and as_planned:
             return
         if self._looking:
             return

@@ -90,6 +90,11 @@ class Window(Generic[K]):
         return len(self._plan) - self._start
 
     @property
+    def validated(self) -> bytes | None:
+        """The last block of the plan that is validated, with all before it; None: there is none yet."""
+        return self._plan[self._start - 1].hash if self._start else None
+
+    @property
     def waiting(self) -> int:
         """Blocks that have arrived and wait for their turn."""
         return len(self._bodies)
@@ -164,8 +169,9 @@ class Window(Generic[K]):
         return end
 
     def _again(self, run: Sequence[HeaderInfo]) -> None:
-        """These may have to be asked for again."""
-        self._unasked = min(self._unasked, *(self._place.get(info.hash, len(self._plan)) for info in run))
+        """Those of these that are not here may have to be asked for again."""
+        places = [self._place.get(info.hash, len(self._plan)) for info in run if not self._has(info)]
+        self._unasked = min([self._unasked, *places])
 
     def _ask(self, at: int, end: int, held: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
         """Ask for the run from place *at* on, of which each block is asked of *held* peers so far."""
@@ -300,7 +306,7 @@ class Window(Generic[K]):
     def arrived(self, ask: Ask[K], raws: Sequence[bytes], now: float) -> None:
         """The first blocks of a request came; more may be had from others."""
         server, size = self.servers[ask.peer], sum(map(len, raws))
-        self.closed(ask)
+        self._end(ask)
         server.rate.measured(size, ask.since, now)
         server.stalls, server.left_until = 0, -inf
         server.claimed()
@@ -310,6 +316,7 @@ class Window(Generic[K]):
                 self._bodies[info.hash] = raw
                 self._senders[info.hash] = ask.peer
                 self._bytes += len(raw)
+        self._again(ask.run)
         self._advance(now)
         self._shed(now)
 
@@ -329,7 +336,11 @@ class Window(Generic[K]):
         self.servers[ask.peer].lacked(ask.run[0], now)
 
     def closed(self, ask: Ask[K]) -> None:
-        """A request has ended, however it did."""
+        """A request has ended, and brought nothing."""
+        self._end(ask)
+        self._again(ask.run)
+
+    def _end(self, ask: Ask[K]) -> None:
         server = self.servers.get(ask.peer)
         if server is not None and ask in server.asks:
             server.asks.remove(ask)
@@ -339,7 +350,6 @@ class Window(Generic[K]):
                 asks.remove(ask)
                 if not asks:
                     del self._asks[info.hash]
-        self._again(ask.run)
 
     def timed_out(self, ask: Ask[K]) -> None:
         """It was not answered at all: less is asked of this peer."""

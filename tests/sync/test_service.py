@@ -115,6 +115,20 @@ class Initial(Base):
         self.assertEqual([message.count for message in headers], [512, 2_000, 2_000, 2_000])
         self.assertEqual([change.state.behind for change in changes], [True, False])
 
+    def test_the_chain_is_asked_seldom_what_it_lacks(self) -> None:
+        old, new = self.host("old", 5_000), self.host("new")
+        asked, missing = [0], new.chain.missing
+
+        def counted(limit: int) -> Any:
+            asked[0] += 1
+            return missing(limit)
+
+        self.patch(new.chain, "missing", counted)
+        connect(new, old)
+        self.converge(10.0)
+        # as headers come, and when half of what was planned is used; not each time that the head moved (62 times)
+        self.assertLess(asked[0], 10)
+
     def test_who_is_ahead_asks_nothing(self) -> None:
         old, new = self.host("old", 10), self.host("new")
         connect(old, new)
