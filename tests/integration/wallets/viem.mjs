@@ -10,7 +10,13 @@ const chain = defineChain({
   id: 31337, name: "chainp2p", nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
   rpcUrls: { default: { http: [rpc], webSocket: [ws] } },
 });
-const transport = http(rpc, { batch: true, retryCount: 0 });
+// hashes of the objects that it was answered
+const answered = new Set();
+const onFetchResponse = async (response) => {
+  const text = await response.clone().text();
+  for (const [, hash] of text.matchAll(/"hash":"(0x\w{64})"/g)) answered.add(hash);
+};
+const transport = http(rpc, { batch: true, retryCount: 0, onFetchResponse });
 // blocks come sooner here than its cache of polls forgets
 const reader = createPublicClient({ chain, transport, pollingInterval: 100, cacheTime: 0 });
 const account = privateKeyToAccount(key);
@@ -70,9 +76,10 @@ await step("gap, replacement, wait", async () => {
     "TransactionReceiptNotFoundError");
   assert.deepEqual(await nonces(), [next, next]);
   let replaced;
+  answered.delete(waiting);
   const told = wait(waiting, (replacement) => { replaced = replacement; });
-  // its own look at the transaction comes first
-  await new Promise((resolve) => { setTimeout(resolve, 300); });
+  // it knows what was replaced only if it has looked at it before
+  await until(() => answered.has(waiting), "its own look");
   const better = await wallet.sendTransaction(dynamic(next + 1, 6n * GWEI));
   assert.equal((await failure(() => reader.getTransaction({ hash: waiting }))).name, "TransactionNotFoundError");
   const first = await wallet.sendTransaction(dynamic(next, 5n * GWEI));
