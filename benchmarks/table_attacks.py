@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from attrs import evolve, frozen
 from sweep_partition import start_logging
 
-from chainp2p.gossip.parked import BLOCKS
+from chainp2p.gossip.blocks.parked import BLOCKS
 from chainp2p.testing.machines import Machine
 from chainp2p.testing.relaying import Lacking
 from chainp2p.testing.siege import (

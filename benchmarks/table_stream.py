@@ -37,7 +37,7 @@ from chainp2p.ledger.formats.genesis import Genesis
 from chainp2p.node.threads import ThreadExecutor
 from chainp2p.rpc.methods.chain import chain_namespace
 from chainp2p.rpc.server import RpcServer
-from chainp2p.rpc.stream import Streams
+from chainp2p.rpc.subscriptions.stream import Streams
 from tests.integration.followers import Followers
 from tests.integration.processes import Devnet, call, eventually
 from tests.integration.test_stream import examples_of

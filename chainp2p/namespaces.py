@@ -75,7 +75,7 @@ class Stream:
     """What ``<namespace>_subscribe`` is where each subscriber has a pace of its own.
 
     ``prepare(*params)`` is a coroutine; what it answers is called with the subscriber's ``Outlet`` and answers its
-    ``Flow`` (both: :mod:`chainp2p.rpc.hub`).
+    ``Flow`` (both: :mod:`chainp2p.rpc.subscriptions.hub`).
     """
 
     prepare: Callable[..., Coroutine[Any, Any, Any]]

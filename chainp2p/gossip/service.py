@@ -16,11 +16,11 @@ from chainp2p.chain.interfaces import (
     TransactionRefused,
 )
 from chainp2p.errors import Reason
-from chainp2p.gossip.blocks import BlockRelay
-from chainp2p.gossip.rebuilding import Counts
+from chainp2p.gossip.blocks.rebuilding import Counts
+from chainp2p.gossip.blocks.relay import BlockRelay
 from chainp2p.gossip.redundancy import Redundancy
-from chainp2p.gossip.transactions import TransactionRelay
-from chainp2p.gossip.whytx import TransactionAnswer
+from chainp2p.gossip.transactions.relay import TransactionRelay
+from chainp2p.gossip.transactions.why import TransactionAnswer
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Tasks
 from chainp2p.wire.messages import (
@@ -42,7 +42,7 @@ class GossipService:
 
     :param pool: an ``ITransactionPool``, or None for a chain without one: then no transaction is taken or given.
     :param now: Unix time in seconds.
-    :param interval: paces announcements of transactions (seconds): see :mod:`chainp2p.gossip.announcing`.
+    :param interval: paces announcements of transactions (seconds): see :mod:`chainp2p.gossip.transactions.announcing`.
     :param heard: told of (link, hash, height) of a block whose ancestors may be missing.
     """
 

@@ -24,7 +24,7 @@ from chainp2p.rpc.methods.net import net_namespace
 from chainp2p.rpc.methods.rpc import rpc_namespace
 from chainp2p.rpc.methods.web3 import web3_namespace
 from chainp2p.rpc.server import RpcServer
-from chainp2p.rpc.stream import Streams
+from chainp2p.rpc.subscriptions.stream import Streams
 from chainp2p.rpc.tally import Metric
 from chainp2p.settings import Settings
 

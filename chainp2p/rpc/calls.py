@@ -23,9 +23,9 @@ from chainp2p.rpc.core import (
     render_result,
 )
 from chainp2p.rpc.fairuse import BYTES_PER_UNIT, Allowance, Refusal
-from chainp2p.rpc.hub import Session
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.registry import Begin, Registry, Subscribe, Unsubscribe
+from chainp2p.rpc.subscriptions.hub import Session
 from chainp2p.rpc.tally import Tally
 
 __all__ = ["Answering", "Service"]

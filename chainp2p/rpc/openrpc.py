@@ -9,7 +9,7 @@ __all__ = ["discover"]
 
 #: Of the OpenRPC specification that the document follows.
 OPENRPC_VERSION = "1.3.2"
-#: See :meth:`chainp2p.rpc.hub.Hub.new_id`.
+#: See :meth:`chainp2p.rpc.subscriptions.hub.Hub.new_id`.
 _SUBSCRIPTION_ID = {"type": "string", "pattern": "^0x[1-9a-f][0-9a-f]{31}$"}
 
 

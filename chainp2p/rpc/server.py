@@ -16,14 +16,14 @@ from chainp2p.errors import StartupError
 from chainp2p.namespaces import Namespace
 from chainp2p.peer.netgroup import source_address
 from chainp2p.rpc.calls import Service
-from chainp2p.rpc.door import Asked, Door, Go, Reply, Route
 from chainp2p.rpc.fairuse import FairUse
-from chainp2p.rpc.http import RpcChannel, RpcRequest
-from chainp2p.rpc.hub import Hub
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS, Limits
-from chainp2p.rpc.memory import RequestMemory, Share
 from chainp2p.rpc.registry import Registry
+from chainp2p.rpc.subscriptions.hub import Hub
 from chainp2p.rpc.tally import Metric, Tally
+from chainp2p.rpc.web.door import Asked, Door, Go, Reply, Route
+from chainp2p.rpc.web.http import RpcChannel, RpcRequest
+from chainp2p.rpc.web.memory import RequestMemory, Share
 
 __all__ = ["RpcFactory", "RpcServer"]
 
@@ -96,13 +96,13 @@ class RpcFactory(ServerFactory):
 
     def open_websockets(self) -> None:
         """Load Autobahn and be ready to hand connections to it."""
-        from chainp2p.rpc.websocket import bind_loop, make_factory
+        from chainp2p.rpc.web.websocket import bind_loop, make_factory
 
         bind_loop(self.reactor)
         self._websockets = make_factory(self.reactor, self.service, self._hub)
 
     def close_websockets(self) -> None:
-        from chainp2p.rpc.websocket import release_loop
+        from chainp2p.rpc.web.websocket import release_loop
 
         if self._websockets is not None:
             self._websockets = None

@@ -12,9 +12,9 @@ from typing import Any
 from attrs import Factory, define, frozen
 
 from chainp2p.chain.interfaces import TransactionAdded
-from chainp2p.gossip import announcing
 from chainp2p.gossip.redundancy import Redundancy, Way
 from chainp2p.gossip.seen import push_count
+from chainp2p.gossip.transactions import announcing
 from chainp2p.peer.link import Link
 from chainp2p.settings import Settings
 from chainp2p.testing.machines import Machine

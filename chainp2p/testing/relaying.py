@@ -11,7 +11,7 @@ from attrs import frozen
 from zope.interface import implementer_only
 
 from chainp2p.chain.interfaces import BlockProduced, HeadChanged, IBodyCheck, IChain, IHeaderRuns
-from chainp2p.gossip.rebuilding import Counts
+from chainp2p.gossip.blocks.rebuilding import Counts
 from chainp2p.peer.link import PeerLeft
 from chainp2p.settings import Settings
 from chainp2p.testing.copies import Copies

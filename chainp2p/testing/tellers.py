@@ -8,7 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.gossip import compact, mesh, spreading
+from chainp2p.gossip import mesh
+from chainp2p.gossip.blocks import compact, spreading
 from chainp2p.peer.link import Link
 from chainp2p.testing.machines import Machine
 from chainp2p.wire.messages import SHORT_ID, CompactBlock

@@ -3,9 +3,9 @@
 from typing import Any
 
 from chainp2p.errors import Penalty, Reason
+from chainp2p.gossip.blocks.pushers import PUSHERS
 from chainp2p.gossip.mesh import CROSSED, FORGIVEN, HIGH, LOW, MESHED_ABOVE
 from chainp2p.gossip.meshlinks import MeshLinks
-from chainp2p.gossip.pushers import PUSHERS
 from chainp2p.wire.messages import (
     COMPACT_BLOCKS,
     MESH,

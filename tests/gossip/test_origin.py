@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from chainp2p.gossip.whytx import TransactionAnswer, TransactionState
+from chainp2p.gossip.transactions.why import TransactionAnswer, TransactionState
 from chainp2p.testing.toychain import IGNORED
 from chainp2p.wire.messages import (
     AnnounceTransactions,

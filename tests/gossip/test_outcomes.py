@@ -6,7 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from chainp2p.errors import Penalty
-from chainp2p.gossip.transactions import VAIN
+from chainp2p.gossip.transactions.relay import VAIN
 from chainp2p.peer.link import Credit
 from chainp2p.testing.toychain import FAILS, IGNORED, REJECTED
 from chainp2p.wire.messages import (
@@ -26,7 +26,7 @@ from chainp2p.wire.messages import (
     PushBlocks,
     Transactions,
 )
-from tests.gossip.test_rebuilding import LARGE, CompactBase, Speaker
+from tests.gossip.blocks.test_rebuilding import LARGE, CompactBase, Speaker
 from tests.gossip.test_service import Node
 from tests.links import connect
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-import chainp2p.gossip.announcing
-import chainp2p.gossip.told
+import chainp2p.gossip.transactions.announcing
+import chainp2p.gossip.transactions.told
 from chainp2p.chain.interfaces import Admission, TransactionAdded
 from chainp2p.errors import Penalty, Reason, RefusalReason, RequestRefused
-from chainp2p.gossip.announcing import PUSH_BYTES
 from chainp2p.gossip.service import GossipService
-from chainp2p.gossip.transactions import VAIN
+from chainp2p.gossip.transactions.announcing import PUSH_BYTES
+from chainp2p.gossip.transactions.relay import VAIN
 from chainp2p.peer.link import Credit
 from chainp2p.sync.service import SyncService
 from chainp2p.testing.toychain import FAILS, IGNORED, REJECTED, ToyChain
@@ -340,8 +340,8 @@ class OfTransactions(Base):
         self.assertEqual(self.successResultOf(asked).transactions, tuple(raws[:1:-1]))
 
     def test_a_flood_of_own_transactions_drops_the_oldest_announcements(self) -> None:
-        self.patch(chainp2p.gossip.told, "ANNOUNCED_MAX", 5)
-        self.patch(chainp2p.gossip.announcing, "PUSH_BYTES", 0)
+        self.patch(chainp2p.gossip.transactions.told, "ANNOUNCED_MAX", 5)
+        self.patch(chainp2p.gossip.transactions.announcing, "PUSH_BYTES", 0)
         one, two = self.full_mesh(2)
         hashes = [one.admit(b"pay %d" % n) for n in range(8)]
         one.chain.drop(hashes[7], "expired")
@@ -361,7 +361,7 @@ class OfTransactions(Base):
 
 class WhatIsKnown(Base):
     def test_who_was_told_a_moment_ago_may_not_have_it_yet(self) -> None:
-        self.patch(chainp2p.gossip.announcing, "PUSH_BYTES", 0)
+        self.patch(chainp2p.gossip.transactions.announcing, "PUSH_BYTES", 0)
         one = self.node("one")
         relay = one.gossip._transactions
         raw = b"x" * 100

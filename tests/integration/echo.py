@@ -13,10 +13,10 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 
-from chainp2p.rpc.http import RpcChannel, RpcRequest
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.server import RpcServer
-from chainp2p.rpc.websocket import frame
+from chainp2p.rpc.web.http import RpcChannel, RpcRequest
+from chainp2p.rpc.web.websocket import frame
 
 _FINAL, _BINARY, _TEXT = 0x80, 2, 1
 LIMITS = evolve(Limits(), body=17 << 20, frames=1 << 19, held=1 << 30)

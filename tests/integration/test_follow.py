@@ -15,10 +15,10 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from chainp2p.rpc.cursor import Cursor, ladder
 from chainp2p.rpc.methods.chain import chain_namespace
 from chainp2p.rpc.server import RpcServer
-from chainp2p.rpc.stream import Streams
+from chainp2p.rpc.subscriptions.cursor import Cursor, ladder
+from chainp2p.rpc.subscriptions.stream import Streams
 from chainp2p.testing.toychain import ToyChain
 from tests.integration.npm import wallets_folder
 from tests.integration.processes import ROOT, eventually, scratch

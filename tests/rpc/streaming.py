@@ -19,12 +19,12 @@ from chainp2p.chain.interfaces import (
 )
 from chainp2p.events import EventBus
 from chainp2p.namespaces import RpcError
-from chainp2p.rpc.cursor import Cursor
-from chainp2p.rpc.hub import Hub, Session
 from chainp2p.rpc.methods.chain import chain_namespace
-from chainp2p.rpc.outbox import Outbox
 from chainp2p.rpc.registry import Begin, Registry, Unsubscribe
-from chainp2p.rpc.stream import Streams
+from chainp2p.rpc.subscriptions.cursor import Cursor
+from chainp2p.rpc.subscriptions.hub import Hub, Session
+from chainp2p.rpc.subscriptions.stream import Streams
+from chainp2p.rpc.web.outbox import Outbox
 from chainp2p.testing.toychain import ToyChain
 
 

@@ -7,7 +7,7 @@ from chainp2p.namespaces import Method, Namespace, Param
 from chainp2p.node.surface import documented_namespaces
 from chainp2p.rpc.registry import Registry
 from tests.rpc.cases import exact, malformed, specification
-from tests.rpc.test_websocket import Harness, Pair
+from tests.rpc.web.test_websocket import Harness, Pair
 from tests.rpc.wire import post, replies
 
 #: Methods of the specification's examples; here each belongs to a namespace, so ``subtract`` is ``spec_subtract``.

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chainp2p.rpc import fairuse
 from chainp2p.rpc.fairuse import BYTES_PER_UNIT, LONGEST_PAUSE, Allowance, FairUse
 from chainp2p.rpc.limits import Limits
-from tests.rpc.test_websocket import Harness, Pair
+from tests.rpc.web.test_websocket import Harness, Pair
 from tests.rpc.wire import Wire, call, post, replies
 
 SMALL = Limits(

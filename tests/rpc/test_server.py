@@ -7,10 +7,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import StartupError
-from chainp2p.rpc import websocket
 from chainp2p.rpc.limits import ADMIN_CONNECTIONS, Limits
 from chainp2p.rpc.methods.web3 import web3_namespace
 from chainp2p.rpc.server import RpcServer
+from chainp2p.rpc.web import websocket
 from tests.rpc.wire import CLIENT, Wire, call, post, replies
 
 

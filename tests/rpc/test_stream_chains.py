@@ -5,7 +5,7 @@ from typing import Any
 from chainp2p.chain import storedcore
 from chainp2p.ledger import branches
 from chainp2p.ledger.chain import Ledger
-from chainp2p.rpc.cursor import Cursor
+from chainp2p.rpc.subscriptions.cursor import Cursor
 from chainp2p.testing.databases import MemoryDisk
 from tests.chain.test_stored import StoredCase
 from tests.ledger.network import Disk, Harness, genesis_of, transfer

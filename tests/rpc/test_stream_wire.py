@@ -6,15 +6,15 @@ from typing import Any
 from twisted.logger import globalLogPublisher
 
 from chainp2p.namespaces import RpcError
-from chainp2p.rpc.cursor import Cursor
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.methods.chain import chain_namespace
 from chainp2p.rpc.openrpc import discover
 from chainp2p.rpc.reference import render_rpc
 from chainp2p.rpc.registry import Registry
-from chainp2p.rpc.stream import Streams
+from chainp2p.rpc.subscriptions.cursor import Cursor
+from chainp2p.rpc.subscriptions.stream import Streams
 from chainp2p.testing.toychain import ToyChain
-from tests.rpc.test_websocket import Harness, Pair
+from tests.rpc.web.test_websocket import Harness, Pair
 from tests.rpc.wire import call, post, replies
 
 

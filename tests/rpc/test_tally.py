@@ -6,7 +6,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.rpc.tally import BUCKETS, Latencies, Tally
-from tests.rpc.test_websocket import Harness, Pair
+from tests.rpc.web.test_websocket import Harness, Pair
 from tests.rpc.wire import call, post
 
 

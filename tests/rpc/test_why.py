@@ -6,8 +6,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.gossip.provenance import Happening, Stage
-from chainp2p.gossip.whytx import TransactionAnswer, TransactionState
+from chainp2p.gossip.transactions.provenance import Happening, Stage
+from chainp2p.gossip.transactions.why import TransactionAnswer, TransactionState
 from chainp2p.namespaces import Namespace, RpcError
 from chainp2p.peer.causes import Cause, CauseKind
 from chainp2p.peer.enr import make_enr, node_pairs

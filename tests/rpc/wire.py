@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.namespaces import Method, Namespace, Param, RpcError, Subscription
 from chainp2p.rpc.calls import Service as Answers
-from chainp2p.rpc.door import Door
-from chainp2p.rpc.hub import Hub
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.registry import Registry
 from chainp2p.rpc.server import RpcFactory
+from chainp2p.rpc.subscriptions.hub import Hub
 from chainp2p.rpc.tally import Tally
+from chainp2p.rpc.web.door import Door
 
 CLIENT = IPv4Address("TCP", "127.0.0.1", 50_000)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.gossip.parked import BLOCKS
+from chainp2p.gossip.blocks.parked import BLOCKS
 from chainp2p.testing.machines import Machine
 from chainp2p.testing.relaying import Lacking
 from chainp2p.testing.siege import (

@@ -3,7 +3,7 @@
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.gossip.whytx import TransactionAnswer
+from chainp2p.gossip.transactions.why import TransactionAnswer
 from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.ledger.formats.transaction import transaction_hash
 from chainp2p.testing.machines import Machine

@@ -15,10 +15,10 @@ from chainp2p.namespaces import (
     RpcError,
     Stream,
 )
-from chainp2p.rpc.cursor import LENGTH, Cursor
-from chainp2p.rpc.stream import Streams
-from chainp2p.rpc.streamtext import block_members
-from chainp2p.rpc.subscriber import HEADS, PEERS, TRANSACTIONS
+from chainp2p.rpc.subscriptions.cursor import LENGTH, Cursor
+from chainp2p.rpc.subscriptions.stream import Streams
+from chainp2p.rpc.subscriptions.subscriber import HEADS, PEERS, TRANSACTIONS
+from chainp2p.rpc.subscriptions.text import block_members
 from chainp2p.rpc.values import DATA, HASH, QUANTITY, data, hash32, hex_bytes, nullable, quantity
 from chainp2p.rpc.values import text as read_text
 

@@ -1,0 +1,1 @@
+"""Transactions between pools: announced, pushed, fetched, and where each came from."""

@@ -1,0 +1,1 @@
+"""HTTP and WebSocket: who may come in, what they may take, and how answers leave."""

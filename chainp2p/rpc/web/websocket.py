@@ -1,0 +1,342 @@
+"""JSON-RPC over WebSocket by Autobahn: the only file that imports it, and only when a server starts.
+
+Autobahn reads frames and does the handshakes; frames are written here, because a notification's text is shared by all
+who get it and because Autobahn refuses to send what it would refuse to receive.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chainp2p.errors import StartupError
+from chainp2p.rpc.calls import Answering, Service
+from chainp2p.rpc.fairuse import Allowance
+from chainp2p.rpc.subscriptions.hub import Hub, Session
+from chainp2p.rpc.web.memory import Share
+from chainp2p.rpc.web.outbox import Outbox
+
+__all__ = ["bind_loop", "fragments", "frame", "make_factory", "release_loop"]
+
+#: Close codes (RFC 6455, 7.4.1 and the registry that it founded): the server restarts; it met what it did not expect.
+#: A node that stops may come again, and after 1001, "going away", web3.js would never look for it.
+SERVICE_RESTART, INTERNAL_ERROR = 1012, 1011
+#: A message that is never whole; one that is larger than may be; and one for which there is no room now.
+POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER = 1008, 1009, 1013
+
+#: RFC 6455, 5.2: the last (or only) frame of a message; a text message; both.
+_FINAL, _TEXT_OPCODE = 0x80, 0x01
+_TEXT = _FINAL | _TEXT_OPCODE
+
+#: Bytes of the payload of one frame of a large answer: the largest with a length of two bytes.
+FRAGMENT = 65_535
+
+
+_log = Logger()
+
+
+class _FailuresOnly:
+    """Autobahn's log: it tells each frame, at a cost; what matters here is logged here, but its failures are ours."""
+
+    def __init__(self, log: Logger) -> None:
+        self.error = log.error
+        self.failure = log.failure
+
+    def debug(self, *args: Any, **more: Any) -> None:
+        """Say nothing."""
+
+    trace = info = warn = debug
+
+
+#: The reactor once per server that runs on it; and the last one whose server has stopped.
+_bound: "list[IReactorTime]" = []
+_released: "list[IReactorTime]" = []
+
+
+def bind_loop(reactor: IReactorTime) -> None:
+    """Make Autobahn's timers use *reactor*; called for each server that starts.
+
+    txaio knows one loop per process: a second reactor is refused by name while the first has servers, or if it is the
+    host's choice.
+    """
+    import txaio
+
+    txaio.use_twisted()
+    loop = txaio.config.loop
+    if loop is not None and loop is not reactor and (_bound or loop not in _released):
+        raise StartupError(f"rpc: WebSocket timers belong to {loop!r} in this process, {reactor!r} cannot have them")
+    txaio.config.loop = reactor
+    _bound.append(reactor)
+
+
+def release_loop(reactor: IReactorTime) -> None:
+    """The counterpart of :func:`bind_loop`; after the last one another reactor may have the timers.
+
+    Until it asks, they stay: connections that are ending set some more, and txaio would look for a reactor by itself.
+    """
+    _bound.remove(reactor)
+    _released[:] = [reactor]
+
+
+def frame(size: int, head: int = _TEXT) -> bytes:
+    """Return the head of a frame of *size* bytes; by default it is a whole text message."""
+    if size < 126:
+        return bytes((head, size))
+    if size < 1 << 16:
+        return bytes((head, 126)) + size.to_bytes(2, "big")
+    return bytes((head, 127)) + size.to_bytes(8, "big")
+
+
+def fragments(text: bytes) -> Iterator[bytes]:
+    """Yield the frames of a text message, none larger than :data:`FRAGMENT`: a ping may stand between two of them."""
+    if len(text) <= FRAGMENT:
+        yield frame(len(text)) + text
+        return
+    for start in range(0, len(text), FRAGMENT):
+        piece = text[start : start + FRAGMENT]
+        opcode = _TEXT_OPCODE if not start else 0
+        final = _FINAL if start + FRAGMENT >= len(text) else 0
+        yield frame(len(piece), final | opcode) + piece
+
+
+def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
+    """Return a factory of WebSocket protocols; :func:`bind_loop` comes first."""
+    from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+
+    limits, tally = service.limits, service.tally
+    quiet = _FailuresOnly(_log)
+
+    @implementer(IPushProducer)
+    class RpcWebSocket(WebSocketServerProtocol):  # type: ignore[misc]
+        """One client. Reading stops while it has too many calls in flight or does not take its answers."""
+
+        log = quiet
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.allowance: Allowance | None = None
+            self.share: Share
+            self._frames = 0
+            self._unsent = 0  #: bytes of answers that wait here or in the transport
+            self._since: float | None = None  #: when the message began that is not whole yet
+            self._session = Session(hub, self, limits.subscriptions)
+            self._outbox = Outbox(limits.ring_events, limits.ring_bytes)
+            self._calls: set[Answering] = set()
+            self._waiting: deque[bytes] = deque()
+            self._reading = True
+            self._open = False
+            self._stalled: IDelayedCall | None = None
+            self._pinging: IDelayedCall | None = None
+            self._heard = 0.0
+
+        # -- receiving ----------------------------------------------------------------------------------------------
+
+        def onOpen(self) -> None:
+            self._open = True
+            self.transport.registerProducer(self, True)
+            self._pinging = reactor.callLater(limits.ping, self._ping)
+
+        def dataReceived(self, data: bytes) -> None:
+            self._heard = reactor.seconds()
+            super().dataReceived(data)
+
+        def onMessageBegin(self, isBinary: bool) -> None:
+            self._frames = 0
+            self._since = reactor.seconds()
+            super().onMessageBegin(isBinary)
+
+        def onMessageFrameBegin(self, length: int) -> None:
+            super().onMessageFrameBegin(length)
+            self._frames += 1
+            if self._frames > limits.frames and not self.failedByMe:
+                self._fail_connection(TOO_BIG, f"a message has {limits.frames} frames at most")
+
+        def onMessageFrameData(self, payload: bytes) -> None:
+            if not self.failedByMe and not self.share.take(len(payload)):
+                self._fail_connection(TRY_AGAIN_LATER, "too many large requests at once")
+            super().onMessageFrameData(payload)
+
+        def onMessage(self, payload: bytes, isBinary: bool) -> None:
+            self._since = None
+            # web3.py sends binary frames, geth takes them; the answer is text in any case
+            self._waiting.append(payload)
+            self._run_waiting()
+
+        def _run_waiting(self) -> None:
+            while self._waiting and self._open and len(self._calls) < limits.calls_in_flight and not self._outbox:
+                self._run(self._waiting.popleft())
+            self._choose_reading()
+
+        def _choose_reading(self) -> None:
+            reading = not self._waiting and not self._outbox and not self._outbox.paused
+            if reading is not self._reading and self._open:
+                self._reading = reading
+                if reading:
+                    self.transport.resumeProducing()
+                else:
+                    self.transport.pauseProducing()
+
+        def _run(self, text: bytes) -> None:
+            call = Answering(service, self.allowance, self._session)
+            self._calls.add(call)
+            deadline = reactor.callLater(limits.deadline, call.expire)
+            done = Deferred.fromCoroutine(call.answer(text))
+
+            def ended(answer: Any) -> None:
+                self._calls.discard(call)
+                self.share.give(len(text))
+                if deadline.active():
+                    deadline.cancel()
+                if isinstance(answer, Failure):
+                    _log.failure("an answer could not be made", answer)
+                elif answer is not None and self._may_send():
+                    self._answer(answer)
+                if self._open:
+                    self._session.release(call.opened)
+
+            done.addBoth(ended)
+            if not done.called:
+                done.addCallback(lambda _: self._run_waiting())
+
+        def _answer(self, answer: bytes) -> None:
+            if not self.share.take(len(answer)):
+                self._fail_connection(TRY_AGAIN_LATER, "too many large answers at once")
+                return
+            self._unsent += len(answer)
+            for one in fragments(answer):
+                self._outbox.answer(one)
+            self._flush()
+
+        # -- sending ------------------------------------------------------------------------------------------------
+
+        def _may_send(self) -> bool:
+            """Nothing may follow a close frame, ours or theirs."""
+            return self._open and self.state == self.STATE_OPEN
+
+        @property
+        def idle(self) -> bool:
+            return not self._outbox and not self._outbox.paused
+
+        @property
+        def waiting(self) -> int:
+            return self._outbox.size
+
+        def notify(self, head: bytes, id: bytes, tail: bytes) -> bool:
+            if not self._may_send():
+                return True
+            data = b"".join((frame(len(head) + len(id) + len(tail)), head, id, tail))
+            if self.idle:
+                self.transport.write(data)
+            elif not self._outbox.event(data):
+                tally.dropped += 1
+                return False
+            else:
+                self._flush()
+            tally.events += 1
+            tally.sent["websocket"] += len(data)
+            return True
+
+        def fail(self) -> None:
+            if self._may_send():
+                self.sendCloseFrame(code=INTERNAL_ERROR, reasonUtf8=b"a subscription failed", isReply=False)
+
+        def _flush(self) -> None:
+            while self._outbox and not self._outbox.paused and self._may_send():
+                self.transport.write(self._outbox.take())
+            if self.idle:
+                self.share.give(self._unsent)
+                self._unsent = 0
+
+        def pauseProducing(self) -> None:
+            self._outbox.paused = True
+            if self._stalled is None:
+                self._stalled = reactor.callLater(limits.not_reading, self._give_up)
+            # what it sends would be answered, pings too, and nobody would take the answers
+            self._choose_reading()
+
+        def resumeProducing(self) -> None:
+            self._outbox.paused = False
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
+            self._flush()
+            if self._open and self.idle:
+                self._session.drained()
+            self._run_waiting()
+
+        def stopProducing(self) -> None:
+            """The transport is about to close; :meth:`onClose` follows."""
+
+        def _give_up(self) -> None:
+            self._stalled = None
+            tally.stalled += 1
+            _log.info(
+                "aborting a WebSocket of {peer}: it took nothing for {seconds:.0f} s, {dropped} events were dropped; "
+                "cursors: {cursors}",
+                peer=self.peer,
+                seconds=limits.not_reading,
+                dropped=self._outbox.dropped,
+                cursors=", ".join(self._session.cursors) or "none",
+            )
+            self.transport.abortConnection()
+
+        def _ping(self) -> None:
+            """Ask for a sign of life; Autobahn's own pings do not know when we do not listen."""
+            now = reactor.seconds()
+            if not self._reading:
+                self._heard = now  # whoever does not take its answers is judged by :meth:`_give_up`
+                self._since = None if self._since is None else now
+            if self._since is not None and now - self._since > limits.deadline and not self.failedByMe:
+                self._fail_connection(POLICY_VIOLATION, "the message was not complete in time")
+            if now - self._heard > limits.ping + limits.pong:
+                self._pinging = None
+                self.transport.abortConnection()
+                return
+            self.sendPing()
+            self._pinging = reactor.callLater(limits.ping, self._ping)
+
+        # -- ending -------------------------------------------------------------------------------------------------
+
+        def go_away(self) -> None:
+            """The server stops."""
+            if self._may_send():
+                # Autobahn's sendClose() takes the codes of applications only
+                self.sendCloseFrame(code=SERVICE_RESTART, reasonUtf8=b"the node stops", isReply=False)
+            else:
+                self.transport.loseConnection()
+
+        def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+            self._end()
+
+        def connectionLost(self, reason: Any = None) -> None:
+            super().connectionLost(reason)
+            self._end()
+
+        def _end(self) -> None:
+            self._open = False
+            self._waiting.clear()
+            for timer in (self._stalled, self._pinging):
+                if timer is not None and timer.active():
+                    timer.cancel()
+            self._stalled = self._pinging = None
+            self._session.close()
+            for call in tuple(self._calls):
+                call.expire()
+
+    factory = WebSocketServerFactory(reactor=reactor)
+    factory.protocol = RpcWebSocket
+    factory.log = quiet
+    factory.setProtocolOptions(
+        webStatus=False,
+        maxFramePayloadSize=limits.body,
+        maxMessagePayloadSize=limits.body,
+        failByDrop=False,
+        allowedOrigins=["*"],
+        allowNullOrigin=True,
+    )
+    return cast(Any, factory)
