@@ -28,7 +28,7 @@ from chainp2p.settings import (
     Settings,
     SyncSettings,
 )
-from chainp2p.sync.quests import parse_rank
+from chainp2p.sync.headers.quests import parse_rank
 
 __all__ = ["Values", "build_settings", "is_dev", "prepared", "read_toml", "render_toml"]
 

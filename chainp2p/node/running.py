@@ -44,7 +44,7 @@ from chainp2p.node.readiness import readiness_checks
 from chainp2p.node.router import make_mapping
 from chainp2p.node.threads import OwnedExecutor
 from chainp2p.settings import Settings
-from chainp2p.sync.quests import parse_rank
+from chainp2p.sync.headers.quests import parse_rank
 from chainp2p.sync.service import SyncService
 
 __all__ = ["Bound", "Running"]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from chainp2p.chain.interfaces import HeaderInfo, IHeaderRuns
 from chainp2p.errors import PeerFault, PeerGone, Reason, RequestRefused, RequestTimedOut
 from chainp2p.peer.link import Link
-from chainp2p.sync.chase import hashes_of
 from chainp2p.sync.claims import Claims
-from chainp2p.sync.sieve import Sieve
+from chainp2p.sync.headers.chase import hashes_of
+from chainp2p.sync.headers.sieve import Sieve
 from chainp2p.sync.state import Activity, Waiting, short
 from chainp2p.wire.messages import GetHeaders, NotFound
 

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from attrs import Factory, define, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.sync.sources import Source
+from chainp2p.sync.blocks.sources import Source
 from chainp2p.sync.state import wins
 
 __all__ = ["ASKED_LAST", "Claim", "Claims", "PeerRecord"]

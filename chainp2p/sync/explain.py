@@ -7,9 +7,9 @@ from typing import Any
 from attrs import frozen
 
 from chainp2p.chain.interfaces import HeaderInfo, IReorgs, RefusedBranch
-from chainp2p.sync.sources import Ask, Source
+from chainp2p.sync.blocks.sources import Ask, Source
+from chainp2p.sync.blocks.window import Window
 from chainp2p.sync.state import Waiting, short
-from chainp2p.sync.window import Window
 
 __all__ = ["BlockView", "block_waits", "refusals", "refused_by", "sentence"]
 

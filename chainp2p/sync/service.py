@@ -17,16 +17,16 @@ from chainp2p.events import EventBus
 from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
-from chainp2p.sync.backfill import Backfill
-from chainp2p.sync.blocks import TICK, BlockFetch
+from chainp2p.sync.blocks.backfill import Backfill
+from chainp2p.sync.blocks.fetch import TICK, BlockFetch
 from chainp2p.sync.claims import Claim, Claims
 from chainp2p.sync.explain import BlockView, block_waits, refusals, refused_by, sentence
-from chainp2p.sync.headers import HeaderFetch
+from chainp2p.sync.headers.fetch import HeaderFetch
+from chainp2p.sync.headers.quests import Quests
 from chainp2p.sync.pace import Pace
-from chainp2p.sync.quests import Quests
 from chainp2p.sync.serving import serve_blocks, serve_headers, serve_state
 from chainp2p.sync.state import Phase, SyncChanged, SyncState
-from chainp2p.sync.statefetch import StateFetch
+from chainp2p.sync.states.fetch import StateFetch
 from chainp2p.wire.messages import GetBlocks, GetHeaders, GetStateChunk
 
 __all__ = ["SyncService"]
@@ -53,8 +53,8 @@ class SyncService:
     POLL_INTERVAL
     ====================================  =======================================  ==========================
 
-    :class:`~chainp2p.sync.headers.HeaderFetch` carries that out. The other loop brings the blocks of known headers:
-    :class:`~chainp2p.sync.blocks.BlockFetch`.
+    :class:`~chainp2p.sync.headers.fetch.HeaderFetch` carries that out. The other loop brings the blocks of known
+    headers: :class:`~chainp2p.sync.blocks.fetch.BlockFetch`.
 
     Every request has a deadline, so a round always ends; the chain is trusted to answer.
 

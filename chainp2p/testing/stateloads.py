@@ -29,7 +29,7 @@ from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
 from chainp2p.sync.claims import Claim, Claims
 from chainp2p.sync.state import StateProgress
-from chainp2p.sync.statefetch import StateFetch
+from chainp2p.sync.states.fetch import StateFetch
 from chainp2p.testing.clock import HeapClock
 from chainp2p.wire.messages import Blocks, GetStateChunk, NotFound, StateChunk
 

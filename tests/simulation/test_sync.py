@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.sync.headers import HeaderFetch
+from chainp2p.sync.headers.fetch import HeaderFetch
 from chainp2p.sync.service import SyncService
 from chainp2p.sync.state import Phase, SyncState
 from chainp2p.testing.downloads import download, long_chain

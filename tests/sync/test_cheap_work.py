@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-import chainp2p.sync.sieve
+import chainp2p.sync.headers.sieve
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.formats.header import Header
@@ -38,7 +38,7 @@ class CheapWork(Harness):
     def setUp(self) -> None:
         super().setUp()
         for name, value in (("HELD_BYTES", 100 * 700), ("PERIOD", 8), ("LOOKAHEAD", 20)):
-            self.patch(chainp2p.sync.sieve, name, value)
+            self.patch(chainp2p.sync.headers.sieve, name, value)
         self.net = Net()
         self.quarry = Quarry(work_genesis(difficulty=64))
         self.good = [self.quarry.root]

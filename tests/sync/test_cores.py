@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.sync.ancestor import AncestorSearch
+from chainp2p.sync.blocks.sources import Source
 from chainp2p.sync.claims import ASKED_LAST, PASSED_OVER, PATIENCE_ALONE, PATIENCE_MAX, Claim, Claims
-from chainp2p.sync.sources import Source
+from chainp2p.sync.headers.ancestor import AncestorSearch
 from chainp2p.sync.state import Activity, Phase, SyncState, short
 
 

@@ -5,11 +5,11 @@ from math import inf
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from chainp2p.sync.blocks.sources import Source
+from chainp2p.sync.blocks.window import Window
 from chainp2p.sync.explain import BlockView, block_waits, sentence
-from chainp2p.sync.sources import Source
 from chainp2p.sync.state import Waiting
-from chainp2p.sync.window import Window
-from tests.sync.test_window import blocks
+from tests.sync.blocks.test_window import blocks
 
 
 @frozen

@@ -6,12 +6,12 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
-import chainp2p.sync.headers
-import chainp2p.sync.sieve
+import chainp2p.sync.headers.fetch
+import chainp2p.sync.headers.sieve
 from chainp2p.chain.interfaces import HeaderAdded
 from chainp2p.errors import Reason
-from chainp2p.sync.quests import parse_rank
-from chainp2p.sync.sieve import Sieve
+from chainp2p.sync.headers.quests import parse_rank
+from chainp2p.sync.headers.sieve import Sieve
 from chainp2p.sync.state import Phase
 from chainp2p.testing.cheap import CheapHeaders
 from chainp2p.testing.toyblocks import ToyHeader
@@ -51,7 +51,7 @@ class LowRank(Base):
     def setUp(self) -> None:
         super().setUp()
         for name, value in (("HELD_BYTES", 300 * 160), ("PERIOD", 8), ("LOOKAHEAD", 20)):
-            self.patch(chainp2p.sync.sieve, name, value)
+            self.patch(chainp2p.sync.headers.sieve, name, value)
         self.sent = 0
         self.added: list[Any] = []
 

@@ -7,9 +7,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-import chainp2p.sync.branch
-import chainp2p.sync.chase
-import chainp2p.sync.headers
+import chainp2p.sync.blocks.branch
+import chainp2p.sync.headers.chase
+import chainp2p.sync.headers.fetch
 from chainp2p.chain.interfaces import HeadChanged, NotYet, ParentMissing
 from chainp2p.errors import Penalty, Reason
 from chainp2p.sync.service import SyncService
@@ -202,8 +202,8 @@ class Forks(Base):
         self.assertIn("1 of 1 peers have nothing of our chain", one.sync.explain().text)
 
     def test_a_conflict_is_looked_for_over_several_messages(self) -> None:
-        self.patch(chainp2p.sync.chase, "HEADERS_MAX", 7)
-        self.patch(chainp2p.sync.chase, "PROBE_HEADERS", 50)
+        self.patch(chainp2p.sync.headers.chase, "HEADERS_MAX", 7)
+        self.patch(chainp2p.sync.headers.chase, "PROBE_HEADERS", 50)
         one, two = self.host("one", 40, salt=1, finality=5), self.host("two", 60, salt=2, finality=5)
         far = self.host("far", 44, salt=3, finality=5)
         connect(one, two)
@@ -213,7 +213,7 @@ class Forks(Base):
         self.assertEqual((one.faults, two.faults), ([], []))
 
     def test_probes_are_few_and_remembered_within_bounds(self) -> None:
-        self.patch(chainp2p.sync.headers, "PROBES_REMEMBERED", 2)
+        self.patch(chainp2p.sync.headers.fetch, "PROBES_REMEMBERED", 2)
         one = self.host("one", 40, salt=1, finality=5)
         for n in range(4):
             connect(one, self.host(f"peer{n}", 60, salt=2 + n, finality=5))
@@ -221,7 +221,7 @@ class Forks(Base):
         self.assertEqual(one.faults, [])
 
     def test_a_peer_whose_chain_ends_at_what_it_claims(self) -> None:
-        self.patch(chainp2p.sync.chase, "HEADERS_MAX", 10)
+        self.patch(chainp2p.sync.headers.chase, "HEADERS_MAX", 10)
         one, two = self.host("one", 50), self.host("two", 50, salt=1)
         two.chain.add_headers(self.successResultOf(one.chain.headers_after(one.chain.genesis_hash, 30)))
         grow(one.chain, 1)
@@ -331,7 +331,7 @@ class Stalls(Base):
         self.converge(15.0, new, here)
 
     def test_another_branch_that_needs_many_steps_before_it_wins(self) -> None:
-        self.patch(chainp2p.sync.branch, "HEADERS_MAX", 20)
+        self.patch(chainp2p.sync.blocks.branch, "HEADERS_MAX", 20)
         gone, here, new = self.host("gone", 300, salt=1), self.host("here", 200, salt=2), self.host("new", 70, salt=3)
         connect(new, gone)
         self.assertTrue(self.clock.run_while(lambda: new.chain.best_header.height < 300, 1.0))

@@ -5,9 +5,9 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-import chainp2p.sync.sieve as sieve_module
+import chainp2p.sync.headers.sieve as sieve_module
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.sync.sieve import OtherHeaders, Sieve, Stage
+from chainp2p.sync.headers.sieve import OtherHeaders, Sieve, Stage
 
 
 def rank(number: int) -> bytes:

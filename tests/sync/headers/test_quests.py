@@ -4,8 +4,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.sync.claims import Claim, Claims
-from chainp2p.sync.quests import FRESH, HELD_BESIDE, Quests, parse_rank
-from chainp2p.sync.sieve import HELD_BYTES, Sieve, Stage
+from chainp2p.sync.headers.quests import FRESH, HELD_BESIDE, Quests, parse_rank
+from chainp2p.sync.headers.sieve import HELD_BYTES, Sieve, Stage
 
 
 def info(number: int, name: bytes = b"n") -> HeaderInfo:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.sync.sources import LEAVE_AFTER, LEFT_FOR, Ask, Servers, Source
+from chainp2p.sync.blocks.sources import LEAVE_AFTER, LEFT_FOR, Ask, Servers, Source
 
 __all__ = ["BYTES_MAX", "NEAR_TIP", "WINDOW", "Window"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
-from chainp2p.sync.headers import LOOK_HEADERS, LOOKS_AT_ONCE
+from chainp2p.sync.headers.fetch import LOOK_HEADERS, LOOKS_AT_ONCE
 from chainp2p.testing.cheap import CheapHeaders
 from chainp2p.testing.toychain import ToyChain
 from chainp2p.wire.messages import GetBlocks, GetHeaders, Headers, NotFound

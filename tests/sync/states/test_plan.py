@@ -6,10 +6,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.states import StatePart
-from chainp2p.sync.sources import Source
-from chainp2p.sync.stateleft import StateLeft
-from chainp2p.sync.stateplan import CHUNKS_MAX, OPEN_MAX, PATIENCE, PATIENCE_MAX, StatePlan
-from chainp2p.sync.statetime import Rest, StateTime
+from chainp2p.sync.blocks.sources import Source
+from chainp2p.sync.states.left import StateLeft
+from chainp2p.sync.states.plan import CHUNKS_MAX, OPEN_MAX, PATIENCE, PATIENCE_MAX, StatePlan
+from chainp2p.sync.states.time import Rest, StateTime
 
 ZERO, OLD = bytes(32), b"o" * 32
 SIZE = 100_000

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 from attrs import Factory, define
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.sync.sieve import HELD_BYTES, Sieve, Stage
+from chainp2p.sync.headers.sieve import HELD_BYTES, Sieve, Stage
 
 __all__ = ["FRESH", "Quest", "Quests", "parse_rank"]
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.peer.link import Link
-from chainp2p.sync.ancestor import NEAR
 from chainp2p.sync.asking import UNANSWERED, Asking
-from chainp2p.sync.blocks import EARLY_REST_MAX, TICK
-from chainp2p.sync.chase import Ask, Chased, Outcome, Parted, Paused, Terms, Turned, chase, probe
+from chainp2p.sync.blocks.fetch import EARLY_REST_MAX, TICK
 from chainp2p.sync.claims import ASKED_LAST, Claim, Claims
-from chainp2p.sync.quests import Quests
+from chainp2p.sync.headers.ancestor import NEAR
+from chainp2p.sync.headers.chase import Ask, Chased, Outcome, Parted, Paused, Terms, Turned, chase, probe
+from chainp2p.sync.headers.quests import Quests
+from chainp2p.sync.headers.sieve import Sieve, Stage
 from chainp2p.sync.serving import HEADERS_MAX
-from chainp2p.sync.sieve import Sieve, Stage
 from chainp2p.sync.state import short
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ CEILING_SLACK = 2 * HEADERS_MAX
 
 
 class HeaderFetch:
-    """Carries out what :class:`~chainp2p.sync.claims.Claims` and :class:`~chainp2p.sync.quests.Quests` say.
+    """Carries out what :class:`~chainp2p.sync.claims.Claims` and :class:`~chainp2p.sync.headers.quests.Quests` say.
 
     1. A *look* at what a peer claims finds out where its chain leaves ours, which takes up to some 15 questions, one
        after the other, and takes the first headers from there: nearly always that is all. There are several at once, no

@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 from chainp2p.chain.states import StatePart
-from chainp2p.sync.rates import TARGET_MAX, PeerRate
-from chainp2p.sync.sources import DUE_MAX, LACKS_MAX, LACKS_MIN, OVERDUE, Source
-from chainp2p.sync.stateleft import StateLeft, share_of
-from chainp2p.sync.statetime import Rest, StateTime
+from chainp2p.sync.blocks.rates import TARGET_MAX, PeerRate
+from chainp2p.sync.blocks.sources import DUE_MAX, LACKS_MAX, LACKS_MIN, OVERDUE, Source
+from chainp2p.sync.states.left import StateLeft, share_of
+from chainp2p.sync.states.time import Rest, StateTime
 
 __all__ = ["PartAsk", "StatePlan"]
 

@@ -10,10 +10,10 @@ from chainp2p.chain.states import ChunkTaken, IStateTarget, StateGoal
 from chainp2p.errors import PeerFault, Reason, RefusalReason, RequestRefused, RequestTimedOut
 from chainp2p.peer.link import Link
 from chainp2p.sync.asking import UNANSWERED, Asking
+from chainp2p.sync.blocks.sources import Source
 from chainp2p.sync.claims import PATIENCE_MAX, Claims
-from chainp2p.sync.sources import Source
 from chainp2p.sync.state import StateProgress, SyncState, Waiting, short
-from chainp2p.sync.stateplan import PartAsk, StatePlan
+from chainp2p.sync.states.plan import PartAsk, StatePlan
 from chainp2p.wire.messages import GetBlocks, GetStateChunk, NotFound
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Come:
 
 
 class StateFetch:
-    """Carries out what the :class:`~chainp2p.sync.stateplan.StatePlan` says, until the chain has its state.
+    """Carries out what the :class:`~chainp2p.sync.states.plan.StatePlan` says, until the chain has its state.
 
     ==========================================  ==============================================================
     when                                        then

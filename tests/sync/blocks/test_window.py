@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-import chainp2p.sync.window
+import chainp2p.sync.blocks.window
 from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.sync.blocks.rates import FIRST_BYTES, TARGET_MAX, TARGET_MIN, PeerRate, target_seconds
+from chainp2p.sync.blocks.sources import LEAVE_AFTER, LEFT_FOR, REQUESTS_MAX, Ask, Source
+from chainp2p.sync.blocks.window import ASKED_MAX, NEAR_TIP, WINDOW, Window
 from chainp2p.sync.pace import SPAN, Pace
-from chainp2p.sync.rates import FIRST_BYTES, TARGET_MAX, TARGET_MIN, PeerRate, target_seconds
-from chainp2p.sync.sources import LEAVE_AFTER, LEFT_FOR, REQUESTS_MAX, Ask, Source
-from chainp2p.sync.window import ASKED_MAX, NEAR_TIP, WINDOW, Window
 
 
 def hash_of(height: int, branch: int = 0) -> bytes:
@@ -220,7 +220,7 @@ class Rules(SynchronousTestCase):
         self.assertEqual(max(got), WINDOW)
 
     def test_what_is_too_much_is_let_go_but_never_the_next(self) -> None:
-        self.patch(chainp2p.sync.window, "BYTES_MAX", 10_000)
+        self.patch(chainp2p.sync.blocks.window, "BYTES_MAX", 10_000)
         self.window.plan(blocks(1, 40), 1_000, 0.0)
         (first, *rest) = self.ask()
         for ask in rest:

@@ -7,9 +7,9 @@ from attrs import frozen
 
 from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
 from chainp2p.errors import PeerFault, Reason
-from chainp2p.sync.ancestor import AncestorSearch
+from chainp2p.sync.headers.ancestor import AncestorSearch
+from chainp2p.sync.headers.sieve import OtherHeaders, Sieve, Stage
 from chainp2p.sync.serving import HEADERS_MAX
-from chainp2p.sync.sieve import OtherHeaders, Sieve, Stage
 from chainp2p.sync.state import wins
 
 __all__ = [

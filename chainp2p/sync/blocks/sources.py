@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from attrs import define, field, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.sync.rates import FIRST_BLOCKS, FIRST_BYTES, PeerRate, target_seconds
+from chainp2p.sync.blocks.rates import FIRST_BLOCKS, FIRST_BYTES, PeerRate, target_seconds
 
 __all__ = ["Ask", "LEAVE_AFTER", "REQUESTS_MAX", "Server", "Servers", "Source"]
 

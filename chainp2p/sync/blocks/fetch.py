@@ -16,10 +16,10 @@ from chainp2p.chain.interfaces import (
 from chainp2p.errors import PeerFault, Reason, RequestTimedOut, StorageError
 from chainp2p.peer.link import Credit, Link
 from chainp2p.sync.asking import UNANSWERED, Asking
-from chainp2p.sync.branch import other_branch
+from chainp2p.sync.blocks.branch import other_branch
+from chainp2p.sync.blocks.sources import OVERDUE, Ask, Source
+from chainp2p.sync.blocks.window import WINDOW, Window
 from chainp2p.sync.claims import PATIENCE_MAX, Claims
-from chainp2p.sync.sources import OVERDUE, Ask, Source
-from chainp2p.sync.window import WINDOW, Window
 from chainp2p.wire.messages import GetBlocks, NotFound
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ SUBMIT_BLOCKS, SUBMIT_BYTES, SUBMITS = 64, 8 * 1024 * 1024, 4
 
 
 class BlockFetch:
-    """Carries out what the :class:`~chainp2p.sync.window.Window` says.
+    """Carries out what the :class:`~chainp2p.sync.blocks.window.Window` says.
 
     1. Asking, and handing over what has come, go on side by side; a chain that is slow holds the window back.
     2. A body that does not match its header costs its sender the link and is fetched elsewhere; a block that fails when

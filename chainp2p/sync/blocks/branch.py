@@ -5,11 +5,11 @@ from typing import Any
 
 from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
 from chainp2p.peer.link import Link
-from chainp2p.sync.ancestor import AncestorSearch
 from chainp2p.sync.asking import UNANSWERED, Asking
-from chainp2p.sync.chase import follows, sift
+from chainp2p.sync.headers.ancestor import AncestorSearch
+from chainp2p.sync.headers.chase import follows, sift
+from chainp2p.sync.headers.sieve import OtherHeaders, Sieve, Stage
 from chainp2p.sync.serving import HEADERS_MAX
-from chainp2p.sync.sieve import OtherHeaders, Sieve, Stage
 
 __all__ = ["other_branch"]
 

@@ -1,0 +1,1 @@
+"""The blocks of known headers, from many peers at once."""

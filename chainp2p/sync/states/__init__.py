@@ -1,0 +1,1 @@
+"""The state of a recent block in place of all blocks below it."""
