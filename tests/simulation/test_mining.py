@@ -122,7 +122,7 @@ class Mining(SynchronousTestCase):
 class SweepTests(SynchronousTestCase):
     def test_a_small_sweep(self) -> None:
         done = subprocess.run(
-            [sys.executable, SCRIPT, "--seeds", "1", "--seconds", "120", "--jobs", "1"],
+            [sys.executable, SCRIPT, "--seeds", "3", "--seconds", "200", "--jobs", "1"],
             capture_output=True,
             text=True,
             timeout=120,
@@ -131,4 +131,4 @@ class SweepTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         header, *rows = [line.split() for line in done.stdout.splitlines()]
         self.assertEqual(header[:4], ["limit", "seeds", "by", "work"])
-        self.assertEqual([row[:4] for row in rows], [["usual", "1", "1", "0"], ["10", "1", "1", "1"]])
+        self.assertEqual([row[:4] for row in rows], [["usual", "3", "3", "0"], ["10", "3", "3", "3"]])
