@@ -307,6 +307,18 @@ class Stalls(Base):
         self.converge(3.0)
         self.assertEqual(new.faults, [])
 
+    def test_what_came_by_another_way_is_not_awaited_any_more(self) -> None:
+        """A block that is here but not connected moves no head: nothing tells that it is not missing."""
+        old, new = self.host("old"), self.host("new")
+        raws = grow(old.chain, 8)
+        connect(new, self.puppet(old.chain, "mute", blocks=lambda message: Deferred()))
+        self.clock.run_for(1.5)
+        self.assertEqual((new.chain.best_header.height, new.sync._blocks.window.left), (8, 8))
+        for raw in raws[1:]:
+            new.chain.submit_block(raw)
+        self.clock.run_for(2.5)
+        self.assertEqual((new.chain.head.height, new.sync._blocks.window.left), (0, 1))
+
     def test_the_first_leaves_midway(self) -> None:
         one, two, new = self.host("one", 3_000), self.host("two", 2_900), self.host("new")
         for raw in grow(one.chain, 0):

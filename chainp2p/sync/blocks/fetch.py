@@ -86,6 +86,7 @@ class BlockFetch:
         self._open: dict[Ask[Link], Any] = {}
         self._submits = 0
         self._planned: tuple[bytes, bytes] | None = None
+        self._planned_at = 0.0
         self._more = False
         self._looking = False
         self._detour = False
@@ -149,7 +150,7 @@ class BlockFetch:
         known = self._planned
         short = self._more and window.left < WINDOW
         as_planned = marks == known or marks[0] == window.validated or window.submitted
-        if known is not None and marks[1] == known[1] and not short and as_planned:
+        if known is not None and marks[1] == known[1] and not short and as_planned and not self._stale():
             return
         if self._looking:
             return
@@ -159,6 +160,11 @@ class BlockFetch:
         else:
             await self._plan(marks)
 
+    def _stale(self) -> bool:
+        """Whether nothing has come for a while: what is awaited may be here by gossip, without moving the head."""
+        since = max(self.window.edge_since, self._planned_at)
+        return self.window.edge is not None and self._reactor.seconds() - since >= TICK
+
     async def _plan(self, marks: tuple[bytes, bytes]) -> None:
         try:
             missing: Sequence[HeaderInfo] = await self._chain.missing(PLAN)
@@ -167,6 +173,7 @@ class BlockFetch:
                 self.window.plan(missing, self._chain.best_header.height, self._reactor.seconds())
         finally:
             self._looking = False
+            self._planned_at = self._reactor.seconds()
             self._ring()
 
     def _nobody(self) -> bool:
