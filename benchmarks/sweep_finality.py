@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 
 from chainp2p.testing.finality import SETTLED_MAX, FinalityOutcome, play_finality
 
@@ -32,7 +33,7 @@ def sweep(
     """Play *count* seeds in turn; begin none after so many *seconds*."""
     deadline, outcomes = time.perf_counter() + seconds, list[FinalityOutcome]()
     parts = iter([(at, min(CHUNK, first + count - at), beyond) for at in range(first, first + count, CHUNK)])
-    open = [pool.submit(run, *part) for part, _ in zip(parts, range(2 * jobs), strict=False)]
+    open = [pool.submit(run, *part) for part in islice(parts, 2 * jobs)]
     while open:
         outcomes += open.pop(0).result()
         if time.perf_counter() < deadline and (part := next(parts, None)) is not None:

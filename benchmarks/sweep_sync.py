@@ -13,6 +13,7 @@ import gc
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 
 from sweep_partition import start_logging
 
@@ -48,7 +49,7 @@ def main() -> int:
     told = played = 0
     with ProcessPoolExecutor(options.jobs, initializer=start) as pool:
         seeds = iter(range(options.first, options.first + options.seeds))
-        open = [pool.submit(run, seed) for seed, _ in zip(seeds, range(2 * options.jobs), strict=False)]
+        open = [pool.submit(run, seed) for seed in islice(seeds, 2 * options.jobs)]
         while open:
             outcome = open.pop(0).result()
             if isinstance(outcome, str):
