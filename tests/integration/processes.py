@@ -245,6 +245,12 @@ class Devnet:
         return len(call(self.nodes[number - 1]["admin"], "admin_peers"))
 
 
+def _take_terminal() -> None:
+    """Ctrl-C reaches whoever has the terminal, and ends it even if the tests run where that is ignored."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A command whose terminal is the test."""
 
@@ -258,8 +264,7 @@ class Terminal:
             stderr=theirs,
             start_new_session=True,
             env={**os.environ, **environment},
-            # Ctrl-C reaches whoever has the terminal
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_terminal,
         )
         os.close(theirs)
         test.addCleanup(self.process.wait)
