@@ -5,6 +5,7 @@ import unittest
 from typing import Any
 
 from chainp2p.errors import Reason
+from chainp2p.wire.sending import QUEUE_LIMIT
 from tests.integration.floods import NEVER_READS, Flood, Honest, connects_within
 from tests.integration.processes import Daemon, call, eventually
 from tests.integration.test_abuse import QUIET, resident_kib
@@ -58,7 +59,7 @@ class FloodTests(unittest.TestCase):
             for metric in info["metrics"]
             if metric["name"] == "chainp2p_queue_limit_bytes"
         }
-        self.assertEqual(bounds["send"], 1_000_000)
+        self.assertEqual(bounds["send"], QUEUE_LIMIT)
         self.assertNotIn("Traceback", self.node.log())
 
     def test_at_twenty_times_the_link_ends_and_says_why(self) -> None:
