@@ -4,7 +4,7 @@
 
 Twenty production nodes, six neighbours each, in virtual time; each has one core, on which checks take what those of the
 reference chain were measured to. Attackers are undisturbed nodes of the other run, so that nothing else differs. Exit
-code 1 if the blocks take more than a tenth longer (and more than 30 ms), if two honest nodes part, if an honest link is
+code 1 if the blocks take more than a tenth longer (and more than 20 ms), if two honest nodes part, if an honest link is
 asked last, if more blocks wait for their parents than may, or if attackers that are to pay do not. One signer of wrong
 state roots among fifty nodes is ``tests/simulation/test_bad_blocks.py``.
 """
@@ -36,7 +36,7 @@ from chainp2p.testing.siege import (
 BASE = Siege(nodes=20, degree=6, transactions=100, size=110, lacking=Lacking.LATE, share=0.05)
 #: How much later a block may be: this part, or (seconds) one short hop, where the links to attackers have ended over
 #: which it came before.
-LATER, HOP = 1.1, 0.03
+LATER, HOP = 1.1, 0.02
 
 
 @frozen

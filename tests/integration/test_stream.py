@@ -132,11 +132,9 @@ class StreamTests(unittest.TestCase):
             for example in examples:
                 eventually(lambda example=example: example.has(chain), 40, f"{example.store.name} has it")
             print(f"height {height}, {len(examples)} examples, {dict(followers.counts)}", file=sys.stderr)
-            # on a busy machine it falls behind once more while it reads what it missed
-            self.assertIn(len(followers.frozen.gaps), (1, 2))
-            for gap in followers.frozen.gaps:
-                self.assertEqual((gap["topic"], gap["reason"]), ("heads", "slow"))
-                self.assertGreater(gap["lost"], 0)
+            (gap,) = followers.frozen.gaps
+            self.assertEqual((gap["topic"], gap["reason"]), ("heads", "slow"))
+            self.assertGreater(gap["lost"], 0)
             self.assertGreaterEqual(followers.counts["torn"], CLIENTS // 2)
             self.assertGreater(followers.counts["moves"], 0)
         self.assertEqual(self.peers_of(admin), {"joined", "left"})
