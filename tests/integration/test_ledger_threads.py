@@ -21,6 +21,18 @@ from tests.ledger.network import ADDRESSES, KEYS, TIME, Folder, genesis_of, tran
 
 @pytest.mark.integration
 class ThreadTests(TestCase):
+    def ledger(self, forge: Forge, executor: ThreadExecutor, signer: bytes | None = None) -> Ledger:
+        folder = pathlib.Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        return Ledger(
+            forge.genesis,
+            executor=executor,
+            now=lambda: TIME + 100.0,
+            random=random.Random(1),
+            open_database=Folder(folder),
+            signer=signer,
+        )
+
     def test_blocks_reads_and_admissions_at_once(self) -> "Deferred[None]":
         return Deferred.fromCoroutine(self.live())
 
@@ -33,17 +45,8 @@ class ThreadTests(TestCase):
             raws = [transfer(5, nonce) for nonce in range((slot - 1) * 20, slot * 20)]
             line.append(forge.grow(line[-1], slot, transactions=raws))
         side = forge.line(line[30], range(41, 42))
-        folder = pathlib.Path(self.mktemp()).absolute()
-        folder.mkdir(parents=True)
         executor = ThreadExecutor(reactor, 2)
-        ledger = Ledger(
-            forge.genesis,
-            executor=executor,
-            now=lambda: TIME + 100.0,
-            random=random.Random(1),
-            open_database=Folder(folder),
-            signer=KEYS[0],
-        )
+        ledger = self.ledger(forge, executor, signer=KEYS[0])
         await ledger.start()
         heads: list[HeadChanged] = []
         ledger.events.subscribe(HeadChanged, heads.append)
@@ -83,8 +86,6 @@ class ThreadTests(TestCase):
         for slot in range(1, 17):
             raws = [transfer(5, nonce) for nonce in range((slot - 1) * 150, slot * 150)]
             line.append(forge.grow(line[-1], slot, transactions=raws))
-        folder = pathlib.Path(self.mktemp()).absolute()
-        folder.mkdir(parents=True)
         children: list[ChildProcess] = []
 
         class Watched(ThreadExecutor):
@@ -93,13 +94,7 @@ class ThreadTests(TestCase):
                 return children[-1]
 
         executor = Watched(reactor, 2, spare_cores=1)
-        ledger = Ledger(
-            forge.genesis,
-            executor=executor,
-            now=lambda: TIME + 100.0,
-            random=random.Random(1),
-            open_database=Folder(folder),
-        )
+        ledger = self.ledger(forge, executor)
         await ledger.start()
         await ledger.add_headers([made.header.raw for made in line[1:]])
         verdicts = await ledger.submit_blocks([made.raw for made in line[1:9]], line[-1].hash)

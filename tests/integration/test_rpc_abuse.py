@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tests.integration.processes import ROOT, Daemon, call, scratch
 from tests.integration.rawweb import BINARY, CONTINUATION, PING, TEXT, RawWebSocket, post, raw, reply
 from tests.integration.test_abuse import QUIET, resident_kib
+from tests.integration.traffic import Repeated
 
 #: Seconds that the daemon gives a request here.
 DEADLINE = 3.0
@@ -22,33 +23,23 @@ GROWTH = 96 * 1024
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
 
 
-class Probe:
+class Probe(Repeated):
     """Asks for ``/livez`` all the time, over a connection of its own each time."""
 
     def __init__(self, url: str) -> None:
+        super().__init__(0.1)
         self._url = url
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self.times: list[float] = []
         self.failures: list[str] = []
 
-    def __enter__(self) -> "Probe":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        self._thread.join(30)
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            begun = time.monotonic()
-            try:
-                with urllib.request.urlopen(self._url, timeout=10) as response:
-                    assert response.read() == b'{"status": "ok"}\n'
-            except (OSError, AssertionError) as error:
-                self.failures.append(repr(error))
-            self.times.append(time.monotonic() - begun)
+    def step(self) -> None:
+        begun = time.monotonic()
+        try:
+            with urllib.request.urlopen(self._url, timeout=10) as response:
+                assert response.read() == b'{"status": "ok"}\n'
+        except (OSError, AssertionError) as error:
+            self.failures.append(repr(error))
+        self.times.append(time.monotonic() - begun)
 
 
 class RpcAbuseTests(unittest.TestCase):

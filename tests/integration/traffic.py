@@ -1,13 +1,15 @@
 """Transfers signed here and sent to nodes one after the other, until told to stop."""
 
+import contextlib
 import threading
 from collections.abc import Callable
+from typing import Self
 
 from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.ledger.formats.transaction import sign_transaction
 from tests.integration.processes import call
 
-__all__ = ["RECIPIENT", "Traffic", "transfer"]
+__all__ = ["RECIPIENT", "Repeated", "Traffic", "transfer"]
 
 RECIPIENT = bytes.fromhex("00000000000000000000000000000000000000aa")
 CHAIN_ID = 31337
@@ -21,21 +23,15 @@ def transfer(account: int, nonce: int, value: int = 1, to: bytes = RECIPIENT) ->
     return "0x" + raw.hex()
 
 
-class Traffic:
-    """Sends transfers in a thread of its own; a node that does not answer is passed over.
+class Repeated:
+    """Does its :meth:`step` in a thread of its own, every *pause* seconds, as long as the ``with`` lasts."""
 
-    :param urls: answers the RPC URLs of the nodes that may take one; none: wait.
-    """
-
-    def __init__(self, account: int, urls: Callable[[], list[str]], pause: float = 0.1) -> None:
-        self._account = account
-        self._urls = urls
+    def __init__(self, pause: float) -> None:
         self._pause = pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.sent: list[str] = []
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -44,14 +40,28 @@ class Traffic:
         self._thread.join(30)
 
     def _run(self) -> None:
-        nonce = 0
         while not self._stop.wait(self._pause):
-            urls = self._urls()
-            if not urls:
-                continue
-            try:
+            self.step()
+
+    def step(self) -> None:
+        raise NotImplementedError
+
+
+class Traffic(Repeated):
+    """Sends transfers in a thread of its own; a node that does not answer is passed over.
+
+    :param urls: answers the RPC URLs of the nodes that may take one; none: wait.
+    """
+
+    def __init__(self, account: int, urls: Callable[[], list[str]], pause: float = 0.1) -> None:
+        super().__init__(pause)
+        self._account = account
+        self._urls = urls
+        self.sent: list[str] = []
+
+    def step(self) -> None:
+        urls, nonce = self._urls(), len(self.sent)
+        if urls:
+            with contextlib.suppress(OSError, AssertionError):
                 sent = call(urls[nonce % len(urls)], "eth_sendRawTransaction", transfer(self._account, nonce))
-            except (OSError, AssertionError):
-                continue
-            self.sent.append(sent)
-            nonce += 1
+                self.sent.append(sent)

@@ -490,26 +490,25 @@ class Liars(CompactBase):
         self.send("honest", self.good, honest(self.one.chain, self.raw))
         self.check(OVERDUE + 0.1)
 
-    def test_a_consistent_story_that_is_not_the_block(self) -> None:
-        """Short ids and transactions agree, the header knows neither: found out by the header, settled by the block."""
+    def tell_a_story(self) -> None:
+        """Short ids and transactions that agree with each other, and with no header."""
         story = Form.of(self.hash, self.good.header, [(sha256(raw).digest(), raw) for raw in LARGE])
         answers = {
             GetBlockTransactions: lambda m: BlockTransactions(m.hash, tuple(LARGE)),
             GetBlocks: lambda m: Blocks((self.good.header + self.one.chain.assemble(b"", LARGE),)),
         }
         self.send("liar", story.pushed(), answers)
+
+    def test_a_consistent_story_that_is_not_the_block(self) -> None:
+        """Short ids and transactions agree, the header knows neither: found out by the header, settled by the block."""
+        self.tell_a_story()
         self.clock.run_for(0.001)
         self.send("honest", self.good, honest(self.one.chain, self.raw))
         self.check(0.5)
         self.assertEqual(self.counts(self.one).mismatched, 1)
 
     def test_the_same_story_once_it_is_told_as_a_whole_block(self) -> None:
-        story = Form.of(self.hash, self.good.header, [(sha256(raw).digest(), raw) for raw in LARGE])
-        answers = {
-            GetBlockTransactions: lambda m: BlockTransactions(m.hash, tuple(LARGE)),
-            GetBlocks: lambda m: Blocks((self.good.header + self.one.chain.assemble(b"", LARGE),)),
-        }
-        self.send("liar", story.pushed(), answers)
+        self.tell_a_story()
         self.clock.run_for(0.5)
         self.assertEqual(self.blamed(), {"liar"})
         self.send("honest", self.good, honest(self.one.chain, self.raw))
