@@ -2,6 +2,9 @@
 
 Ids are 32-byte hashes; raw headers, blocks and transactions are opaque bytes. Everything that may touch a disk or
 cost time answers a ``Deferred``; what is an attribute is in memory. All calls are made on the reactor thread.
+
+It is one long module on purpose: who writes a chain reads here, from top to bottom, all that it may be asked, and
+nothing but declarations is in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

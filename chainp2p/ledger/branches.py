@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from chainp2p.chain.interfaces import FinalityConflict, HeaderInfo, HeadersRejected, RefusedBranch
 from chainp2p.chain.store import ChainStore, HeaderRow
 from chainp2p.chain.tree import HeaderTree, Node
 from chainp2p.chain.verdicts import DESCENDS
+from chainp2p.ledger.candidate import Candidate
 from chainp2p.ledger.consensus.conflicts import Conflicts
 from chainp2p.ledger.consensus.engine import UNSEEN, Engine, Entry, HeaderInvalid
 from chainp2p.ledger.consensus.equivocation import EVIDENCE_MAX, Evidence, SealWatch
@@ -25,7 +26,7 @@ from chainp2p.ledger.formats.genesis import Genesis
 from chainp2p.ledger.formats.header import Header, HeaderError
 from chainp2p.ledger.refusals import Refusals
 
-__all__ = ["Branches", "Candidate"]
+__all__ = ["Branches"]
 
 #: The tree goes this many blocks below the settled one: late side blocks find their parents there, and operators the
 #: branches that they may allow.
@@ -43,22 +44,6 @@ SHORT_RUN, SEAL_SAMPLE = 64, 16
 LASTING_DEPTH = 100
 #: The memory is freed in steps of this many blocks.
 _PRUNE_STEP = 64
-
-
-@frozen(eq=False)
-class Candidate:
-    """A header that passed its checks.
-
-    :param node: set once it is in the tree; a header far below the finalized block never is.
-    :param live: it descends from the finalized block.
-    """
-
-    info: HeaderInfo
-    data: Entry
-    header: Header
-    node: Node[Entry] | None
-    live: bool
-    parent: "Candidate | Node[Entry] | None"
 
 
 class Branches:

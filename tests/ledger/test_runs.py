@@ -7,7 +7,8 @@ from zope.interface.verify import verifyObject
 
 import chainp2p.ledger.branches
 from chainp2p.chain.interfaces import HeadersRejected, IHeaderRuns
-from chainp2p.ledger.branches import SHORT_RUN, Candidate
+from chainp2p.ledger.branches import SHORT_RUN
+from chainp2p.ledger.candidate import Candidate
 from chainp2p.ledger.consensus.finality import span_count
 from chainp2p.ledger.formats import header
 from chainp2p.primitives.secp256k1 import recover

@@ -24,14 +24,12 @@ from chainp2p.chain.interfaces import Admission, AdmissionResult
 from chainp2p.ledger.formats.transaction import Transaction, TransactionError, transaction_hash
 from chainp2p.ledger.formats.validation import check_transaction
 from chainp2p.ledger.pool.eviction import LeastWorthy, Worth
+from chainp2p.ledger.pool.fitness import outbids, unfit
 from chainp2p.ledger.pool.pooled import Dropped, Journaled, PoolChange, Pooled, PoolLimits, PoolStats, Sender
 from chainp2p.ledger.state.accounts import EMPTY_ACCOUNT, Account, State
 from chainp2p.primitives.keccak import keccak256
 
 __all__ = ["Dropped", "Journaled", "Pool", "PoolChange", "PoolLimits", "PoolStats", "Pooled"]
-
-#: A replacement pays at least this much more, in percent (geth ``--txpool.pricebump``).
-PRICE_BUMP = 10
 
 
 @define(eq=False)
@@ -219,7 +217,7 @@ class Pool:
                 raise TransactionError(
                     f"{funds}, queued cost {spent}, tx bumped {bump}, overshot {spent + bump - balance}"
                 )
-            if not _outbids(transaction, old.transaction):
+            if not outbids(transaction, old.transaction):
                 raise TransactionError("replacement transaction underpriced")
             return old
         if balance < spent + cost:
@@ -349,7 +347,7 @@ class Pool:
         owner.extend()
         dropped = []
         for entry in owner.in_order():
-            reason = _unfit(entry.transaction, owner.account, mined)
+            reason = unfit(entry.transaction, owner.account, mined)
             if reason:
                 self._remove(entry)
                 dropped.append(Dropped(entry.hash, reason))
@@ -378,26 +376,3 @@ def refused(hash: bytes, error: TransactionError) -> AdmissionResult:
 
 def _precedes(entry: Pooled, transaction: Transaction, owner: Sender) -> bool:
     return entry.sender == owner.address and entry.nonce < transaction.nonce
-
-
-def _outbids(new: Transaction, old: Transaction) -> bool:
-    return (
-        new.max_fee > old.max_fee
-        and new.max_priority_fee > old.max_priority_fee
-        and new.max_fee >= old.max_fee * (100 + PRICE_BUMP) // 100
-        and new.max_priority_fee >= old.max_priority_fee * (100 + PRICE_BUMP) // 100
-    )
-
-
-def _unfit(transaction: Transaction, account: Account, mined: set[bytes]) -> str:
-    if transaction.hash in mined:
-        return "included"
-    if transaction.nonce < account.nonce:
-        return f"nonce too low: next nonce {account.nonce}, tx nonce {transaction.nonce}"
-    cost = transaction.max_cost
-    if account.balance < cost:
-        return (
-            f"insufficient funds for gas * price + value: balance {account.balance}, "
-            f"tx cost {cost}, overshot {cost - account.balance}"
-        )
-    return ""
