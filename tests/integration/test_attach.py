@@ -103,6 +103,7 @@ class AttachTests(unittest.TestCase):
         first.expect("error -32601: the method eth_never does not exist/is not available")
         first.say("eth_subscribe newHea\t")
         first.expect('"0x')
+        first.expect("> ")
         first.say("web3_client", end="")  # still typing when a block comes
         first.expect("web3_client")
         call(self.facts["rpc"], "eth_sendRawTransaction", self.pay())
