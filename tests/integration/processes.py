@@ -52,6 +52,8 @@ DOORS = {
 }
 #: Seconds for a process to come up on a machine that does much else.
 START_LIMIT = 60.0
+#: What :func:`free_port` has answered: nobody may listen there yet.
+_given: set[int] = set()
 
 
 def free_port() -> int:
@@ -60,6 +62,8 @@ def free_port() -> int:
     Linux hands out those from 32,768 on; whoever asks for any port then may take the same number a moment later.
     """
     for port in random.sample(range(20_000, 30_000), 100):
+        if port in _given:
+            continue
         with contextlib.ExitStack() as probes:
             try:
                 for family, kind in itertools.product(_families(), (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
@@ -69,6 +73,7 @@ def free_port() -> int:
                     probe.bind(("", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise AssertionError("no port is free")
 
@@ -90,7 +95,7 @@ def scratch(test: Any) -> Path:
     return Path(temporary.name)
 
 
-def call(url: str, method: str, *params: Any, timeout: float = 10.0) -> Any:
+def call(url: str, method: str, *params: Any, timeout: float = 30.0) -> Any:
     """The result of a JSON-RPC call; AssertionError with its error object."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
@@ -136,6 +141,11 @@ def run_door(door: str, *words: object, cwd: Path | None = None) -> "subprocess.
     return subprocess.run(command, capture_output=True, text=True, timeout=START_LIMIT, cwd=cwd)
 
 
+def _heed_interrupts() -> None:
+    """Let SIGINT end what is started, also where the tests run in the background and it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Daemon:
     """One node as a process; killed with its test."""
 
@@ -144,7 +154,9 @@ class Daemon:
         self.out = self.data.parent / f"{self.data.name}.out"
         self.command = [*DOORS[door], "chainp2p", "--data-dir", str(self.data), *map(str, words)]
         with self.out.open("wb") as out:
-            self.process = subprocess.Popen(self.command, stdout=out, stderr=out, cwd=self.data)
+            self.process = subprocess.Popen(
+                self.command, stdout=out, stderr=out, cwd=self.data, preexec_fn=_heed_interrupts
+            )
         test.addCleanup(self._cleanup)
 
     def _cleanup(self) -> None:
@@ -201,7 +213,7 @@ class Devnet:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(15)
+                self.process.wait(START_LIMIT)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -246,9 +258,9 @@ class Devnet:
 
 
 def _take_terminal() -> None:
-    """Ctrl-C reaches whoever has the terminal, and ends it even if the tests run where that is ignored."""
+    """Ctrl-C reaches whoever has the terminal."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _heed_interrupts()
 
 
 class Terminal:
@@ -274,7 +286,7 @@ class Terminal:
     def say(self, line: str, end: str = "\n") -> None:
         os.write(self._ours, (line + end).encode())
 
-    def expect(self, text: str, seconds: float = 15.0) -> str:
+    def expect(self, text: str, seconds: float = START_LIMIT) -> str:
         """What is printed up to and with *text*."""
         deadline = time.monotonic() + seconds
         while text not in self._read:
@@ -298,7 +310,8 @@ def _free_range() -> int:
     """A base of ports that are free now and outside the range from which the system gives ports away."""
     start = 20_000 + (os.getpid() * 97) % 10_000
     for base in range(start, start + 2_000, 100):
-        if all(_is_free(base + 10 * node + offset) for node in range(6) for offset in range(3)):
+        ports = [base + 10 * node + offset for node in range(6) for offset in range(3)]
+        if _given.isdisjoint(ports) and all(map(_is_free, ports)):
             return base
     raise AssertionError("no free range of ports")
 

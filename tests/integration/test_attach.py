@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,19 +50,27 @@ class AttachTests(unittest.TestCase):
 
     def test_a_pipe(self) -> None:
         raw = self.pay()
-        done = self.attach(
-            "# a comment\n"
-            "eth.chainId\n"
-            'eth_getBlockByNumber("earliest", false)\n'
-            "admin_datadir\n"
-            "eth_subscribe newHeads\n"
-            f"eth_sendRawTransaction {raw}\n"
-            "wait 1.5\n"
-            "exit\n"
-            "eth_never\n"
-        )
-        self.assertEqual(done.returncode, 0, done.stderr)
-        chain, block, folder, id, _, head = map(json.loads, done.stdout.splitlines())
+        pipe = subprocess.PIPE
+        command, env = [*CHAINP2P, "attach", "--data-dir", str(self.node.data)], {**os.environ, "HOME": str(self.home)}
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env) as attached:
+            watch = threading.Timer(60, attached.kill)
+            watch.start()
+            self.addCleanup(watch.cancel)
+            assert attached.stdin is not None and attached.stdout is not None
+            attached.stdin.write(
+                "# a comment\n"
+                "eth.chainId\n"
+                'eth_getBlockByNumber("earliest", false)\n'
+                "admin_datadir\n"
+                "eth_subscribe newHeads\n"
+                f"eth_sendRawTransaction {raw}\n"
+                "wait 0.5\n"
+            )
+            attached.stdin.flush()
+            said = [attached.stdout.readline() for _ in range(6)]
+            rest, errors = attached.communicate("exit\neth_never\n", timeout=60)
+        self.assertEqual((attached.returncode, rest), (0, ""), errors)
+        chain, block, folder, id, _, head = map(json.loads, said)
         self.assertEqual((chain, block["number"], folder), ("0x7a69", "0x0", str(self.node.data)))
         self.assertEqual((head["method"], head["subscription"]), ("eth_subscription", id))
         self.assertEqual(head["result"]["gasUsed"], hex(21_000))
@@ -96,11 +105,12 @@ class AttachTests(unittest.TestCase):
     def test_a_terminal(self) -> None:
         command = [*CHAINP2P, "attach", "--data-dir", str(self.node.data)]
         first = Terminal(self, command, HOME=str(self.home), TERM="xterm")
-        first.expect("> ", 60)
+        first.expect("> ")
         first.say("eth_getBlockByN\tearl\tfa\t")
         self.assertIn('"number": "0x0"', first.expect("> "))
         first.say("eth_never")
         first.expect("error -32601: the method eth_never does not exist/is not available")
+        first.expect("> ")
         first.say("eth_subscribe newHea\t")
         first.expect('"0x')
         first.expect("> ")
@@ -109,34 +119,41 @@ class AttachTests(unittest.TestCase):
         call(self.facts["rpc"], "eth_sendRawTransaction", self.pay())
         told = first.expect("> web3_client")
         self.assertIn('"method": "eth_subscription"', told)
-        first.say("\x03")  # Ctrl-C forgets the line
+        first.say("\x03", end="")  # Ctrl-C forgets the line
+        first.expect("> ")
         first.say("web3_clientVersion")
         first.expect('"chainp2p')
+        first.expect("> ")  # before, Ctrl-D would not be a key
         first.say("\x04", end="")
-        self.assertEqual(first.process.wait(20), 0)
+        self.assertEqual(first.process.wait(60), 0)
         history = self.home / ".chainp2p/attach.history"
         self.assertEqual(history.stat().st_mode & 0o777, 0o600)
         self.assertIn("eth_getBlockByNumber earliest false", re.sub(" +", " ", history.read_text()))
         again = Terminal(self, command, HOME=str(self.home), TERM="xterm")
-        again.expect("> ", 60)
+        again.expect("> ")
         again.say("\x1b[A")  # the line before
         again.expect('"chainp2p')
+        again.expect("> ")
         again.say("exit")
-        self.assertEqual(again.process.wait(20), 0)
+        self.assertEqual(again.process.wait(60), 0)
 
     def test_the_node_goes_and_comes_again(self) -> None:
-        there = Terminal(self, [*CHAINP2P, "attach", "--data-dir", str(self.node.data)], HOME=str(self.home))
-        there.expect("> ", 60)
+        command = [*CHAINP2P, "attach", "--data-dir", str(self.node.data)]
+        there = Terminal(self, command, HOME=str(self.home), TERM="xterm")
+        there.expect("> ")
         there.say("net_ver", end="")
+        there.expect("net_ver")
         self.node.stop()
-        there.expect("error: ws://127.0.0.1:", 30)
+        there.expect("error: ws://127.0.0.1:")
         there.expect("; subscriptions have ended, the next call connects again\r\n> net_ver")
         there.say("\x15eth_chainId")  # Ctrl-U takes away what was typed
         there.expect("error: ws://127.0.0.1:")
         there.expect("refused")
+        there.expect("> ")
         type(self).node = Daemon(SimpleNamespace(addCleanup=self.addClassCleanup), *self.words, data=self.node.data)
         self.node.facts()
         there.say("eth_chainId")
-        there.expect('"0x7a69"', 60)
+        there.expect('"0x7a69"')
+        there.expect("> ")
         there.say("exit")
-        self.assertEqual(there.process.wait(20), 0)
+        self.assertEqual(there.process.wait(60), 0)
