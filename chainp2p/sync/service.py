@@ -18,13 +18,14 @@ from chainp2p.peer.link import Handler, Link
 from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
 from chainp2p.sync.blocks.backfill import Backfill
-from chainp2p.sync.blocks.fetch import TICK, BlockFetch
+from chainp2p.sync.blocks.fetch import BlockFetch
 from chainp2p.sync.claims import Claim, Claims
 from chainp2p.sync.explain import BlockView, block_waits, refusals, refused_by, sentence
 from chainp2p.sync.headers.fetch import HeaderFetch
 from chainp2p.sync.headers.quests import Quests
 from chainp2p.sync.pace import Pace
 from chainp2p.sync.serving import serve_blocks, serve_headers, serve_state
+from chainp2p.sync.shared import TICK, Shared
 from chainp2p.sync.state import Phase, SyncChanged, SyncState
 from chainp2p.sync.states.fetch import StateFetch
 from chainp2p.wire.messages import GetBlocks, GetHeaders, GetStateChunk
@@ -80,7 +81,6 @@ class SyncService:
     ) -> None:
         self._chain = chain
         self._reactor = reactor
-        self._now = now
         self._random = random
         self._events = events
         self._quests: Quests[Link] = Quests(minimum_rank)
@@ -88,16 +88,11 @@ class SyncService:
         self._asking = Asking(chain, reactor, self._claims, random)
         self._tasks = Tasks(self.log)
         self._headers_bell, self._blocks_bell = Bell(reactor), Bell(reactor)
-        self._blocks = BlockFetch(
-            chain, reactor, now, self._claims, self._asking, self.log, self._tasks.spawn, self._blocks_bell.ring
-        )
-        self._headers = HeaderFetch(
-            chain, reactor, now, self._claims, self._quests, self._asking, self.log, self._tasks.spawn, self._wake
-        )
-        self._states = StateFetch(
-            chain, reactor, self._claims, self._asking, self.log, self._tasks.spawn, self._blocks_bell.ring, states
-        )
-        self._backfill = Backfill(chain, reactor, self._claims, self._asking, backfill)
+        shared = Shared(chain, reactor, now, self._claims, self._asking, self.log, self._tasks.spawn)
+        self._headers = HeaderFetch(shared, self._quests, self._wake)
+        self._blocks = BlockFetch(shared, self._blocks_bell.ring)
+        self._states = StateFetch(shared, self._blocks_bell.ring, states)
+        self._backfill = Backfill(shared, backfill)
         self._pace = Pace()
         self._starting: int | None = None
         self._poll_at = 0.0

@@ -28,6 +28,7 @@ from chainp2p.ledger.state.trie import HashedTrie
 from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
 from chainp2p.sync.claims import Claim, Claims
+from chainp2p.sync.shared import Shared
 from chainp2p.sync.state import StateProgress
 from chainp2p.sync.states.fetch import StateFetch
 from chainp2p.testing.clock import HeapClock
@@ -278,7 +279,8 @@ def load_state(
     target, log = _Target(moving, clock), Logger()
     claims: Claims[Any] = Claims(lambda link: link.useless)
     tasks, bell = Tasks(log), Bell(clock)
-    fetch = StateFetch(target, clock, claims, Asking(target, clock, claims, chance), log, tasks.spawn, bell.ring, True)
+    asking = Asking(target, clock, claims, chance)
+    fetch = StateFetch(Shared(target, clock, clock.seconds, claims, asking, log, tasks.spawn), bell.ring, True)
     for one in lines:
         best = target.best_header
         claims.joined(one, one.peer_id, Claim(best.hash, best.height, best.rank))

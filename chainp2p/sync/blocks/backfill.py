@@ -1,19 +1,15 @@
 """The blocks below a state that was downloaded, fetched when nothing else is to be done."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.chain.states import IStateTarget
 from chainp2p.errors import PeerFault, Reason
-from chainp2p.peer.link import Link
 from chainp2p.peer.tasks import Bell
-from chainp2p.sync.asking import UNANSWERED, Asking
-from chainp2p.sync.claims import PATIENCE_MAX, Claims
+from chainp2p.sync.asking import UNANSWERED
+from chainp2p.sync.claims import PATIENCE_MAX
+from chainp2p.sync.shared import Shared
 from chainp2p.wire.messages import GetBlocks, NotFound
-
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["Backfill"]
 
@@ -34,31 +30,28 @@ class Backfill:
     :param wanted: whether it should do anything at all.
     """
 
-    def __init__(self, chain: Any, reactor: "IReactorTime", claims: Claims[Link], asking: Asking, wanted: bool) -> None:
-        self._chain = chain
-        self._reactor = reactor
-        self._claims = claims
-        self._asking = asking
-        self._bell = Bell(reactor)
+    def __init__(self, shared: Shared, wanted: bool) -> None:
+        self._shared = shared
+        self._bell = Bell(shared.reactor)
         self._lacks: dict[bytes, float] = {}
         #: It has nothing (more) to do.
-        self.over = not wanted or not IStateTarget.providedBy(chain)
+        self.over = not wanted or not IStateTarget.providedBy(shared.chain)
 
     async def run(self, quiet: Callable[[], bool]) -> None:
         """Work while *quiet* says that nothing else is to be done."""
         while not self.over:
             wait = REST
             if quiet():
-                missing: Sequence[HeaderInfo] = await self._chain.missing_bodies(RUN)
-                self.over = not missing and self._chain.head.height > 0
+                missing: Sequence[HeaderInfo] = await self._shared.chain.missing_bodies(RUN)
+                self.over = not missing and self._shared.chain.head.height > 0
                 if missing and await self._ask(missing):
                     wait = PAUSE
             await self._bell.sleep(wait)
 
     async def _ask(self, missing: Sequence[HeaderInfo]) -> bool:
         """Ask the next peer; answer whether something came."""
-        now = self._reactor.seconds()
-        sources = [one for one in self._claims.sources(now) if self._lacks.get(one.key.peer_id, 0.0) <= now]
+        now = self._shared.seconds()
+        sources = [one for one in self._shared.claims.sources(now) if self._lacks.get(one.key.peer_id, 0.0) <= now]
         if not sources:
             return False
         link = min(sources, key=lambda one: (one.failed, one.standing)).key
@@ -70,11 +63,11 @@ class Backfill:
                 self._lacks[link.peer_id] = now + LACKS
                 return False
             wanted = [info.hash for info in run[: len(reply.blocks)]]
-            if self._asking.hashes(reply.blocks) != wanted:
+            if self._shared.asking.hashes(reply.blocks) != wanted:
                 raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
-            if not all(await self._chain.add_bodies(reply.blocks)):
+            if not all(await self._shared.chain.add_bodies(reply.blocks)):
                 raise PeerFault(Reason.MISBEHAVED, "block: it does not match its header")
         except UNANSWERED as error:
-            self._asking.failed(link, error)
+            self._shared.asking.failed(link, error)
             return False
         return True

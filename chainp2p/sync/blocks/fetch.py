@@ -1,7 +1,7 @@
 """The blocks of known headers: from many peers at once, handed to the chain in order while others are on their way."""
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from chainp2p.chain.interfaces import (
     AlreadyKnown,
@@ -15,23 +15,16 @@ from chainp2p.chain.interfaces import (
 )
 from chainp2p.errors import PeerFault, Reason, RequestTimedOut, StorageError
 from chainp2p.peer.link import Credit, Link
-from chainp2p.sync.asking import UNANSWERED, Asking
 from chainp2p.sync.blocks.branch import other_branch
 from chainp2p.sync.blocks.sources import OVERDUE, Ask, Source
 from chainp2p.sync.blocks.window import WINDOW, Window
-from chainp2p.sync.claims import PATIENCE_MAX, Claims
+from chainp2p.sync.claims import PATIENCE_MAX
+from chainp2p.sync.requests import Requests
+from chainp2p.sync.shared import TICK, Shared
 from chainp2p.wire.messages import GetBlocks, NotFound
 
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
-    from twisted.logger import Logger
+__all__ = ["BlockFetch"]
 
-__all__ = ["BlockFetch", "EARLY_REST_MAX", "TICK"]
-
-#: Nothing waits longer than this before it is looked again at what could be done. Seconds.
-TICK = 1.0
-#: A header or block from the future is asked for again at its time, but after this at the latest. Seconds.
-EARLY_REST_MAX = 60.0
 #: When the disk did not take what had to be stored, the chain is given nothing for so long: a try may cost it a second.
 #: Seconds.
 STORAGE_REST = 3.0
@@ -52,30 +45,13 @@ class BlockFetch:
     3. If nobody has the blocks of the best header (who had them is gone), the blocks of the best branch that somebody
        serves are taken, if it wins over our head: a branch without bodies must not keep us from one with bodies.
 
-    :param now: Unix time in seconds.
-    :param spawn: runs what nobody waits for.
     :param ring: lets :meth:`step` be called soon.
     """
 
-    def __init__(
-        self,
-        chain: Any,
-        reactor: "IReactorTime",
-        now: Callable[[], float],
-        claims: Claims[Link],
-        asking: Asking,
-        log: "Logger",
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-        ring: Callable[[], None],
-    ) -> None:
-        self._chain = chain
-        self._reactor = reactor
-        self._now = now
-        self._claims = claims
-        self._asking = asking
-        self._log = log
-        self._spawn = spawn
+    def __init__(self, shared: Shared, ring: Callable[[], None]) -> None:
+        self._shared = shared
         self._ring = ring
+        self._requests: Requests[Ask[Link]] = Requests(shared, self._answered, self._unanswered, self.left, ring)
         self.window: Window[Link] = Window()
         #: The next block is from the future, or something of ours failed: not before this, in the reactor's seconds.
         self.not_before = 0.0
@@ -83,7 +59,6 @@ class BlockFetch:
         self.hold = ""
         #: When the chain was given the first of the blocks that it has not judged.
         self.submitted_at = 0.0
-        self._open: dict[Ask[Link], Any] = {}
         self._submits = 0
         self._planned: tuple[bytes, bytes] | None = None
         self._planned_at = 0.0
@@ -98,12 +73,12 @@ class BlockFetch:
         """Whether blocks are missing, or being checked, or the chain was not yet asked which are."""
         if self.window.left > 0 or self.window.submitted > 0:
             return True
-        best, head = self._chain.best_header.hash, self._chain.head.hash
+        best, head = self._shared.chain.best_header.hash, self._shared.chain.head.hash
         return best != head and (self._planned is None or self._planned[1] != best)
 
     def sources(self) -> list[Source[Link]]:
         """Who may be asked now."""
-        return self._claims.sources(self._reactor.seconds())
+        return self._shared.claims.sources(self._shared.seconds())
 
     def claimed(self, link: Link) -> None:
         """It says that it has another block."""
@@ -117,31 +92,30 @@ class BlockFetch:
 
     def stop(self) -> None:
         """Close all requests."""
-        for ask in tuple(self._open):
-            self._close(ask)
+        self._requests.stop()
 
     async def step(self) -> float:
         """Do what can be done now; answer after how many seconds to look again though nothing has come."""
-        now = self._reactor.seconds()
+        now = self._shared.seconds()
         if now < self.not_before:
             return min(TICK, self.not_before - now)
         await self._look()
-        window, now = self.window, self._reactor.seconds()
+        window, now = self.window, self._shared.seconds()
         self._judge(now)
         while (ask := window.choose(now, self.sources())) is not None:
             self._send(ask)
         self._submit()
         if now >= self._elsewhere_after and not self._searching and self._nobody():
             self._searching = True
-            self._spawn(self._elsewhere())
-        now = self._reactor.seconds()
+            self._shared.spawn(self._elsewhere())
+        now = self._shared.seconds()
         return min(TICK, window.wakes(now, self.sources()) - now)
 
     # which blocks
 
     async def _look(self) -> None:
         """Learn from the chain what it lacks, where that may have changed."""
-        chain, window = self._chain, self.window
+        chain, window = self._shared.chain, self.window
         marks = chain.head.hash, chain.best_header.hash
         if self._detour:
             if self.busy and self._planned is not None and marks[1] == self._planned[1]:
@@ -156,48 +130,48 @@ class BlockFetch:
             return
         self._looking = True
         if window.submitted:  # the chain answers when it has judged those: nothing else need wait for that
-            self._spawn(self._plan(marks))
+            self._shared.spawn(self._plan(marks))
         else:
             await self._plan(marks)
 
     def _stale(self) -> bool:
         """Whether nothing has come for a while: what is awaited may be here by gossip, without moving the head."""
         since = max(self.window.edge_since, self._planned_at)
-        return self.window.edge is not None and self._reactor.seconds() - since >= TICK
+        return self.window.edge is not None and self._shared.seconds() - since >= TICK
 
     async def _plan(self, marks: tuple[bytes, bytes]) -> None:
         try:
-            missing: Sequence[HeaderInfo] = await self._chain.missing(PLAN)
+            missing: Sequence[HeaderInfo] = await self._shared.chain.missing(PLAN)
             if not self._detour:
                 self._planned, self._more = marks, len(missing) >= PLAN
-                self.window.plan(missing, self._chain.best_header.height, self._reactor.seconds())
+                self.window.plan(missing, self._shared.chain.best_header.height, self._shared.seconds())
         finally:
             self._looking = False
-            self._planned_at = self._reactor.seconds()
+            self._planned_at = self._shared.seconds()
             self._ring()
 
     def _nobody(self) -> bool:
         """Whether the next block is with nobody who could be asked, and nothing of it is under way."""
-        return not self.window.submitted and self.window.nobody(self._reactor.seconds(), self.sources())
+        return not self.window.submitted and self.window.nobody(self._shared.seconds(), self.sources())
 
     async def _elsewhere(self) -> None:
         """Nobody has the blocks of the best header: look for others that are better than ours."""
         try:
-            self._elsewhere_after = self._reactor.seconds() + TICK
+            self._elsewhere_after = self._shared.seconds() + TICK
             if self._detour:
                 self._detour, self._planned = False, None
                 return
-            best, edge = self._chain.best_header.hash, self.window.edge
-            for link in self._claims.for_fallback(self._chain.head, self._reactor.seconds()):
-                peer = self._claims.get(link)
+            best, edge = self._shared.chain.best_header.hash, self.window.edge
+            for link in self._shared.claims.for_fallback(self._shared.chain.head, self._shared.seconds()):
+                peer = self._shared.claims.get(link)
                 if peer is None or peer.tip is None:
                     continue
-                plan = (await other_branch(self._chain, self._asking, link, peer.tip))[:PLAN]
+                plan = (await other_branch(self._shared.chain, self._shared.asking, link, peer.tip))[:PLAN]
                 if self.window.edge != edge:  # somebody who has it came meanwhile
                     return
                 if plan:
                     self._detour, self._planned = True, (b"", best)
-                    self.window.plan(plan, plan[-1].height, self._reactor.seconds())
+                    self.window.plan(plan, plan[-1].height, self._shared.seconds())
                     self._elsewhere_after = 0.0
                     return
         finally:
@@ -209,51 +183,36 @@ class BlockFetch:
     def _judge(self, now: float) -> None:
         """Leave those who keep the window waiting."""
         for link in self.window.stalled(now, self.sources()):
-            self._claims.failed(link, now)
+            self._shared.claims.failed(link, now)
             if self.window.servers[link].left_until > now:
                 for ask in tuple(self.window.servers[link].asks):
-                    self._close(ask)
+                    self._requests.close(ask)
+                    self.window.closed(ask)
 
     def _send(self, ask: Ask[Link]) -> None:
-        now, link = self._reactor.seconds(), ask.peer
+        now, link = self._shared.seconds(), ask.peer
         seconds = PATIENCE_MAX
-        if len(self._claims) == 1:
-            seconds = min(seconds, max(self._claims.patience(link), OVERDUE * (ask.expected or 0.0)))
+        if len(self._shared.claims) == 1:
+            seconds = min(seconds, max(self._shared.claims.patience(link), OVERDUE * (ask.expected or 0.0)))
         ask.until = now + seconds
-        deferred = link.request(GetBlocks(ask.run[0].hash, len(ask.run)), seconds)
-        self._open[ask] = deferred
-        deferred.addCallbacks(self._answered, self._unanswered, (ask,), {}, (ask,), {})
-        deferred.addErrback(lambda failure: self._log.failure("an answer could not be taken", failure=failure))
-        deferred.addBoth(lambda _: self._ring())
+        self._requests.send(ask, GetBlocks(ask.run[0].hash, len(ask.run)), seconds)
 
-    def _close(self, ask: Ask[Link]) -> None:
-        deferred = self._open.pop(ask, None)
-        self.window.closed(ask)
-        if deferred is not None:
-            deferred.cancel()
-
-    def _answered(self, reply: Any, ask: Ask[Link]) -> None:
-        if self._open.pop(ask, None) is None:
-            return
-        now, link = self._reactor.seconds(), ask.peer
-        if self._claims.get(link) is None:
-            self.window.closed(ask)
-            return
-        self._claims.answered(link, now - ask.since)
+    def _answered(self, ask: Ask[Link], reply: Any) -> None:
+        now = self._shared.seconds()
+        self._shared.claims.answered(ask.peer, now - ask.since)
         if isinstance(reply, NotFound) or not reply.blocks:
             self.window.lacked(ask, now)
             return
         try:
             raws = self._good(ask, reply.blocks)
-        except PeerFault as error:
+        except PeerFault:
             self.window.closed(ask)
-            self._failed(link, error)
-        else:
-            self.window.arrived(ask, raws, now)
+            raise
+        self.window.arrived(ask, raws, now)
 
     def _good(self, ask: Ask[Link], raws: Sequence[bytes]) -> Sequence[bytes]:
         """Return the blocks that were asked for: what follows on the peer's best chain may leave the plan."""
-        hashes = self._asking.hashes(raws)
+        hashes = self._shared.asking.hashes(raws)
         if hashes[0] != ask.run[0].hash:
             raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
         good = 1
@@ -261,23 +220,12 @@ class BlockFetch:
             good += 1
         return raws[:good]
 
-    def _unanswered(self, failure: Any, ask: Ask[Link]) -> Any:
-        if self._open.pop(ask, None) is None:
-            return None
-        error = failure.value
+    def _unanswered(self, ask: Ask[Link], error: Exception) -> None:
         if isinstance(error, RequestTimedOut):
             self.window.timed_out(ask)
         else:
             self.window.closed(ask)
-        if not isinstance(error, UNANSWERED):
-            return failure
-        self._failed(ask.peer, error)
-        return None
-
-    def _failed(self, link: Link, error: Exception) -> None:
-        self._asking.failed(link, error)
-        if self._claims.get(link) is None:
-            self.left(link)
+        self._requests.failed(ask.peer, error)
 
     # to the chain
 
@@ -287,21 +235,22 @@ class BlockFetch:
             if not taken:
                 return
             if not self._submits:
-                self.submitted_at = self._reactor.seconds()
+                self.submitted_at = self._shared.seconds()
             self._submits += 1
-            self._spawn(self._hand_over(taken))
+            self._shared.spawn(self._hand_over(taken))
 
     async def _hand_over(self, taken: Sequence[tuple[HeaderInfo, bytes]]) -> None:
+        chain = self._shared.chain
         verdicts: Sequence[Verdict] = ()
         rest, why = TICK, "the chain failed to check blocks"
         try:
-            verdicts = await self._chain.submit_blocks([raw for _, raw in taken], self._chain.best_header.hash)
+            verdicts = await chain.submit_blocks([raw for _, raw in taken], chain.best_header.hash)
         except StorageError as error:
             rest, why = STORAGE_REST, str(error)
             raise
         finally:
             self._submits -= 1
-            now = self.submitted_at = self._reactor.seconds()
+            now = self.submitted_at = self._shared.seconds()
             for (info, _), verdict in zip(taken, verdicts, strict=False):
                 self._verdict(info, verdict, now)
             for info, _ in taken[len(verdicts) :]:  # ours failed
@@ -318,12 +267,13 @@ class BlockFetch:
             case Connected() | Stored() if link is not None:
                 link.credit(Credit.BLOCK)
             case Invalid(fault=Fault.SENDER, reason=reason) if link is not None:
-                self._failed(link, PeerFault(Reason.MISBEHAVED, f"block: {reason}"))
+                self._requests.failed(link, PeerFault(Reason.MISBEHAVED, f"block: {reason}"))
             case Invalid(fault=Fault.SIGNER, hash=hash, reason=reason):
-                self._log.warn("block {hash} is invalid: {reason}; its branch is left", hash=hash.hex(), reason=reason)
+                self._shared.log.warn(
+                    "block {hash} is invalid: {reason}; its branch is left", hash=hash.hex(), reason=reason
+                )
             case NotYet(when=when):
-                wait = min(max(when - self._now(), 0.01), EARLY_REST_MAX)
-                self._rest(now + wait, f"block {info.height} {info.hash.hex()[:8]} is from the future")
+                self._rest(self._shared.until(when), f"block {info.height} {info.hash.hex()[:8]} is from the future")
             case Invalid():
                 pass  # its sender is gone already
             case _ if not stored:
@@ -331,7 +281,7 @@ class BlockFetch:
 
     def rest(self, why: str) -> None:
         """Do nothing for a while: the disk takes nothing."""
-        self._rest(self._reactor.seconds() + STORAGE_REST, why)
+        self._rest(self._shared.seconds() + STORAGE_REST, why)
 
     def _rest(self, until: float, why: str) -> None:
         self.not_before, self.hold = max(self.not_before, until), why

@@ -1,7 +1,7 @@
 """State sync: the state of a final block, in parts from many peers, in place of all blocks below it."""
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from attrs import define, evolve
 
@@ -9,21 +9,17 @@ from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.chain.states import ChunkTaken, IStateTarget, StateGoal
 from chainp2p.errors import PeerFault, Reason, RefusalReason, RequestRefused, RequestTimedOut
 from chainp2p.peer.link import Link
-from chainp2p.sync.asking import UNANSWERED, Asking
+from chainp2p.sync.asking import UNANSWERED
 from chainp2p.sync.blocks.sources import Source
-from chainp2p.sync.claims import PATIENCE_MAX, Claims
+from chainp2p.sync.claims import PATIENCE_MAX
+from chainp2p.sync.requests import Requests
+from chainp2p.sync.shared import TICK, Shared
 from chainp2p.sync.state import StateProgress, SyncState, Waiting, short
 from chainp2p.sync.states.plan import PartAsk, StatePlan
 from chainp2p.wire.messages import GetBlocks, GetStateChunk, NotFound
 
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
-    from twisted.logger import Logger
-
 __all__ = ["StateFetch"]
 
-#: Nothing waits longer than this before it is looked again at what could be done. Seconds.
-TICK = 1.0
 #: Headers are all known when no peer claims more, or when none has come for so long. Seconds.
 HEADERS_REST = 5.0
 #: When nobody serves the state that is aimed at, so long after the last chunk blocks are the way. Seconds.
@@ -63,31 +59,16 @@ class StateFetch:
     :param wanted: whether the state should be downloaded at all; if not, what an earlier run left is dropped.
     """
 
-    def __init__(
-        self,
-        chain: Any,
-        reactor: "IReactorTime",
-        claims: Claims[Link],
-        asking: Asking,
-        log: "Logger",
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-        ring: Callable[[], None],
-        wanted: bool,
-    ) -> None:
-        self._chain = chain
-        self._reactor = reactor
-        self._claims = claims
-        self._asking = asking
-        self._log = log
-        self._spawn = spawn
+    def __init__(self, shared: Shared, ring: Callable[[], None], wanted: bool) -> None:
+        self._shared = shared
         self._ring = ring
+        self._requests: Requests[PartAsk[Link]] = Requests(shared, self._answered, self._unanswered, self.left, ring)
         self._wanted = wanted
         #: It has nothing (more) to do.
-        self.over = not IStateTarget.providedBy(chain)
+        self.over = not IStateTarget.providedBy(shared.chain)
         self.goal: StateGoal | None = None
         self.plan: StatePlan[Link] = StatePlan()
         self.entries = 0
-        self._open: dict[PartAsk[Link], Any] = {}
         self._come: list[_Come] = []
         self._taking = False
         self._round = 0
@@ -110,15 +91,14 @@ class StateFetch:
 
     def stop(self) -> None:
         """Close all requests."""
-        for ask in tuple(self._open):
-            self._close(ask)
+        self._requests.stop()
 
     async def step(self) -> float | None:
         """Do what can be done now; answer after how many seconds to look again, None: it is over, blocks may come."""
         if self.over:
             return None
         if not self._wanted:
-            await self._chain.drop_state()
+            await self._shared.chain.drop_state()
             self.over = True
             return None
         await self._aim()
@@ -126,43 +106,43 @@ class StateFetch:
             return None
         if self.goal is None:
             return TICK
-        now = self._reactor.seconds()
+        now = self._shared.seconds()
         while (ask := self.plan.choose(now, self._sources())) is not None:
             self._send(ask)
         if self._come and not self._taking:
             self._taking = True
-            self._spawn(self._take())
+            self._shared.spawn(self._take())
         if self._block is None and not self._fetching:
             self._fetching = True
-            self._spawn(self._bring_block(self.goal.block))
+            self._shared.spawn(self._bring_block(self.goal.block))
         if self.plan.complete and not self._taking and self._block is not None:
             await self._adopt(self.goal, self._block)
         return None if self.over else TICK
 
     def _sources(self) -> list[Source[Link]]:
         """Who may be asked now."""
-        return [one for one in self._claims.sources(self._reactor.seconds()) if one.key not in self._refused]
+        return [one for one in self._shared.claims.sources(self._shared.seconds()) if one.key not in self._refused]
 
     # the goal
 
     async def _aim(self) -> None:
-        now, best, goal = self._reactor.seconds(), self._chain.best_header, self.goal
+        now, best, goal = self._shared.seconds(), self._shared.chain.best_header, self.goal
         if best != self._best:
             self._best, self._best_at = best, now
         if self._taking:
             return
         if goal is None:
-            coming = self._claims.highest > best.height and now - self._best_at < HEADERS_REST
+            coming = self._shared.claims.highest > best.height and now - self._best_at < HEADERS_REST
             if best.height == 0 or coming:
                 return
         lost = self.plan.nobody(now, self._sources())
         if lost and now - self._useful_at > GIVE_UP:
-            self._log.warn(
+            self._shared.log.warn(
                 "nobody serves the state of block {height}; blocks are fetched", height=goal and goal.block.height
             )
             await self._end()
             return
-        newer = await self._chain.state_goal(None if lost else goal)
+        newer = await self._shared.chain.state_goal(None if lost else goal)
         if newer is None:
             await self._end()
         elif newer != goal:
@@ -170,66 +150,44 @@ class StateFetch:
 
     async def _begin(self, goal: StateGoal) -> None:
         block = goal.block
-        self._log.info("downloading the state of block {height} {hash}", height=block.height, hash=block.hash.hex())
+        self._shared.log.info(
+            "downloading the state of block {height} {hash}", height=block.height, hash=block.hash.hex()
+        )
         self._round += 1
-        taken: ChunkTaken = await self._chain.begin_state(goal)
+        taken: ChunkTaken = await self._shared.chain.begin_state(goal)
         self.goal, self.entries, self._block = goal, taken.entries, None
-        self._useful_at = self._reactor.seconds()
+        self._useful_at = self._shared.seconds()
         self._come.clear()
-        self.plan.begin(taken.open, self._useful_at, block.height, self._chain.best_header.height)
+        self.plan.begin(taken.open, self._useful_at, block.height, self._shared.chain.best_header.height)
 
     async def _end(self) -> None:
         self.over, self.goal = True, None
         self.stop()
-        await self._chain.drop_state()
+        await self._shared.chain.drop_state()
         self._ring()
 
     # asking
 
     def _send(self, ask: PartAsk[Link]) -> None:
         assert self.goal is not None
-        now, link = self._reactor.seconds(), ask.peer
-        deferred = link.request(GetStateChunk(self.goal.root, ask.part.base, ask.part.prefix), ask.until - now)
-        self._open[ask] = deferred
-        deferred.addCallbacks(self._answered, self._unanswered, (ask,), {}, (ask,), {})
-        deferred.addErrback(lambda failure: self._log.failure("an answer could not be taken", failure=failure))
-        deferred.addBoth(lambda _: self._ring())
+        message = GetStateChunk(self.goal.root, ask.part.base, ask.part.prefix)
+        self._requests.send(ask, message, ask.until - self._shared.seconds())
 
-    def _close(self, ask: PartAsk[Link]) -> None:
-        deferred = self._open.pop(ask, None)
-        if deferred is not None:
-            deferred.cancel()
-
-    def _answered(self, reply: Any, ask: PartAsk[Link]) -> None:
-        if self._open.pop(ask, None) is None:
-            return
-        now = self._reactor.seconds()
-        if self._claims.get(ask.peer) is None:
-            self.plan.closed(ask)
-        elif isinstance(reply, NotFound):
+    def _answered(self, ask: PartAsk[Link], reply: Any) -> None:
+        now = self._shared.seconds()
+        if isinstance(reply, NotFound):
             self.plan.lacked(ask, now)
         elif self.plan.arrived(ask, len(reply.chunk), now):
             self._useful_at = now
             self._come.append(_Come(ask.peer, ask.part.prefix, reply.chunk))
 
-    def _unanswered(self, failure: Any, ask: PartAsk[Link]) -> Any:
-        if self._open.pop(ask, None) is None:
-            return None
-        error = failure.value
+    def _unanswered(self, ask: PartAsk[Link], error: Exception) -> None:
         if isinstance(error, RequestRefused) and error.reason == RefusalReason.UNSUPPORTED:
             self._refused.add(ask.peer)
             self.plan.closed(ask, failed=False)
-            return None
+            return
         self.plan.closed(ask, failed=isinstance(error, RequestTimedOut))
-        if not isinstance(error, UNANSWERED):
-            return failure
-        self._failed(ask.peer, error)
-        return None
-
-    def _failed(self, link: Link, error: Exception) -> None:
-        self._asking.failed(link, error)
-        if self._claims.get(link) is None:
-            self.left(link)
+        self._requests.failed(ask.peer, error)
 
     # to the chain
 
@@ -237,7 +195,7 @@ class StateFetch:
         come, self._come = self._come[:TAKE], self._come[TAKE:]
         current, results = self._round, []
         try:
-            results = await self._chain.take_chunks([(one.prefix, one.chunk) for one in come])
+            results = await self._shared.chain.take_chunks([(one.prefix, one.chunk) for one in come])
         finally:
             self._taking = False
             for one, result in zip(come, results, strict=False):
@@ -248,21 +206,21 @@ class StateFetch:
                     self.plan.kept(one.prefix, result.open, len(one.chunk))
                 else:
                     self.plan.refused(one.prefix, one.link)
-                    self._failed(one.link, PeerFault(Reason.MISBEHAVED, f"state chunk: {result.reason}"))
+                    self._requests.failed(one.link, PeerFault(Reason.MISBEHAVED, f"state chunk: {result.reason}"))
             if not results:  # ours failed
                 for one in come:
                     self.plan.refused(one.prefix, one.link)
             self._ring()
 
     async def _adopt(self, goal: StateGoal, block: bytes) -> None:
-        reason = await self._chain.adopt_state(goal, block)
+        reason = await self._shared.chain.adopt_state(goal, block)
         if reason:
-            self._log.warn(
+            self._shared.log.warn(
                 "the state of block {height} is not adopted: {reason}", height=goal.block.height, reason=reason
             )
             self.goal, self._block = None, None
             return
-        self._log.info(
+        self._shared.log.info(
             "the chain goes on from block {height}: {count} accounts", height=goal.block.height, count=self.entries
         )
         self.over, self.goal = True, None
@@ -282,11 +240,11 @@ class StateFetch:
                 reply = await source.key.request(GetBlocks(block.hash, 1), PATIENCE_MAX)
                 if isinstance(reply, NotFound) or not reply.blocks:
                     continue
-                if self._asking.hashes(reply.blocks[:1]) == [block.hash]:
+                if self._shared.asking.hashes(reply.blocks[:1]) == [block.hash]:
                     return bytes(reply.blocks[0])
                 raise PeerFault(Reason.MISBEHAVED, "another block than the one asked for")
             except UNANSWERED as error:
-                self._failed(source.key, error)
+                self._requests.failed(source.key, error)
         return None
 
     # what it says
@@ -295,7 +253,7 @@ class StateFetch:
         """How far it is; None: no state is on its way."""
         if self.goal is None or self.over:
             return None
-        plan, now = self.plan, self._reactor.seconds()
+        plan, now = self.plan, self._shared.seconds()
         block = self.goal.block
         return StateProgress(block.height, block.hash, plan.share, plan.chunks, self.entries, plan.bytes, plan.eta(now))
 
@@ -303,7 +261,7 @@ class StateFetch:
         """What is awaited."""
         if self.goal is None or self.over:
             return []
-        now, block = self._reactor.seconds(), self.goal.block
+        now, block = self._shared.seconds(), self.goal.block
         waits = [
             Waiting(
                 "state",
@@ -350,7 +308,7 @@ class StateFetch:
         """Say it in words; empty: there is nothing to say."""
         progress = self.progress()
         if progress is None:
-            coming = not self.over and self._wanted and self._chain.best_header.height > 0
+            coming = not self.over and self._wanted and self._shared.chain.best_header.height > 0
             return "the last headers are awaited, then the state of a final block is asked for" if coming else ""
         peers = {short(ask.peer.peer_id) for ask in self.plan.asks()}
         words = (
