@@ -160,7 +160,8 @@ class Branches:
             above = {} if after is None else {after.info.hash: after}
             candidate = self._check_one(index, raw, above, now, None if looked_at else UNSEEN)
             found.append(candidate if isinstance(candidate, HeaderInfo) else candidate.info)
-            after = None if isinstance(candidate, HeaderInfo) else evolve(candidate, parent=None)
+            after = None if isinstance(candidate, HeaderInfo) else candidate
+        after = None if after is None else evolve(after, parent=None)
         if after is not None and after.data.pieces > SPANS_MAX:
             raise HeadersRejected(len(raws) - 1, "its votes leave too many gaps", condemned=True)
         return found, after

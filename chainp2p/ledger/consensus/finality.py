@@ -131,9 +131,10 @@ def _above(spans: Spans, floor: int) -> Spans:
     """Drop what lies at or below *floor*."""
     kept = {}
     for signer, own in spans.items():
-        rest = tuple(span for span in own if span[1] > floor)
-        if rest:
-            kept[signer] = rest
+        if own[0][1] > floor:
+            kept[signer] = own
+        elif own[-1][1] > floor:
+            kept[signer] = tuple(span for span in own if span[1] > floor)
     return kept
 
 

@@ -177,7 +177,8 @@ class Slots:
                 raise HeaderInvalid(f"timestamp {header.timestamp} is before the parent's {parent.timestamp}")
         elif header.timestamp != self.timestamp(slot):
             raise HeaderInvalid(f"timestamp {header.timestamp} is not that of slot {slot} ({self.timestamp(slot)})")
-        signer = self.in_turn(height, slot)
+        signers = self.signers(height)
+        signer = signers[slot % len(signers)]
         if sealer is None:
             try:
                 sealer = header.sealer()
@@ -185,13 +186,11 @@ class Slots:
                 raise HeaderInvalid(str(error)) from None
         if sealer not in (signer, UNSEEN):
             raise HeaderInvalid(f"sealed by 0x{sealer.hex()}, but slot {slot} is the turn of 0x{signer.hex()}")
-        return self.entry(header, parent, height, signer)
+        return _counted(header, parent, base, signer, signers)
 
     def entry(self, header: Header, parent: SlotEntry, height: int, signer: bytes) -> SlotEntry:
         """The entry of a header that is known to be good."""
-        base = int.from_bytes(header.mix_hash, "big")
-        vote = Vote(header.nonce, header.hash, signer, base, self.signers(height))
-        return _entry(header, base, signer, count_vote(parent.tally, vote))
+        return _counted(header, parent, int.from_bytes(header.mix_hash, "big"), signer, self.signers(height))
 
     # -- what is stored: the signer, and the count of votes where a restart may begin with it
 
@@ -208,6 +207,11 @@ class Slots:
         signer = rlp.decode_list(rest)[0]
         assert isinstance(signer, bytes)
         return self.entry(header, parent, height, signer)
+
+
+def _counted(header: Header, parent: SlotEntry, base: int, signer: bytes, signers: tuple[bytes, ...]) -> SlotEntry:
+    vote = Vote(header.nonce, header.hash, signer, base, signers)
+    return _entry(header, base, signer, count_vote(parent.tally, vote))
 
 
 def _entry(header: Header, base: int, signer: bytes, tally: Tally) -> SlotEntry:
