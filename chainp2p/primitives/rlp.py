@@ -15,6 +15,7 @@ __all__ = [
     "decode_uint",
     "encode",
     "encode_uint",
+    "first_item",
     "split_list",
     "uint_item",
     "uint_of",
@@ -180,6 +181,14 @@ def decode_list(data: bytes) -> list[Item]:
     if not isinstance(item, list):
         raise RlpError("a list is expected")
     return item
+
+
+def first_item(data: bytes) -> bytes:
+    """Return the first item, still encoded, of a list of at least one; the others are not looked at."""
+    is_list, start, stop = _header(data, 0, len(data))
+    if not is_list or stop != len(data):
+        raise RlpError("not a list")
+    return data[start : _header(data, start, stop)[2]]
 
 
 def split_list(data: bytes) -> list[bytes]:

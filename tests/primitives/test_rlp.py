@@ -26,6 +26,8 @@ class Rlp(SynchronousTestCase):
         if not isinstance(item, bytes):
             self.assertEqual(rlp.decode_list(data), item)
             self.assertEqual(rlp.split_list(data), [rlp.encode(part) for part in item])
+            if item:
+                self.assertEqual(rlp.first_item(data), rlp.encode(item[0]))
 
     @settings(deadline=None, derandomize=True, max_examples=500)
     @given(st.binary(max_size=40))
@@ -98,6 +100,10 @@ class Rlp(SynchronousTestCase):
             lambda: rlp.decode_list(b"\x80"),
             lambda: rlp.split_list(b"\x80"),
             lambda: rlp.split_list(b"\xc0\0"),
+            lambda: rlp.first_item(b"\x80"),
+            lambda: rlp.first_item(b"\xc0"),
+            lambda: rlp.first_item(b"\xc1\x01\0"),
+            lambda: rlp.first_item(b"\xc1\x81\x80"),
         ):
             with self.assertRaises(rlp.RlpError):
                 call()

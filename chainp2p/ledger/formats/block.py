@@ -107,11 +107,11 @@ def assemble(header: bytes, transactions: Iterable[bytes]) -> bytes:
 def block_hash(raw: bytes) -> bytes:
     """Return the hash of a raw block or of a raw header; raises :exc:`BlockError` on bytes that are neither."""
     try:
-        parts = rlp.split_list(raw)
+        first = rlp.first_item(raw)
     except rlp.RlpError as error:
         raise BlockError(f"rlp: {error}") from None
-    if len(parts) == 3:
-        return keccak256(parts[0])
+    if first[0] >= 0xC0:
+        return keccak256(first)
     if len(raw) > MAX_HEADER_BYTES:
         raise BlockError("neither a block nor a header")
     return keccak256(raw)

@@ -180,7 +180,7 @@ async def sift(chain: Any, sieve: Sieve, raws: Sequence[bytes], over: HeaderInfo
     if sieve.stage is Stage.OPEN:
         return await _store(chain, sieve, raws)
     if sieve.stage is Stage.AGAIN:
-        return await _store(chain, sieve, sieve.again(raws, hashes_of(chain, raws)))
+        return await _store(chain, sieve, sieve.again(raws, lambda raw: hashes_of(chain, [raw])[0]))
     rejected: HeadersRejected | None = None
     try:
         infos, after = await chain.check_run(raws, sieve.after)

@@ -5,7 +5,7 @@ their rank is high enough download them again, to be kept. One random bit in a w
 that the second time brings the same ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from hashlib import blake2b
 from typing import Any
@@ -122,17 +122,18 @@ class Sieve:
             self.let_go()
         return []
 
-    def again(self, raws: Sequence[bytes], hashes: Sequence[bytes]) -> list[bytes]:
-        """These come a second time; return those that are to be stored. OtherHeaders if they are not the same."""
-        for hash in hashes:
-            if self.came == self.count:
-                break
+    def again(self, raws: Sequence[bytes], hash_of: Callable[[bytes], bytes]) -> list[bytes]:
+        """These come a second time; return those that are to be stored. OtherHeaders if they are not the same.
+
+        :param hash_of: the hash of a raw header; not asked for those of which no bit was kept.
+        """
+        for raw in raws[: self.count - self.came]:
             self.came += 1
-            if self.came % PERIOD == 0 and self._bit(hash) != self._kept(self.came // PERIOD - 1):
+            if self.came % PERIOD == 0 and self._bit(hash_of(raw)) != self._kept(self.came // PERIOD - 1):
                 raise OtherHeaders(f"other headers than before, up to block {self.start.height + self.came}")
-            if self.came == self.count and hash != self.last.hash:
+            if self.came == self.count and hash_of(raw) != self.last.hash:
                 raise OtherHeaders(f"another block {self.last.height} than before")
-        self.asked = hashes[-1]
+        self.asked = hash_of(raws[-1])
         self._hold(raws)
         if self.came == self.count:
             return self._open()

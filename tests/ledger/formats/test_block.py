@@ -83,10 +83,9 @@ class Blocks(SynchronousTestCase):
                 split(raw)
         with self.assertRaises(BlockError):
             decode_block(rlp.wrap_list(b"\xc0\xc0\xc0"))
-        with self.assertRaises(ValueError):
-            block_hash(b"\x80")
-        with self.assertRaises(ValueError):
-            block_hash(rlp.encode([bytes(2000)]))
+        for neither in (b"\x80", b"\xc0", rlp.encode([bytes(2000)]), header.raw + b"\0"):
+            with self.subTest(neither[:5].hex()), self.assertRaises(ValueError):
+                block_hash(neither)
 
     def test_oversized(self) -> None:
         self.patch(blocks, "MAX_BLOCK_BYTES", 1000)
