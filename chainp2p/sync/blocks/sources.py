@@ -26,6 +26,9 @@ LACKS_MIN, LACKS_MAX = 2.0, 64.0
 LEAVE_AFTER, LEFT_FOR = 3, 600.0
 #: Nothing that is open may be taken for overdue later than this, however much was asked for. Seconds.
 DUE_MAX = 64.0
+#: Nor earlier than this: a batch that is connected, or the garbage collector, keeps us from reading for as long, and on
+#: a local link half of all blocks were asked for twice. Seconds.
+DUE_MIN = 0.1
 #: An answer is overdue after this many times what it should take.
 OVERDUE = 1.5
 #: Who answers later than this many times as late as the quickest is asked only for what is not needed before.
@@ -223,7 +226,7 @@ class Servers(Generic[K]):
             size = len(ask.run) * self.typical
             others = [taken for one in self._known.values() if (taken := one.rate.seconds(size)) is not None]
             expected = median(others) if others else inf
-        return ask.since + min(DUE_MAX, OVERDUE * expected)
+        return ask.since + min(DUE_MAX, max(DUE_MIN, OVERDUE * expected))
 
     def rest(self, ask: Ask[K], now: float) -> float:
         """In how many seconds an answer should come: then, or when it is overdue if that is past; infinity: it is."""
