@@ -113,8 +113,19 @@ class Blocks:
         best: bool = block.hash == await self.hash_of(block.header.number)
         return best
 
+    async def accounts(self, ref: BlockRef) -> State:
+        """Return the accounts after *ref*; :exc:`RpcError` if there is no such block or state.
+
+        Nearly everybody asks about the head: its accounts are in memory, and no header need be read for them.
+        """
+        head = self._ledger.head
+        if ref in ("latest", "pending") or ref == head.height or (isinstance(ref, BlockHash) and ref.hash == head.hash):
+            state: State = self._ledger.pool.state
+            return state
+        return (await self.state(ref))[1]
+
     async def state(self, ref: BlockRef) -> tuple[Header, State]:
-        """Return the accounts after *ref*, and its header; :exc:`RpcError` if there is no such block or state."""
+        """The same with the header of *ref*."""
         head, accounts = self._ledger.head, self._ledger.pool.state  # of one moment: in a download both are soon far on
         header = await self.header(ref)
         if header is None:

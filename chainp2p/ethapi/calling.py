@@ -68,26 +68,26 @@ class Calling:
     # -- accounts
 
     async def balance(self, address: bytes, ref: BlockRef) -> str:
-        _, state = await self._blocks.state(ref)
+        state = await self._blocks.accounts(ref)
         return hex(state.account(address).balance)
 
     async def transaction_count(self, address: bytes, ref: BlockRef) -> str:
         if ref == "pending":
             return hex(self._ledger.pool.pending_nonce(address))
-        _, state = await self._blocks.state(ref)
+        state = await self._blocks.accounts(ref)
         return hex(state.account(address).nonce)
 
     async def code(self, address: bytes, ref: BlockRef) -> str:
-        _, state = await self._blocks.state(ref)
+        state = await self._blocks.accounts(ref)
         return hex_bytes(self._ledger.execution.code(address, state))
 
     async def storage(self, address: bytes, slot: int, ref: BlockRef) -> str:
-        _, state = await self._blocks.state(ref)
+        state = await self._blocks.accounts(ref)
         return hex_bytes(self._ledger.execution.storage(address, slot, state))
 
     async def proof(self, address: bytes, slots: list[tuple[str, int]], ref: BlockRef) -> dict[str, Any]:
         """What the state root says of an account (EIP-1186); *slots*: (as asked, number)."""
-        _, state = await self._blocks.state(ref)
+        state = await self._blocks.accounts(ref)
         account, execution = state.account(address), self._ledger.execution
         return {
             "address": hex_bytes(address),

@@ -1,11 +1,13 @@
 """Accounts, calls, fees, sending."""
 
 from typing import Any
+from unittest.mock import patch
 
 import rlp
 from trie import HexaryTrie
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 
+from chainp2p.ethapi.blocks import Blocks
 from chainp2p.ethapi.fees import DEFAULT_TIP, MAX_TIP, FeePoint, rewards_of, suggested_tip
 from chainp2p.ledger.formats.genesis import DEV_GENESIS
 from chainp2p.primitives.keccak import keccak256
@@ -67,8 +69,19 @@ class Accounts(EthHarness):
             return header(hash)
 
         self.ledger.reader.header = slow  # type: ignore[method-assign]
-        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], "latest"), hex(1_001 * ETHER))
-        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], "latest"), hex(1_002 * ETHER))
+        address = bytes.fromhex(ACCOUNTS[9][2:])
+        for number in (1, 2):
+            found, state = self.get(Deferred.fromCoroutine(Blocks(self.ledger).state("latest")))
+            self.assertEqual((found.number, state.account(address).balance), (number, (1_000 + number) * ETHER))
+
+    def test_accounts_at_the_head_need_no_reading(self) -> None:
+        self.mine(transfer(3, 0, value=ETHER))
+        head = self.ledger.head
+        refs = ("latest", "pending", hex(head.height), "0x" + head.hash.hex())
+        with patch.object(self.ledger, "reader", None):
+            for ref in (*refs, {"blockHash": "0x" + head.hash.hex(), "requireCanonical": True}):
+                self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], ref), hex(1_001 * ETHER))
+        self.assertEqual(self.call("eth_getBalance", ACCOUNTS[9], "0x0"), hex(1_000 * ETHER))
 
     def test_recent_states_are_kept(self) -> None:
         self.mine(transfer(3, 0, value=ETHER))
