@@ -17,7 +17,7 @@ __all__ = ["Load", "Sample", "post"]
 #: Bytes of one read: more than the answer to a batch of 100.
 READ = 262_144
 #: Seconds after which a server that says nothing is taken for dead.
-SILENCE = 20.0
+SILENCE = 60.0
 
 
 @frozen

@@ -3,7 +3,7 @@
 A batch answers what it has when its time is over; the rest gets errors, as go-ethereum does it.
 """
 
-from inspect import iscoroutine
+from types import CoroutineType
 from typing import Any
 
 from attrs import frozen
@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chainp2p.namespaces import INTERNAL_ERROR, INVALID_REQUEST, LIMIT_EXCEEDED, RpcError
+from chainp2p.rpc.atonce import at_once
 from chainp2p.rpc.core import (
     Batch,
     Invalid,
@@ -32,6 +33,9 @@ __all__ = ["Answering", "Service"]
 
 #: go-ethereum ``rpc/errors.go``.
 TIMED_OUT, TOO_LARGE = -32002, -32003
+
+#: Results that only the connection's session can carry out.
+_OF_SESSIONS = (Subscribe, Begin, Unsubscribe)
 
 
 def _timed_out() -> RpcError:
@@ -154,12 +158,31 @@ class Answering:
             self._waiting = None
 
     async def _entry(self, entry: Request | Invalid) -> bytes | None:
+        """The response, None to a notification."""
         begun = self._clock.seconds()
         if isinstance(entry, Invalid):
             self._spend(1, begun)
             self._tally.called("invalid", 0.0, entry.code)
             return render_error(entry.id, entry.code, entry.message)
-        response, code = await self._answered(entry)
+        id, code, response = entry.id, None, None
+        try:
+            result = self._begin(entry)
+            if isinstance(result, Deferred):
+                result = await self._last(result)
+            if isinstance(result, _OF_SESSIONS):
+                result = self._carry_out(result)
+            text = dumps(result)
+            if id is not None:
+                response = render_result(id, text)
+        except RpcError as error:
+            code = error.code
+            if id is not None:
+                response = render_error(id, code, error.message, error.data)
+        except Exception:
+            self.log.failure("{method} failed", method=entry.method)
+            code = INTERNAL_ERROR
+            if id is not None:
+                response = render_error(id, code, "internal error")
         now = self._clock.seconds()
         name = entry.method if self._registry.knows(entry.method) else "unknown"
         self._tally.called(name, now - begun, code)
@@ -171,19 +194,8 @@ class Answering:
         if self._allowance is not None:
             self._allowance.spend(units, now)
 
-    async def _answered(self, request: Request) -> tuple[bytes | None, int | None]:
-        """The response, None to a notification, and the code of the error that it carries."""
-        id = request.id
-        try:
-            result = dumps(await self._result(request))
-        except RpcError as error:
-            return None if id is None else render_error(id, error.code, error.message, error.data), error.code
-        except Exception:
-            self.log.failure("{method} failed", method=request.method)
-            return None if id is None else render_error(id, INTERNAL_ERROR, "internal error"), INTERNAL_ERROR
-        return None if id is None else render_result(id, result), None
-
-    async def _result(self, request: Request) -> Any:
+    def _begin(self, request: Request) -> Any:
+        """Call; answers the result, or a Deferred of it."""
         if self._allowance is not None:
             now = self._clock.seconds()
             refusal = self._allowance.refusal(now)
@@ -193,21 +205,21 @@ class Answering:
         if self._expired:
             raise _timed_out()
         result = self._registry.invoke(request.method, request.params, self._session is not None)
-        if iscoroutine(result):
-            result = Deferred.fromCoroutine(result)
-        if isinstance(result, Deferred):
-            try:
-                result = await self._wait(result)
-            except CancelledError:
-                if self._expired:
-                    raise _timed_out() from None
-                raise
-        if isinstance(result, Subscribe | Begin):
-            assert self._session is not None
-            id = self._session.subscribe(result) if isinstance(result, Subscribe) else self._session.begin(result)
-            self.opened.append(id)
-            return id
-        if isinstance(result, Unsubscribe):
-            assert self._session is not None
-            return self._session.unsubscribe(result)
-        return result
+        return at_once(result) if isinstance(result, CoroutineType) else result
+
+    async def _last(self, result: "Deferred[Any]") -> Any:
+        """Wait as long as there is time."""
+        try:
+            return await self._wait(result)
+        except CancelledError:
+            if self._expired:
+                raise _timed_out() from None
+            raise
+
+    def _carry_out(self, wish: Subscribe | Begin | Unsubscribe) -> Any:
+        assert self._session is not None
+        if isinstance(wish, Unsubscribe):
+            return self._session.unsubscribe(wish)
+        id = self._session.subscribe(wish) if isinstance(wish, Subscribe) else self._session.begin(wish)
+        self.opened.append(id)
+        return id

@@ -90,10 +90,10 @@ class Registry:
 
     def knows(self, method: str) -> bool:
         """Whether there is such a method, or such a way to subscribe."""
+        if method in self._methods:
+            return True
         namespace, _, verb = method.rpartition("_")
-        return method in self._methods or (
-            verb in ("subscribe", "unsubscribe") and (namespace in self._subscriptions or namespace in self._streams)
-        )
+        return verb in ("subscribe", "unsubscribe") and (namespace in self._subscriptions or namespace in self._streams)
 
     def cost(self, method: str) -> int:
         """Units of the fair-use limits that a call takes."""
@@ -136,14 +136,15 @@ def bind(declared: Sequence[Param], given: "Sequence[Any] | Mapping[str, Any] | 
 
     :param first: number of the first argument in texts.
     """
-    if isinstance(given, Mapping):
+    if not isinstance(given, list) and isinstance(given, Mapping):
         given = _by_name(declared, given)
     given = given or ()
-    if len(given) > len(declared):
+    count = len(given)
+    if count > len(declared):
         raise RpcError(INVALID_PARAMS, f"too many arguments, want at most {len(declared) + first}")
-    arguments = []
+    arguments: list[Any] = []
     for index, param in enumerate(declared):
-        value = given[index] if index < len(given) else None
+        value = given[index] if index < count else None
         if value is None:
             if param.required:
                 raise RpcError(INVALID_PARAMS, f"missing value for required argument {index + first}")

@@ -22,8 +22,10 @@ from chainp2p.rpc.registry import Registry
 from chainp2p.rpc.subscriptions.hub import Hub
 from chainp2p.rpc.tally import Metric, Tally
 from chainp2p.rpc.web.door import Asked, Door, Go, Reply, Route
-from chainp2p.rpc.web.http import RpcChannel, RpcRequest
+from chainp2p.rpc.web.heads import Heads
+from chainp2p.rpc.web.http import RpcChannel
 from chainp2p.rpc.web.memory import RequestMemory, Share
+from chainp2p.rpc.web.request import RpcRequest
 
 __all__ = ["RpcFactory", "RpcServer"]
 
@@ -59,6 +61,7 @@ class RpcFactory(ServerFactory):
         self.channels: set[RpcChannel] = set()
         #: Connections from which a whole request is awaited, the longest first: the first goes if there is no room.
         self.waiting: dict[RpcChannel, None] = {}
+        self.heads = Heads()
         self._memory = RequestMemory(self.limits.held)
         self._hub = hub
         self._door = door
@@ -82,6 +85,11 @@ class RpcFactory(ServerFactory):
     def _most_upgraded(self) -> int:
         """A sixteenth of the connections is left to those that come and go, probes among them."""
         return self.limits.connections - self.limits.connections // 16
+
+    def waits_anew(self, channel: RpcChannel) -> None:
+        """A channel has answered, and awaits the next request from now on."""
+        self.waiting.pop(channel, None)
+        self.waiting[channel] = None
 
     def metrics(self) -> Iterator[Metric]:
         """What the port has done and holds."""

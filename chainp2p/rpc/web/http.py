@@ -2,164 +2,37 @@
 
 The channel adds what twisted.web lacks: a limit while a body is read, one absolute deadline from the first byte of a
 request to its answer, and the hand-over to WebSocket. Skipping resources and form parsing makes a call 2.7 times as
-fast (``speed.md``).
+fast (``speed.md``). And a head that was read before (:mod:`~chainp2p.rpc.web.heads`) is not read again, a call that
+does not wait has no timer and no Deferred, and its answer is sent at once.
 """
 
-from collections.abc import Iterable
-from http import HTTPStatus
-from io import BytesIO
+from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from chainp2p.rpc.atonce import at_once
 from chainp2p.rpc.calls import Answering
 from chainp2p.rpc.fairuse import Allowance
-from chainp2p.rpc.web.door import Asked, Go, Reply, Route
+from chainp2p.rpc.web.heads import KnownHead
 from chainp2p.rpc.web.memory import Share
+from chainp2p.rpc.web.request import LARGE_REQUESTS, RpcRequest, json_response, response
 
-__all__ = ["RpcChannel", "RpcRequest"]
+__all__ = ["RpcChannel"]
 
-
-def response(status: int, body: bytes, content_type: str, headers: Iterable[tuple[str, str]], close: bool) -> bytes:
-    """Return a whole HTTP response."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-    if status != HTTPStatus.NO_CONTENT:
-        lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    if close:
-        lines.append("Connection: close")
-    return "\r\n".join((*lines, "", "")).encode("latin-1", "replace") + body
-
-
-class RpcRequest(Request):
-    """One request: its body collected in memory, answered by the door or by a call."""
-
-    log = Logger()
-    channel: Any
-    content: Any
-
-    def __init__(self, channel: "RpcChannel", queued: object = None) -> None:
-        super().__init__(channel, parsePOSTFormSubmission=False)
-        self.size = 0
-        self._answering: Answering | None = None
-
-    @property
-    def _channel(self) -> "RpcChannel":
-        return cast("RpcChannel", self.channel)
-
-    def gotLength(self, length: int | None) -> None:
-        self.content = BytesIO()
-        if length is not None and length > self._channel.factory.limits.body:
-            self._channel.refuse(413, "request body too large\n")
-
-    def handleContentChunk(self, data: bytes) -> None:
-        if self._channel.refused:
-            return
-        self.size += len(data)
-        if self.size > self._channel.factory.limits.body:
-            self._channel.refuse(413, "request body too large\n")
-        elif not self._channel.share.take(len(data)):
-            self._channel.refuse(503, "too many large requests at once, try again later\n")
-        else:
-            self.content.write(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self._channel.refused:
-            return
-        self.method, self.uri, self.clientproto = command, path, version
-        try:
-            decision = self._channel.factory.admit(self._asked())
-            if isinstance(decision, Reply):
-                self._reply(decision)
-            elif decision.route is Route.WEBSOCKET:
-                self._channel.upgrade(self)
-            else:
-                self._call(decision)
-        except Exception:
-            self.log.failure("a request could not be served")
-            if self._channel.upgraded:
-                self._channel.transport.abortConnection()
-            else:
-                self._reply(Reply(500, "internal error\n"))
-
-    def _asked(self) -> Asked:
-        path, _, query = self.uri.decode("latin-1").partition("?")
-        return Asked(
-            method=self.method.decode("latin-1"),
-            path=path,
-            query=query,
-            version=self.clientproto.decode("latin-1"),
-            hosts=tuple(value.decode("latin-1") for value in self.requestHeaders.getRawHeaders(b"host", ())),
-            origin=self._header(b"origin"),
-            content_type=self._header(b"content-type"),
-            authorization=self._header(b"authorization"),
-            upgrade="websocket" in (self._header(b"upgrade") or "").lower(),
-            private_network=self._header(b"access-control-request-private-network") == "true",
-        )
-
-    def _header(self, name: bytes) -> str | None:
-        values = self.requestHeaders.getRawHeaders(name)
-        return b",".join(values).decode("latin-1") if values else None
-
-    def _call(self, go: Go) -> None:
-        factory = self._channel.factory
-        self._answering = Answering(factory.service, self._channel.allowance, None)
-        done = Deferred.fromCoroutine(self._answering.answer(self.content.getvalue()))
-        done.addCallback(self._answered, go)
-        done.addErrback(self._failed)
-
-    def _answered(self, answer: bytes | None, go: Go) -> None:
-        self._answering = None
-        if self._disconnected:
-            return
-        if answer is None:
-            self._send(204, b"", "", go.headers)
-        elif not self._channel.keep(len(answer)):
-            self._reply(Reply(503, "too many large answers at once, try again later\n", go.headers))
-        else:
-            self._send(200, answer, "application/json", go.headers)
-
-    def _failed(self, failure: Failure) -> None:
-        self.log.failure("an answer could not be sent", failure)
-        self._channel.transport.abortConnection()
-
-    def _reply(self, reply: Reply) -> None:
-        if reply.status >= 400:
-            self._channel.factory.tally.replies[reply.status] += 1
-        self._send(reply.status, reply.body.encode(), reply.content_type, reply.headers)
-
-    def _send(self, status: int, body: bytes, content_type: str, headers: Iterable[tuple[str, str]]) -> None:
-        if self._disconnected:
-            return
-        data = response(status, body, content_type, headers, close=not self._channel.persistent)
-        if self.method == b"HEAD" and body:
-            data = data[: -len(body)]
-        self.startedWriting = 1
-        self._channel.transport.write(data)
-        self.finish()  # type: ignore[no-untyped-call]
-
-    def discard(self) -> None:
-        """It is refused: what came of it is not kept while the refusal is on its way."""
-        self.content = BytesIO()
-
-    def expire(self) -> None:
-        """Its time is over."""
-        if self._answering is not None:
-            self._answering.expire()
-
-    def connectionLost(self, reason: Failure) -> None:
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.expire()
+#: Bytes of the largest answer that is sent at once: the buffer of a socket has room for it, of a client that reads.
+AT_ONCE = 65_536
 
 
 class RpcChannel(HTTPChannel):
     """One HTTP connection, until it becomes a WebSocket."""
 
+    log = Logger()
     requestFactory = RpcRequest  # type: ignore[assignment]
     transport: Any
     _networkProducer: Any
@@ -172,6 +45,8 @@ class RpcChannel(HTTPChannel):
         self.allowance: Allowance | None = None  #: what it may spend
         self.share: Share
         self._unsent = 0  #: bytes of answers that the transport has not sent
+        self._piece = b""  #: what came last, if a request began with it
+        self._send_some: Callable[[bytes], Any] | None = None  #: what sends at once, if nothing waits to be sent
         self._websocket: Protocol | None = None
         self._deadline: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
@@ -183,6 +58,7 @@ class RpcChannel(HTTPChannel):
         self.timeOut = limits.idle
         self.callLater = self.factory.reactor.callLater  # type: ignore[method-assign]
         self.factory.waiting[self] = None
+        self._send_at_once()
         super().connectionMade()  # type: ignore[no-untyped-call]
 
     # -- receiving --------------------------------------------------------------------------------------------------
@@ -193,11 +69,85 @@ class RpcChannel(HTTPChannel):
             return
         if self.refused:
             return
+        self._piece = b""
+        if not self.requests and not self._buffer and self.persistent:
+            found = self.factory.heads.find(data)
+            if found is not None:
+                start, known = found
+                self._call(known, data[start:])
+                return
+            self._piece = data
         self._start_deadline()
         super().dataReceived(data)  # type: ignore[no-untyped-call]
         if self.requests and self._websocket is None and not self.refused:
             # a request that followed the last one in the same piece
             self._start_deadline()
+
+    def take_piece(self) -> bytes:
+        """What came last, for the first request in it; nothing if that began before."""
+        piece, self._piece = self._piece, b""
+        return piece
+
+    def answering(self) -> Answering:
+        """The work on one message."""
+        return Answering(self.factory.service, self.allowance, None)
+
+    def _call(self, known: KnownHead, body: bytes) -> None:
+        """Serve a whole request whose head is known; what is more than an answer at once is left to a request."""
+        begun = self.factory.reactor.seconds()
+        self.resetTimeout()  # type: ignore[no-untyped-call]
+        if not self.share.take(len(body)):
+            self.refuse(503, LARGE_REQUESTS)
+            return
+        answering = self.answering()
+        try:
+            answer = at_once(answering.answer(body))
+            if isinstance(answer, bytes) and self.keep(len(answer)):
+                self.write(json_response(answer, known.fields))
+                self.share.give(len(body))
+                if not self._waitingForTransport:
+                    self._sent()
+                self.factory.waits_anew(self)
+            else:
+                self._begin(len(body)).take(answering, answer, known.go)
+                if self.requests:
+                    self._start_deadline(begun)
+        except Exception:
+            self.log.failure("an answer could not be sent")
+            self.transport.abortConnection()
+
+    def _begin(self, size: int) -> RpcRequest:
+        """Do what twisted.web does when a request is whole."""
+        request = RpcRequest(self)
+        request.method, request.size = b"POST", size
+        self.requests.append(request)
+        self._handlingRequest = True
+        self.setRawMode()  # type: ignore[no-untyped-call]
+        self._savedTimeOut = self.setTimeout(None)  # type: ignore[no-untyped-call]
+        self.factory.waiting.pop(self, None)
+        return request
+
+    # -- sending ----------------------------------------------------------------------------------------------------
+
+    def _send_at_once(self) -> None:
+        """From now on answers need not wait for the reactor's next turn: nothing is before them."""
+        transport = self.transport
+        # whatever wraps a transport, TLS above all, may answer for it: only a socket of our own will do
+        if isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False):
+            self._send_some = transport.writeSomeData
+
+    def write(self, data: bytes) -> None:
+        if self._send_some is not None and len(data) <= AT_ONCE:
+            sent = self._send_some(data)
+            if sent == len(data):
+                return
+            data = data[sent:] if isinstance(sent, int) else data
+        self._send_some = None  # what follows waits until the transport has sent what it has
+        self.transport.write(data)
+
+    def _send100Continue(self) -> None:
+        if not self.refused:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def rawDataReceived(self, data: bytes) -> None:
         if self._websocket is not None:
@@ -215,10 +165,6 @@ class RpcChannel(HTTPChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse(431, "header block too large\n")
-
-    def _send100Continue(self) -> None:
-        if not self.refused:
-            super()._send100Continue()  # type: ignore[no-untyped-call]
 
     def allContentReceived(self) -> None:
         self.factory.waiting.pop(self, None)
@@ -246,13 +192,21 @@ class RpcChannel(HTTPChannel):
     def resumeProducing(self) -> None:
         """The transport has sent what it had."""
         self._sent()
+        self._send_at_once()
         super().resumeProducing()  # type: ignore[no-untyped-call]
 
     # -- deadlines --------------------------------------------------------------------------------------------------
 
-    def _start_deadline(self) -> None:
+    def _start_deadline(self, begun: float | None = None) -> None:
+        """:param begun: when the request did; default: now."""
         if self._deadline is None:
-            self._deadline = self.factory.reactor.callLater(self.factory.limits.deadline, self._expired)
+            reactor, seconds = self.factory.reactor, self.factory.limits.deadline
+            if begun is not None:
+                seconds += begun - reactor.seconds()
+            if seconds <= 0:
+                self._expired()
+            else:
+                self._deadline = reactor.callLater(seconds, self._expired)
 
     def _end_deadline(self) -> None:
         if self._deadline is not None:

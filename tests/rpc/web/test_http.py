@@ -8,8 +8,8 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.web.door import Door
-from chainp2p.rpc.web.http import RpcRequest
 from chainp2p.rpc.web.memory import FREE
+from chainp2p.rpc.web.request import RpcRequest
 from tests.rpc.wire import RpcHarness, call, post, replies
 
 
