@@ -129,16 +129,17 @@ class Frozen(Follower):
         sock.connect((parts.hostname, parts.port))
         async with connect(url, sock=sock, max_size=None, max_queue=2, open_timeout=10, ping_interval=None) as opened:
             self.socket = opened
-            for _ in range(FROZEN_SUBSCRIPTIONS):
-                mine = await self._subscribe(opened, ["heads"], self.client.cursor)
+            ids = [await self._subscribe(opened, ["heads"], self.client.cursor) for _ in range(FROZEN_SUBSCRIPTIONS)]
             while True:
                 await self.thaw.wait()
                 async with asyncio.timeout(PATIENCE):
                     message = json.loads(await opened.recv())
-                if message.get("params", {}).get("subscription") == mine and self._take(message["params"]["result"]):
+                if message.get("params", {}).get("subscription") == ids[-1] and self._take(message["params"]["result"]):
                     self.gaps.append(message["params"]["result"])
-                    await self._end(opened, mine)
-                    mine = await self._subscribe(opened, ["heads"], self.client.cursor)
+                    # the others have done their work: with them a slow machine may again read less than is sent
+                    for id in ids:
+                        await self._end(opened, id)
+                    ids = [await self._subscribe(opened, ["heads"], self.client.cursor)]
 
     async def _subscribe(self, opened: Any, *params: Any) -> str:
         result: str = await self._ask(opened, "chain_subscribe", *params)

@@ -247,6 +247,10 @@ class Devnet:
         block = call(self.nodes[number - 1]["rpc"], "eth_getBlockByNumber", hex(height), False)
         return block["hash"] if block else None
 
+    def timestamp(self, number: int, height: int) -> int:
+        """Of the block at *height* of a node's chain, in seconds."""
+        return int(call(self.nodes[number - 1]["rpc"], "eth_getBlockByNumber", hex(height), False)["timestamp"], 16)
+
     def agree(self, numbers: list[int]) -> bool:
         """Whether these nodes have one chain up to the lowest of their heads, and are within two blocks."""
         heights = [self.height(number) for number in numbers]

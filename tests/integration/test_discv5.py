@@ -137,7 +137,7 @@ class PairTests(Interoperation):
         self.assertEqual(ours.votes[0][0], theirs.peer_id)
         asked = await self.js.ask("asked", node=0)
         self.assertGreaterEqual(asked["1"], 1)
-        self.assertEqual(asked["5"], 2)
+        self.assertGreaterEqual(asked["5"], 2)  # what was late is asked again
         self.check_no_fault(ours)
 
     async def test_both_begin_at_once(self) -> None:

@@ -45,7 +45,15 @@ class Node:
 
 
 class DiscoveryTest(TestCase):
-    timeout = 30
+    timeout = 60
+
+    @inlineCallbacks
+    def until(self, look):
+        """Wait for it; the class's time is the limit."""
+        from twisted.internet import reactor  # noqa: TID251
+
+        while not look():
+            yield deferLater(reactor, 0.1, lambda: None)
 
     @inlineCallbacks
     def test_nodes_of_both_families(self):
@@ -60,15 +68,13 @@ class DiscoveryTest(TestCase):
         for node in nodes:
             self.addCleanup(lambda node=node: Deferred.fromCoroutine(node.shell.stop()))
             node.shell.start([] if node is both else [both.enr])
-        for _ in range(200):
-            if both.knows(four, six, six_too) and six.knows(both, six_too) and six_too.knows(both, six):
-                break
-            yield deferLater(reactor, 0.1, lambda: None)
-        self.assertTrue(both.knows(four, six, six_too))
-        self.assertTrue(four.knows(both))
-        self.assertTrue(six.knows(both, six_too))
+
+        def met():
+            known = both.knows(four, six, six_too) and six.knows(both, six_too) and six_too.knows(both, six)
+            return known and four.knows(both) and all(node.votes for node in nodes)
+
+        yield self.until(met)
         for node in nodes:
-            self.assertTrue(node.votes)
             self.assertLessEqual(node.votes, set(node.shell.addresses))
         heard = yield six.shell.lookup(six_too.key.peer_id)
         self.assertEqual(heard[0].ip6, "::1")
@@ -86,11 +92,8 @@ class DiscoveryTest(TestCase):
             node.enr = make_enr(node.key, 2, {**node_pairs(GENESIS, 1), **pairs})
         nodes[0].shell.start([])
         nodes[1].shell.start([nodes[0].enr])
-        for _ in range(100):
-            if nodes[0].votes and nodes[1].votes:
-                break
-            yield deferLater(reactor, 0.1, lambda: None)
-        self.assertTrue(nodes[0].knows(nodes[1]) and nodes[1].knows(nodes[0]))
+        one, two = nodes
+        yield self.until(lambda: one.votes and two.votes and one.knows(two) and two.knows(one))
         self.assertEqual({ip for node in nodes for ip, _ in node.votes}, {outside})
 
     def outside(self):
