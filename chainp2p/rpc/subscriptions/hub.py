@@ -7,6 +7,7 @@ fixed, is spliced in. Measured: 3 times the fan-out of a rendering per subscribe
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
@@ -99,9 +100,11 @@ class Hub:
     """All subscriptions of a server.
 
     :param seed: makes ids differ between two runs of a server, so that a client cannot take an old one for its own.
+    :ivar together: in it one event is handed to all connections; set by what knows how they send.
     """
 
     def __init__(self, seed: bytes) -> None:
+        self.together: AbstractContextManager[None] = nullcontext()
         self._seed = seed
         self._count = 0
         self._topics: dict[str, _Topic] = {}
@@ -148,8 +151,9 @@ class Hub:
 
         def emit(value: Any) -> None:
             head, tail = render_notification_frame(namespace, dumps(value))
-            for one, subscriber in tuple(source.subscribers.items()):
-                subscriber.deliver(head, one, tail)
+            with self.together:
+                for one, subscriber in tuple(source.subscribers.items()):
+                    subscriber.deliver(head, one, tail)
 
         try:
             topic.close = wanted.subscription.open(emit, *wanted.arguments)

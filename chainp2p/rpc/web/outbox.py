@@ -33,6 +33,11 @@ class Outbox:
         return bool(self._queue)
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing waits, here or in the transport."""
+        return not self._queue and not self.paused
+
+    @property
     def size(self) -> int:
         """Bytes of events that wait."""
         return self._bytes

@@ -6,6 +6,7 @@ who get it and because Autobahn refuses to send what it would refuse to receive.
 
 from collections import deque
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ from chainp2p.rpc.fairuse import Allowance
 from chainp2p.rpc.subscriptions.hub import Hub, Session
 from chainp2p.rpc.web.memory import Share
 from chainp2p.rpc.web.outbox import Outbox
+from chainp2p.rpc.web.volley import Volley, sends_at_once
 
 __all__ = ["bind_loop", "fragments", "frame", "make_factory", "release_loop"]
 
@@ -92,6 +94,12 @@ def frame(size: int, head: int = _TEXT) -> bytes:
     return bytes((head, 127)) + size.to_bytes(8, "big")
 
 
+@lru_cache(maxsize=256)
+def opening(head: bytes, size: int) -> bytes:
+    """Return how a notification of *size* bytes begins: all who get the same one have the same, up to their id."""
+    return frame(size) + head
+
+
 def fragments(text: bytes) -> Iterator[bytes]:
     """Yield the frames of a text message, none larger than :data:`FRAGMENT`: a ping may stand between two of them."""
     if len(text) <= FRAGMENT:
@@ -109,6 +117,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
     from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 
     limits, tally = service.limits, service.tally
+    hub.together = volley = Volley(reactor)
     quiet = _FailuresOnly(_log)
 
     @implementer(IPushProducer)
@@ -129,7 +138,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             self._calls: set[Answering] = set()
             self._waiting: deque[bytes] = deque()
             self._reading = True
-            self._open = False
+            self._open = self._at_once = False
             self._stalled: IDelayedCall | None = None
             self._pinging: IDelayedCall | None = None
             self._heard = 0.0
@@ -138,6 +147,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
 
         def onOpen(self) -> None:
             self._open = True
+            self._at_once = sends_at_once(self.transport)
             self.transport.registerProducer(self, True)
             self._pinging = reactor.callLater(limits.ping, self._ping)
 
@@ -220,7 +230,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
 
         @property
         def idle(self) -> bool:
-            return not self._outbox and not self._outbox.paused
+            return self._outbox.idle
 
         @property
         def waiting(self) -> int:
@@ -229,9 +239,12 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
         def notify(self, head: bytes, id: bytes, tail: bytes) -> bool:
             if not self._may_send():
                 return True
-            data = b"".join((frame(len(head) + len(id) + len(tail)), head, id, tail))
-            if self.idle:
-                self.transport.write(data)
+            data = b"".join((opening(head, len(head) + len(id) + len(tail)), id, tail))
+            if self._outbox.idle:
+                if self._at_once:
+                    volley.write(self.transport, data)
+                else:
+                    self.transport.write(data)
             elif not self._outbox.event(data):
                 tally.dropped += 1
                 return False

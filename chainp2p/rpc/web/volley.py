@@ -1,0 +1,54 @@
+"""The frames of one event, sent to all who get it one right after another.
+
+Twisted's ``write`` leaves a frame for a later turn of the reactor: one call of the system so that it looks whether the
+socket can take it, one to send it, one so that it looks no more. That is 18 us a socket where sending takes 6.
+
+1. All frames are made before the first is sent, so that the last reader has its one soon after the first.
+2. What waits for a socket goes before what is new: a transport that still writes gets the frame by ``write``, and so
+   does the rest of one that a socket did not take as a whole. So nothing overtakes anything, and Twisted alone decides
+   when a reader is too slow.
+"""
+
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+
+__all__ = ["Volley", "sends_at_once"]
+
+
+def sends_at_once(transport: Any) -> bool:
+    """Whether what it is given is what goes to its socket; TLS, for one, makes records of it first."""
+    return isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
+
+
+class Volley:
+    """A context in which :meth:`write` gathers frames, and at whose end they are sent."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._frames: list[tuple[Any, bytes]] | None = None
+
+    def __enter__(self) -> None:
+        if self._frames is None:
+            self._frames = []
+
+    def __exit__(self, *_: object) -> None:
+        frames, self._frames = self._frames, None
+        if frames:
+            self._send(frames)
+
+    def write(self, transport: Any, data: bytes) -> None:
+        """Send *data*, now or with all others; *transport* is one that :func:`sends_at_once`."""
+        if self._frames is None:
+            transport.write(data)
+        else:
+            self._frames.append((transport, data))
+
+    def _send(self, frames: list[tuple[Any, bytes]]) -> None:
+        busy = set(self._reactor.getWriters())
+        for transport, data in frames:
+            sent = 0 if transport in busy else transport.writeSomeData(data)
+            if sent != len(data):
+                # an error (negative, or an exception) comes again when the transport writes, which knows what to do
+                transport.write(data[sent:] if isinstance(sent, int) and sent > 0 else data)
+                busy.add(transport)
