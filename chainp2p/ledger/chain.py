@@ -278,6 +278,8 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         return await self._headers(self._core().add_headers, raws, sealers)
 
     def check_run(self, raws: Sequence[bytes], after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
+        if self.engine.finalizes:
+            self._recovery.expect(raws)
         return self._lane.run(self._core().branches.check_run, raws, self._now(), after, self._sampling)
 
     async def _headers(

@@ -93,13 +93,13 @@ class _Processes:
         self._executor = executor
         self._free: list[Process] = []
         self._working = 0
-        self._made = False
+        self.made = False
         self._queue: deque[tuple[bytes, Deferred[list[bytes] | None]]] = deque()
 
     def recover(self, what: Signed, raws: Sequence[bytes]) -> "Deferred[list[bytes] | None]":
         """The signers of these, or NOBODY; None: no process could tell."""
-        if not self._made:
-            self._made = True
+        if not self.made:
+            self.made = True
             number = range(self._executor.spare_cores)
             self._free = [self._executor.process(f"senders {index}", recover_packed) for index in number]
         done: Deferred[list[bytes] | None] = Deferred()
@@ -189,6 +189,12 @@ class SenderRecovery:
                 wanted = await acceptable([header for header, _ in unknown])
                 await self.recover([parts for parts, good in zip(unknown, wanted, strict=True) if good], known)
         return known
+
+    def expect(self, raws: Sequence[bytes]) -> None:
+        """Headers like these will be stored soon: the processes begin to start, which takes a quarter of a second."""
+        if self._many(raws) and not self._processes.made:
+            for _ in range(self._executor.spare_cores):
+                self._processes.recover(Signed.HEADERS, ())
 
     async def sealers(self, raws: Sequence[bytes]) -> dict[bytes, bytes]:
         """Who sealed these headers, by their bytes, as far as it is worth it and they are good."""

@@ -197,6 +197,21 @@ class ProcessTests(SynchronousTestCase):
         self.successResultOf(SenderRecovery(cores).recover(self.splits[:1], known))
         self.assertEqual((len(known.senders), cores.processes), (WORTH_A_PROCESS // 2, []))
 
+    def test_processes_start_when_headers_are_expected(self) -> None:
+        cores = Cores(2)
+        recovery = SenderRecovery(cores)
+        recovery.expect(self.raws[1:])
+        self.assertEqual(cores.processes, [])
+        for _ in range(2):
+            recovery.expect(self.raws)
+        self.assertEqual([len(one.tasks) for one in cores.processes], [1, 1])
+        known = Prepared()
+        done = recovery.recover(self.splits, known)
+        while known.senders != self.senders:
+            for one in cores.processes:
+                one.go()
+        self.successResultOf(done)
+
     def test_what_has_no_sender_is_left_to_whoever_connects_the_block(self) -> None:
         good = self.raws[0]
         lengthened = good[:1] + b"\xf8" + bytes((good[2] + 1,)) + good[3:] + b"\0"
