@@ -36,7 +36,7 @@ class BlockView:
 
 def block_waits(view: BlockView, now: float) -> list[Waiting]:
     """Return what is awaited for the next blocks, what everything waits for first; empty: no block is missing."""
-    window, edge = view.window, view.window.edge
+    window, edge = view.window, view.window.row.edge
     waits: list[Waiting] = []
     if now < view.hold_until and edge is not None:
         left = view.hold_until - now
@@ -45,15 +45,15 @@ def block_waits(view: BlockView, now: float) -> list[Waiting]:
         holders = window.holders(edge)
         first = holders or [ask for ask in window.asks() if edge in ask.run]
         waits += [_asked(ask, edge, view, now) for ask in first]
-        if not first and not (window.submitted or window.waiting):
+        if not first and not (window.row.submitted or window.row.waiting):
             waits.append(_nobody(edge, view, now))
         rest = [(ask, window.lacks(ask)) for ask in window.asks() if ask not in first]
         waits += [_asked(ask, block, view, now) for ask, block in rest[:TOLD] if block is not None]
-    checked = window.first_submitted()
+    checked = window.row.first_submitted()
     if checked is not None:
         otherwise = "the next are given to it when it has checked them"
         chain = Waiting(
-            "chain", None, checked.height, checked.hash, window.submitted, now - view.submitted_at, None, otherwise
+            "chain", None, checked.height, checked.hash, window.row.submitted, now - view.submitted_at, None, otherwise
         )
         waits.insert(0 if not waits or waits[0].what != "blocks" else 1, chain)
     return waits
@@ -82,7 +82,7 @@ def _nobody(edge: HeaderInfo, view: BlockView, now: float) -> Waiting:
     lacking = [server.lacks_until for _, server in view.window.servers.all() if server.has_not(edge, now)]
     left = min(lacking) - now if lacking else None
     what = "peers that said so are asked again" if lacking else "it is asked of the next peer that comes"
-    return Waiting("peers", None, edge.height, edge.hash, 1, max(0.0, now - view.window.edge_since), left, what)
+    return Waiting("peers", None, edge.height, edge.hash, 1, max(0.0, now - view.window.row.edge_since), left, what)
 
 
 def sentence(waits: Sequence[Waiting]) -> str:

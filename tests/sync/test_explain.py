@@ -67,7 +67,7 @@ class Words(SynchronousTestCase):
         ask = self.window.choose(10.0, self.sources)
         assert ask is not None
         self.window.arrived(ask, [b"a", b"b", b"c"], 11.0)
-        self.window.take(9, 99)
+        self.window.row.take(9, 99)
         (wait,) = self.waits(13.0)
         self.assertEqual((wait.what, wait.height, wait.count, wait.age, wait.left), ("chain", 7, 3, 1.0, None))
         self.assertEqual(sentence([wait]), "the chain checks 3 blocks from 7 00000000, since 1.0 s")

@@ -313,11 +313,11 @@ class Stalls(Base):
         raws = grow(old.chain, 8)
         connect(new, self.puppet(old.chain, "mute", blocks=lambda message: Deferred()))
         self.clock.run_for(1.5)
-        self.assertEqual((new.chain.best_header.height, new.sync._blocks.window.left), (8, 8))
+        self.assertEqual((new.chain.best_header.height, new.sync._blocks.window.row.left), (8, 8))
         for raw in raws[1:]:
             new.chain.submit_block(raw)
         self.clock.run_for(2.5)
-        self.assertEqual((new.chain.head.height, new.sync._blocks.window.left), (0, 1))
+        self.assertEqual((new.chain.head.height, new.sync._blocks.window.row.left), (0, 1))
 
     def test_the_first_leaves_midway(self) -> None:
         one, two, new = self.host("one", 3_000), self.host("two", 2_900), self.host("new")

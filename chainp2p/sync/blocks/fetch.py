@@ -71,7 +71,7 @@ class BlockFetch:
     @property
     def busy(self) -> bool:
         """Whether blocks are missing, or being checked, or the chain was not yet asked which are."""
-        if self.window.left > 0 or self.window.submitted > 0:
+        if self.window.row.left > 0 or self.window.row.submitted > 0:
             return True
         best, head = self._shared.chain.best_header.hash, self._shared.chain.head.hash
         return best != head and (self._planned is None or self._planned[1] != best)
@@ -122,22 +122,22 @@ class BlockFetch:
                 return
             self._detour, self._planned = False, None
         known = self._planned
-        short = self._more and window.left < WINDOW
-        as_planned = marks == known or marks[0] == window.validated or window.submitted
+        short = self._more and window.row.left < WINDOW
+        as_planned = marks == known or marks[0] == window.row.validated or window.row.submitted
         if known is not None and marks[1] == known[1] and not short and as_planned and not self._stale():
             return
         if self._looking:
             return
         self._looking = True
-        if window.submitted:  # the chain answers when it has judged those: nothing else need wait for that
+        if window.row.submitted:  # the chain answers when it has judged those: nothing else need wait for that
             self._shared.spawn(self._plan(marks))
         else:
             await self._plan(marks)
 
     def _stale(self) -> bool:
         """Whether nothing has come for a while: what is awaited may be here by gossip, without moving the head."""
-        since = max(self.window.edge_since, self._planned_at)
-        return self.window.edge is not None and self._shared.seconds() - since >= TICK
+        since = max(self.window.row.edge_since, self._planned_at)
+        return self.window.row.edge is not None and self._shared.seconds() - since >= TICK
 
     async def _plan(self, marks: tuple[bytes, bytes]) -> None:
         try:
@@ -152,7 +152,7 @@ class BlockFetch:
 
     def _nobody(self) -> bool:
         """Whether the next block is with nobody who could be asked, and nothing of it is under way."""
-        return not self.window.submitted and self.window.nobody(self._shared.seconds(), self.sources())
+        return not self.window.row.submitted and self.window.nobody(self._shared.seconds(), self.sources())
 
     async def _elsewhere(self) -> None:
         """Nobody has the blocks of the best header: look for others that are better than ours."""
@@ -161,13 +161,13 @@ class BlockFetch:
             if self._detour:
                 self._detour, self._planned = False, None
                 return
-            best, edge = self._shared.chain.best_header.hash, self.window.edge
+            best, edge = self._shared.chain.best_header.hash, self.window.row.edge
             for link in self._shared.claims.for_fallback(self._shared.chain.head, self._shared.seconds()):
                 peer = self._shared.claims.get(link)
                 if peer is None or peer.tip is None:
                     continue
                 plan = (await other_branch(self._shared.chain, self._shared.asking, link, peer.tip))[:PLAN]
-                if self.window.edge != edge:  # somebody who has it came meanwhile
+                if self.window.row.edge != edge:  # somebody who has it came meanwhile
                     return
                 if plan:
                     self._detour, self._planned = True, (b"", best)
@@ -231,7 +231,7 @@ class BlockFetch:
 
     def _submit(self) -> None:
         while self._submits < SUBMITS:
-            taken = self.window.take(SUBMIT_BLOCKS, SUBMIT_BYTES)
+            taken = self.window.row.take(SUBMIT_BLOCKS, SUBMIT_BYTES)
             if not taken:
                 return
             if not self._submits:

@@ -1,4 +1,4 @@
-"""The block window: which block is asked of whom since when, and what has arrived and waits for its turn."""
+"""The block window: which block is asked of whom since when, and of whom it is asked next."""
 
 from collections.abc import Iterator, Sequence
 from math import inf
@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 from chainp2p.chain.interfaces import HeaderInfo
+from chainp2p.sync.blocks.row import Row
 from chainp2p.sync.blocks.sources import LEAVE_AFTER, LEFT_FOR, Ask, Servers, Source
 
 __all__ = ["BYTES_MAX", "NEAR_TIP", "WINDOW", "Window"]
@@ -23,7 +24,7 @@ K = TypeVar("K")
 
 @define(eq=False)
 class Window(Generic[K]):
-    """The blocks from the validated tip on; its *edge* is the first that has not arrived.
+    """The requests for the blocks of a :class:`~chainp2p.sync.blocks.row.Row`, from the validated tip on.
 
     1. The lowest block that nobody is asked for is asked for next. The last :data:`NEAR_TIP` are asked of two.
     2. Whoever keeps the edge for longer than its patience, and until it is overdue, *while others
@@ -37,81 +38,26 @@ class Window(Generic[K]):
        the highest are let go.
 
     Cost: O(WINDOW) a choice, O(peers) besides.
-
-    :param edge_since: when what is the edge now became it.
     """
 
     servers: Servers[K] = field(factory=Servers)
-    edge_since: float = 0.0
-    _plan: list[HeaderInfo] = field(factory=list)
-    _place: dict[bytes, int] = field(factory=dict)
-    _start: int = 0
-    _edge: int = 0
+    row: Row[K] = field(factory=Row)
     _unasked: int = 0
     _tip: int = 0
-    _bodies: dict[bytes, bytes] = field(factory=dict)
-    _submitted: dict[bytes, HeaderInfo] = field(factory=dict)
-    _sizes: dict[bytes, int] = field(factory=dict)
-    _done: set[bytes] = field(factory=set)
-    _senders: dict[bytes, K | None] = field(factory=dict)
     _asks: dict[bytes, list[Ask[K]]] = field(factory=dict)
-    _bytes: int = 0
 
     # what there is to do
 
     def plan(self, blocks: Sequence[HeaderInfo], tip: int, now: float) -> None:
         """These are the blocks that the chain lacks, oldest first, on the way to a header of height *tip*."""
-        edge, before = self.edge, self._place
-        self._plan, self._tip, self._start = list(blocks), tip, 0
-        self._edge = self._unasked = 0
-        self._place = {info.hash: at for at, info in enumerate(blocks)}
-        self._done.clear()
-        for hash in [hash for hash in self._bodies if hash not in self._place]:
-            self._drop(hash)
-        follows = bool(blocks) and (blocks[0].hash in before or blocks[0].parent in before)
+        follows = self.row.plan(blocks, now)
+        self._tip, self._unasked = tip, 0
         for _, server in self.servers.all():
-            if server.lacks is not None and server.lacks.hash not in self._place:
+            if server.lacks is not None and server.lacks.hash not in self.row.places:
                 if follows:  # who lacked a block that has come from elsewhere lacks those after it
                     server.lacks = blocks[0]
                 else:
                     server.claimed()
-        self._advance(now)
-        if self.edge != edge:
-            self.edge_since = now
-
-    @property
-    def edge(self) -> HeaderInfo | None:
-        """The first block that has not arrived."""
-        return self._plan[self._edge] if self._edge < len(self._plan) else None
-
-    @property
-    def left(self) -> int:
-        """Blocks of the plan that are not validated yet."""
-        return len(self._plan) - self._start
-
-    @property
-    def validated(self) -> bytes | None:
-        """The last block of the plan that is validated, with all before it; None: there is none yet."""
-        return self._plan[self._start - 1].hash if self._start else None
-
-    @property
-    def waiting(self) -> int:
-        """Blocks that have arrived and wait for their turn."""
-        return len(self._bodies)
-
-    @property
-    def submitted(self) -> int:
-        """Blocks that the chain has not judged yet."""
-        return len(self._submitted)
-
-    def first_submitted(self) -> HeaderInfo | None:
-        """The first of those."""
-        return next(iter(self._submitted.values()), None)
-
-    @property
-    def size(self) -> int:
-        """Bytes of blocks that wait, or that the chain has not judged yet."""
-        return self._bytes
 
     def asks(self) -> Iterator[Ask[K]]:
         """All open requests."""
@@ -124,78 +70,62 @@ class Window(Generic[K]):
 
     def lacks(self, ask: Ask[K]) -> HeaderInfo | None:
         """The first block of a request that is still wanted; None: all have come from others, or are wanted no more."""
-        return next((info for info in ask.run if info.hash in self._place and not self._has(info)), None)
-
-    def _has(self, info: HeaderInfo) -> bool:
-        return info.hash in self._bodies or info.hash in self._submitted or info.hash in self._done
-
-    def _advance(self, now: float) -> None:
-        plan = self._plan
-        while self._start < len(plan) and plan[self._start].hash in self._done:
-            self._start += 1
-        before = self._edge
-        while self._edge < len(plan) and self._has(plan[self._edge]):
-            self._edge += 1
-        if self._edge != before:
-            self.edge_since = now
-
-    def _drop(self, hash: bytes) -> None:
-        self._bytes -= len(self._bodies.pop(hash))
-        self._senders.pop(hash, None)
+        return next(filter(self.row.wanted, ask.run), None)
 
     # asking
 
     def choose(self, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
         """Return the next request to send, and count it as open; None: there is none to send now."""
-        end = min(len(self._plan), self._start + WINDOW)
+        end = min(len(self.row.blocks), self.row.start + WINDOW)
         if (asked := self._again_elsewhere(end, now, sources)) is not None:
             return asked
-        at = self._unasked = self._first(max(self._edge, self._unasked), end, held=0)
+        at = self._unasked = self._first(max(self.row.edge_at, self._unasked), end, held=0)
         if at < end:
             asked = self._ask(at, end, 0, now, sources)
         else:
-            near = self._first(max(self._edge, end - NEAR_TIP), end, held=1)
+            near = self._first(max(self.row.edge_at, end - NEAR_TIP), end, held=1)
             asked = self._ask(near, end, 1, now, sources) if near < end else None
         return asked or self._sooner(end, now, [one for one in sources if not self.servers[one.key].asks], sources)
 
     def _first(self, at: int, end: int, held: int) -> int:
         """The place from *at* on of the first block that is wanted and asked of so many; *end* if there is none."""
+        blocks, has = self.row.blocks, self.row.has
         for place in range(at, end):
-            info = self._plan[place]
+            info = blocks[place]
             if held and info.height <= self._tip - NEAR_TIP:
                 continue
-            if not self._has(info) and len(self.holders(info)) == held:
+            if not has(info) and len(self.holders(info)) == held:
                 return place
         return end
 
     def _again(self, run: Sequence[HeaderInfo]) -> None:
         """Those of these that are not here may have to be asked for again."""
-        places = [self._place.get(info.hash, len(self._plan)) for info in run if not self._has(info)]
+        places = [self.row.places.get(info.hash, len(self.row.blocks)) for info in run if not self.row.has(info)]
         self._unasked = min([self._unasked, *places])
 
     def _ask(self, at: int, end: int, held: int, now: float, sources: Sequence[Source[K]]) -> Ask[K] | None:
         """Ask for the run from place *at* on, of which each block is asked of *held* peers so far."""
-        servers, first = self.servers, self._plan[at]
+        servers, first = self.servers, self.row.blocks[at]
         able = servers.able(first, sources, now)
         asked = {ask.peer for ask in self._asks.get(first.hash, ())}
         some = [one for one in able if one.key not in asked and servers.free(one, now)]
-        source = servers.quickest(servers.in_time(some, able, at - self._start, now), urgent=at == self._edge)
+        source = servers.quickest(servers.in_time(some, able, at - self.row.start, now), urgent=at == self.row.edge_at)
         if source is None:
             return None
-        wanted = end - self._start if not held else end - at
+        wanted = end - self.row.start if not held else end - at
         count = servers.size(source, able, wanted)
         reserved = sum(server.open_blocks for _, server in servers.all()) * servers.typical
-        room = (BYTES_MAX - self._bytes - reserved) / servers.typical
-        if room < 1 and (at != self._edge or self._edge > self._start):
+        room = (BYTES_MAX - self.row.size - reserved) / servers.typical
+        if room < 1 and (at != self.row.edge_at or self.row.edge_at > self.row.start):
             return None
         run = self._run(at, min(end, at + min(count, max(1, int(room)))), held, source.key)
         return self._open(source.key, run, now)
 
     def _run(self, at: int, end: int, held: int, key: K) -> tuple[HeaderInfo, ...]:
-        run, first = [self._plan[at]], self.holders(self._plan[at])
-        for info in self._plan[at + 1 : end]:
+        run, first = [self.row.blocks[at]], self.holders(self.row.blocks[at])
+        for info in self.row.blocks[at + 1 : end]:
             asks = self._asks.get(info.hash, ())
-            if info.parent != run[-1].hash or self._has(info) or any(ask.peer == key for ask in asks):
+            if info.parent != run[-1].hash or self.row.has(info) or any(ask.peer == key for ask in asks):
                 break
             holders = self.holders(info)
             if len(holders) != held or (info.height <= self._tip - NEAR_TIP and holders != first):
@@ -222,31 +152,32 @@ class Window(Generic[K]):
         """Ask another one for the lowest block that is overdue, or for the edge when much waits for it."""
         servers = self.servers
         late = [ask for ask in self.asks() if not ask.loose and servers.due(ask) <= now]
-        places = [self._place[info.hash] for ask in late for info in ask.run if info.hash in self._place]
-        for at in sorted(place for place in places if self._edge <= place < end):
-            info = self._plan[at]
-            if not self._has(info) and self._rest(info, now) == inf:
-                some = [one for one in sources if servers.free(one, now, urgent=at == self._edge)]
+        known = self.row.places
+        places = [known[info.hash] for ask in late for info in ask.run if info.hash in known]
+        for at in sorted(place for place in places if self.row.edge_at <= place < end):
+            info = self.row.blocks[at]
+            if not self.row.has(info) and self._rest(info, now) == inf:
+                some = [one for one in sources if servers.free(one, now, urgent=at == self.row.edge_at)]
                 return self._second(at, end, some, now, sources)
-        if 2 * len(self._bodies) > end - self._start:
+        if 2 * self.row.waiting > end - self.row.start:
             some = [one for one in sources if servers.free(one, now, urgent=True)]
             return self._sooner(end, now, some, sources)
         return None
 
     def _sooner(self, end: int, now: float, some: Sequence[Source[K]], sources: Sequence[Source[K]]) -> Ask[K] | None:
         """Ask one of *some* for the edge, too, if it would come much sooner from there."""
-        edge = self.edge
-        if edge is None or self._edge >= end or not some:
+        edge = self.row.edge
+        if edge is None or self.row.edge_at >= end or not some:
             return None
         rest = self._rest(edge, now)
         able = [one for one in some if 2 * (self.servers.expected(one.key, 1) or inf) < rest]
-        return self._second(self._edge, end, able, now, sources)
+        return self._second(self.row.edge_at, end, able, now, sources)
 
     def _second(
         self, at: int, end: int, some: Sequence[Source[K]], now: float, sources: Sequence[Source[K]]
     ) -> Ask[K] | None:
         """Ask one of *some* for what another is asked for already."""
-        info, servers = self._plan[at], self.servers
+        info, servers = self.row.blocks[at], self.servers
         asked = {ask.peer for ask in self._asks.get(info.hash, ())}
         keys = {one.key for one in some} - asked
         able = [one for one in servers.able(info, sources, now) if one.key in keys and not one.failed]
@@ -259,7 +190,7 @@ class Window(Generic[K]):
 
     def stalled(self, now: float, sources: Sequence[Source[K]]) -> list[K]:
         """Return who has just been found to stall: what it was asked for is asked of others from now on."""
-        edge = self.edge
+        edge = self.row.edge
         if edge is None:
             return []
         found = [ask.peer for ask in self.holders(edge) if self.gives_up(ask, sources, now) <= now]
@@ -276,25 +207,25 @@ class Window(Generic[K]):
 
     def gives_up(self, ask: Ask[K], sources: Sequence[Source[K]], now: float) -> float:
         """When whoever holds the edge counts as stalling; infinity: nobody else could serve it."""
-        edge = self.edge
+        edge = self.row.edge
         if edge is None or ask.loose or edge not in ask.run:
             return inf
         asked = {one.peer for one in self._asks.get(edge.hash, ())}
         if not any(one.key not in asked and not one.failed for one in self.servers.able(edge, sources, now)):
             return inf
         patience = next((one.patience for one in sources if one.key == ask.peer), 0.0)
-        held = max(ask.since, self.edge_since)
+        held = max(ask.since, self.row.edge_since)
         due = self.servers.due(ask) if ask.expected is not None else held
         return max(held + patience, due)
 
     def nobody(self, now: float, sources: Sequence[Source[K]]) -> bool:
         """Whether the edge is asked of nobody, and nobody comes in question."""
-        edge = self.edge
+        edge = self.row.edge
         return edge is not None and not self._asks.get(edge.hash) and not self.servers.able(edge, sources, now)
 
     def wakes(self, now: float, sources: Sequence[Source[K]]) -> float:
         """When something may have to be done though nothing came."""
-        edge, times = self.edge, [inf]
+        edge, times = self.row.edge, [inf]
         if edge is not None:
             times += [self.gives_up(ask, sources, now) for ask in self.holders(edge)]
             times += [self.servers.due(ask) for ask in self.asks() if not ask.loose]
@@ -311,24 +242,9 @@ class Window(Generic[K]):
         server.stalls, server.left_until = 0, -inf
         server.claimed()
         self.servers.came(size / len(raws))
-        for info, raw in zip(ask.run, raws, strict=False):
-            if info.hash in self._place and not self._has(info):
-                self._bodies[info.hash] = raw
-                self._senders[info.hash] = ask.peer
-                self._bytes += len(raw)
+        self.row.came(ask.run, raws, ask.peer, now)
         self._again(ask.run)
-        self._advance(now)
-        self._shed(now)
-
-    def _shed(self, now: float) -> None:
-        if self._bytes <= BYTES_MAX:
-            return
-        for info in reversed(self._plan[self._edge :]):
-            if self._bytes <= BYTES_MAX:
-                break
-            if info.hash in self._bodies:
-                self._drop(info.hash)
-                self._again([info])
+        self._again(self.row.shed(BYTES_MAX))
 
     def lacked(self, ask: Ask[K], now: float) -> None:
         """It has not even the first."""
@@ -364,35 +280,12 @@ class Window(Generic[K]):
         for ask in tuple(server.asks) if server is not None else ():
             self.closed(ask)
         self.servers.forget(key)
-        for hash in [hash for hash, sender in self._senders.items() if sender == key]:
-            self._senders[hash] = None
-
-    # to the chain
-
-    def take(self, blocks: int, room: int) -> list[tuple[HeaderInfo, bytes]]:
-        """Return the next blocks for the chain in order, at most so many, and count them as submitted."""
-        taken: list[tuple[HeaderInfo, bytes]] = []
-        for info in self._plan[self._start : self._edge]:
-            if info.hash in self._submitted or info.hash in self._done:
-                continue
-            if len(taken) >= blocks or (taken and room < len(self._bodies[info.hash])):
-                break
-            raw = self._bodies.pop(info.hash)
-            room -= len(raw)
-            self._submitted[info.hash], self._sizes[info.hash] = info, len(raw)
-            taken.append((info, raw))
-        return taken
+        self.row.forget(key)
 
     def judged(self, hash: bytes, stored: bool, now: float) -> K | None:
         """The chain has judged a block; answer who sent it. One that is not *stored* is wanted again."""
-        self._submitted.pop(hash, None)
-        self._bytes -= self._sizes.pop(hash, 0)
-        sender = self._senders.pop(hash, None)
-        if hash in self._place:
-            if stored:
-                self._done.add(hash)
-            elif self._place[hash] < self._edge:
-                self._edge, self.edge_since = self._place[hash], now
-                self._unasked = min(self._unasked, self._edge)
-            self._advance(now)
+        edge = self.row.edge_at
+        sender = self.row.judged(hash, stored, now)
+        if self.row.edge_at < edge:
+            self._unasked = min(self._unasked, self.row.edge_at)
         return sender

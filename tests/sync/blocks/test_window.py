@@ -99,7 +99,7 @@ class Game:
                 work = sum(self.sizes[info.hash] for info in have) / peer.rate
                 peer.free_at = max(peer.free_at, self.now + peer.delay) + work
                 self.later(peer.free_at, (ask, have))
-        taken = window.take(self.chance.randint(1, 64), 1 << 20)
+        taken = window.row.take(self.chance.randint(1, 64), 1 << 20)
         if taken:
             self.given += [info.hash for info, _ in taken]
             self.later(self.now + 0.01, [info for info, _ in taken])
@@ -140,11 +140,11 @@ class Game:
             self.test.assertLessEqual(len(holders), ASKED_MAX)
             self.test.assertEqual({ask.peer for ask in window.holders(info)}, set(holders))
         missing = next((info for info in self.plan if info.hash not in self.arrived), None)
-        self.test.assertEqual(window.edge, missing)
+        self.test.assertEqual(window.row.edge, missing)
         kept = [info.hash for info in self.plan if info.hash in self.arrived][self.stored :]
-        self.test.assertEqual(window.size, sum(self.sizes[hash] for hash in kept))
+        self.test.assertEqual(window.row.size, sum(self.sizes[hash] for hash in kept))
         self.test.assertEqual(self.given, [info.hash for info in self.plan[: len(self.given)]])
-        self.test.assertEqual(window.left, len(self.plan) - self.stored)
+        self.test.assertEqual(window.row.left, len(self.plan) - self.stored)
 
 
 class Model(SynchronousTestCase):
@@ -196,7 +196,7 @@ class Rules(SynchronousTestCase):
         for number in range(40):
             for ask in self.ask():
                 self.window.arrived(ask, [b"x" * 100 for _ in ask.run[:1]], 0.001 * number)
-            if self.window.edge is None:
+            if self.window.row.edge is None:
                 break
         else:
             self.fail("it does not end")
@@ -225,16 +225,16 @@ class Rules(SynchronousTestCase):
         (first, *rest) = self.ask()
         for ask in rest:
             self.window.arrived(ask, [bytes(4_000) for _ in ask.run], 0.1)
-        self.assertLessEqual(self.window.size, 10_000)
+        self.assertLessEqual(self.window.row.size, 10_000)
         self.window.arrived(first, [bytes(4_000) for _ in first.run], 0.1)
-        self.assertEqual(self.window.take(1, 0)[0][0].height, 1)
+        self.assertEqual(self.window.row.take(1, 0)[0][0].height, 1)
         self.window.judged(hash_of(1), True, 0.2)
-        while self.window.edge is not None:
-            for info, _ in self.window.take(9, 1 << 20):
+        while self.window.row.edge is not None:
+            for info, _ in self.window.row.take(9, 1 << 20):
                 self.window.judged(info.hash, True, 0.3)
             for ask in self.ask(0.3):
                 self.window.arrived(ask, [bytes(4_000) for _ in ask.run], 0.4)
-            self.assertLessEqual(self.window.size, 10_000 + 4_000 * 16)
+            self.assertLessEqual(self.window.row.size, 10_000 + 4_000 * 16)
 
     def test_a_stall_needs_somebody_else(self) -> None:
         self.window.plan(blocks(1, 1), 1_000, 0.0)
@@ -247,7 +247,7 @@ class Rules(SynchronousTestCase):
         (again,) = self.ask(2.0, [Source("a", 9, failed=True), *self.all[1:]])
         self.assertNotEqual(again.peer, "a")
         self.window.arrived(ask, [b"late"], 3.0)
-        self.assertIsNone(self.window.edge)
+        self.assertIsNone(self.window.row.edge)
         self.assertEqual(self.window.servers["a"].stalls, 0)
 
     def test_who_stalls_three_times_in_a_row_is_left_while_another_is_there(self) -> None:
@@ -299,29 +299,29 @@ class Rules(SynchronousTestCase):
         self.window.plan(blocks(1, 4), 1_000, 0.0)
         for ask in self.ask():
             self.window.arrived(ask, [b"x" for _ in ask.run], 0.1)
-        self.assertEqual(self.window.waiting, 4)
+        self.assertEqual(self.window.row.waiting, 4)
         self.window.plan([*blocks(1, 2), *blocks(3, 5, branch=1)], 1_000, 0.2)
-        self.assertEqual((self.window.waiting, self.window.size), (2, 2))
-        self.assertEqual(self.window.edge, blocks(3, 3, branch=1)[0])
+        self.assertEqual((self.window.row.waiting, self.window.row.size), (2, 2))
+        self.assertEqual(self.window.row.edge, blocks(3, 3, branch=1)[0])
 
     def test_a_block_that_was_bad_is_wanted_again_and_its_sender_is_known(self) -> None:
         self.window.plan(blocks(1, 3), 1_000, 0.0)
         for source in self.all:
             (ask,) = self.ask(0.0, [source])
             self.window.arrived(ask, [b"x"], 0.1)
-        taken = self.window.take(9, 99)
+        taken = self.window.row.take(9, 99)
         self.assertEqual([info.height for info, _ in taken], [1, 2, 3])
         self.assertEqual(self.window.judged(hash_of(1), False, 0.3), "a")
         self.window.forget("c")
         self.assertIsNone(self.window.judged(hash_of(3), True, 0.3))
-        self.assertEqual((self.window.edge, self.window.left), (blocks(1, 1)[0], 3))
+        self.assertEqual((self.window.row.edge, self.window.row.left), (blocks(1, 1)[0], 3))
         self.assertEqual(self.window.judged(hash_of(2), True, 0.3), "b")
         (again,) = self.ask(0.4, self.all[:1])
         self.assertEqual([info.height for info in again.run], [1])
         self.window.arrived(again, [b"x"], 0.5)
-        self.assertEqual([info.height for info, _ in self.window.take(9, 99)], [1])
+        self.assertEqual([info.height for info, _ in self.window.row.take(9, 99)], [1])
         self.window.judged(hash_of(1), True, 0.6)
-        self.assertEqual((self.window.edge, self.window.left, self.window.size), (None, 0, 0))
+        self.assertEqual((self.window.row.edge, self.window.row.left, self.window.row.size), (None, 0, 0))
 
 
 class Rates(SynchronousTestCase):
