@@ -163,7 +163,7 @@ class WalkTest(SynchronousTestCase):
         self.assertEqual(sorted(world.errors), ["a link among the records", "a record among the links"])
         self.assertEqual((world.found, "b" in world.asked), ([], False))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25, deadline=None, derandomize=True)
     @given(st.randoms(use_true_random=False), st.integers(0, 40), st.floats(0, 0.4), st.floats(0, 0.4))
     def test_whatever_is_lost_or_changed_only_that_is_missing(self, chance, count, lost, changed):
         world = World(url("n"), seed=chance.random())
@@ -358,7 +358,7 @@ class BoundsTest(SynchronousTestCase):
 
 
 class MixTest(SynchronousTestCase):
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40, deadline=None, derandomize=True)
     @given(st.lists(st.integers(0, 45), min_size=1, max_size=4), st.integers(0, 2**32), st.data())
     def test_whatever_the_order_of_answers(self, sizes, seed, data):
         chance = Random(seed)

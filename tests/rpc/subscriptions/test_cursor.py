@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -29,6 +29,7 @@ class CursorTests(SynchronousTestCase):
             self.assertEqual(list(cursor.ancestors), named)
             self.assertEqual(urlsafe_b64decode(cursor.encode())[40 + 8 * len(named) :], bytes(56 - 8 * len(named)))
 
+    @settings(deadline=None, derandomize=True)
     @given(st.integers(0, 1 << 62) | st.integers(0, 5_000))
     def test_there_and_back(self, height: int) -> None:
         cursor = Cursor.of(height, hash_at(height), {below: hash_at(below) for below in ladder(height)})
@@ -36,6 +37,7 @@ class CursorTests(SynchronousTestCase):
         named = [height - step for step in STEPS if step < height]
         self.assertEqual(list(cursor.ancestors), named + [0] * (0 < height <= STEPS[-1]))
 
+    @settings(deadline=None, derandomize=True)
     @given(st.text(max_size=130) | st.text("AZaz09-_+/= ", min_size=128, max_size=128))
     def test_whatever_it_is_it_is_read_or_refused(self, text: str) -> None:
         try:
