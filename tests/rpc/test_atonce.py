@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -64,6 +64,7 @@ class AtOnceTests(SynchronousTestCase):
         self.failureResultOf(result, CancelledError)
         self.assertEqual(len(cancelled), 1)
 
+    @settings(deadline=None, derandomize=True)
     @given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.booleans()), max_size=6))
     def test_it_does_what_a_deferred_does(self, plan: "list[tuple[int, bool, bool]]") -> None:
         """Each term has a value, may fail, and may be there from the beginning."""
