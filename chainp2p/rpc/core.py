@@ -106,7 +106,9 @@ def _too_deep(text: bytes, opened: int) -> bool:
     """
     if opened <= MAX_NESTING:
         return False
-    brackets = _STRING.sub(b"", text).translate(_SQUARE, _NO_BRACKETS)
+    # without escapes strings are what stands between every second pair of quotes: a third of the pattern's time
+    bare = _STRING.sub(b"", text) if b"\\" in text else b"".join(text.split(b'"')[::2])
+    brackets = bare.translate(_SQUARE, _NO_BRACKETS)
     for _ in range(MAX_NESTING):
         inner = brackets.replace(b"[]", b"")
         if len(inner) == len(brackets):
@@ -133,15 +135,19 @@ def parse(text: bytes) -> Message:
     return _entry(value)
 
 
+_PARAMS = (list, dict)
+
+
 def _entry(value: Any) -> Request | Invalid:
     if not isinstance(value, dict):
         return Invalid("null", INVALID_REQUEST, "Invalid Request")
+    get = value.get
     id = _id(value["id"]) if "id" in value else None
-    method, params = value.get("method"), value.get("params")
+    method, params = get("method"), get("params")
     if (
-        value.get("jsonrpc") != "2.0"
+        get("jsonrpc") != "2.0"
         or not isinstance(method, str)
-        or not (params is None or isinstance(params, list | dict))
+        or not (params is None or isinstance(params, _PARAMS))
         or id == ""
     ):
         return Invalid(id or "null", INVALID_REQUEST, "Invalid Request")
@@ -150,18 +156,19 @@ def _entry(value: Any) -> Request | Invalid:
 
 def _id(value: Any) -> str:
     """Return the text that echoes an id; empty if it is none (strings, numbers and null are)."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str):
         return encode_basestring_ascii(value) if len(value) <= MAX_ID_LENGTH else ""
     if isinstance(value, Number):
         return value.text
-    if value is None:
-        return "null"
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+    return "null" if value is None else ""
 
 
 def dumps(value: Any) -> bytes:
     """Return a result as JSON (ASCII); ValueError or TypeError if it is none."""
-    return _encode(value).encode("ascii")
+    text = encode_basestring_ascii(value) if type(value) is str else _encode(value)
+    return text.encode("ascii")
 
 
 def render_result(id: str, result: bytes) -> bytes:

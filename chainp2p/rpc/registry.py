@@ -77,7 +77,7 @@ class Registry:
         """
         found = self._methods.get(method)
         if found is not None:
-            return found.handler(*bind(found.params, params))
+            return found.handler(*bind(found.params, params)) if params or found.params else found.handler()
         namespace, _, verb = method.rpartition("_")
         subscribes = namespace in self._subscriptions or namespace in self._streams
         if subscribes and verb in ("subscribe", "unsubscribe"):

@@ -95,6 +95,18 @@ class Parsing(SynchronousTestCase):
         self.assertIsInstance(parse(b'["' + b"[" * 500), Invalid)
         self.assertIsInstance(parse(b"[" * 101 + b'"\\' * 1_000_000), Invalid)
 
+    @given(st.text('[]{}"\\\\x', max_size=9), st.integers(0, 30), st.booleans())
+    def test_brackets_in_strings_do_not_nest(self, text: str, depth: int, escaped: bool) -> None:
+        value = json.dumps(text) if escaped else '"' + text + '"'
+        entry = "[" * depth + value + "]" * depth
+        whole = '{"jsonrpc":"2.0","method":"m","id":1,"params":[' + ",".join([entry] * 101) + "]}"
+        try:
+            json.loads(whole)
+        except ValueError:
+            self.assertIsInstance(parse(whole.encode()), Invalid)
+        else:
+            self.assertIsInstance(parse(whole.encode()), Request)
+
     def test_a_message_of_very_many_values(self) -> None:
         for text in (b"[" + b"1," * 200_000 + b"1]", b"[]" * 200_001, b"{" * 200_001):
             self.assertEqual(parse(text), Invalid("null", -32600, "too many values"))

@@ -30,6 +30,9 @@ class Share:
 
     def take(self, count: int) -> bool:
         """Hold *count* bytes more; False: there is no room, and nothing was taken."""
+        if self.held + count <= FREE:
+            self.held += count
+            return True
         more = self._counted(self.held + count) - self._counted(self.held)
         if more and self._memory.total + more > self._memory.limit:
             return False
@@ -38,6 +41,9 @@ class Share:
 
     def give(self, count: int) -> None:
         """Hold so many bytes less."""
+        if count <= self.held <= FREE:
+            self.held -= count
+            return
         self._hold(max(0, self.held - count))
 
     def close(self) -> None:
