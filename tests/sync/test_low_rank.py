@@ -223,7 +223,7 @@ class Fresh(LowRank):
 
         connect(new, self.puppet(old.chain, headers=headers))
         self.clock.run_for(5.0)
-        self.assertEqual([fault[1] for fault in new.faults], [Reason.MALFORMED_MESSAGE])
+        self.assertEqual([fault[1] for fault in new.faults], [Reason.MISBEHAVED])
 
     def test_one_that_ends_sooner_the_second_time(self) -> None:
         old, new = self.honest("old", 5_000), self.host("new")

@@ -75,6 +75,11 @@ class Row(Generic[K]):
         return len(self._bodies)
 
     @property
+    def ready(self) -> int:
+        """Those of them that the chain could be given now: nothing before them is missing."""
+        return max(0, self.edge_at - self.start - len(self._submitted))
+
+    @property
     def submitted(self) -> int:
         """Blocks that the chain has not judged yet."""
         return len(self._submitted)

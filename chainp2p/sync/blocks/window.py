@@ -31,7 +31,8 @@ class Window(Generic[K]):
        could serve it*, stalls: all that it was asked for is asked of others. What it sends is taken still. It is left
        for a while after :data:`LEAVE_AFTER` in a row. Nothing else is ever a stall: there is no least rate.
     3. Before that, another one is asked as well for what is overdue; and for the edge if it would come much sooner from
-       there, by somebody who has nothing to do, or by anybody when the window is half full of what waits for it.
+       there, by somebody who has nothing to do, or by anybody when the window is half full of what waits for it; not
+       while the chain has blocks to go on with: whoever is slower than the lines is not helped by asking twice.
     4. Nobody is asked twice for one block at the same time.
     5. No more is asked for, kept, or handed to the chain and not yet judged, than :data:`WINDOW` blocks and
        :data:`BYTES_MAX` bytes; but the block after the validated tip may always be asked for, and of what is too much
@@ -152,22 +153,27 @@ class Window(Generic[K]):
         """Ask another one for the lowest block that is overdue, or for the edge when much waits for it."""
         servers = self.servers
         late = [ask for ask in self.asks() if not ask.loose and servers.due(ask) <= now]
-        known = self.row.places
-        places = [known[info.hash] for ask in late for info in ask.run if info.hash in known]
-        for at in sorted(place for place in places if self.row.edge_at <= place < end):
-            info = self.row.blocks[at]
-            if not self.row.has(info) and self._rest(info, now) == inf:
-                some = [one for one in sources if servers.free(one, now, urgent=at == self.row.edge_at)]
-                return self._second(at, end, some, now, sources)
-        if 2 * self.row.waiting > end - self.row.start:
+        at = min((place for ask in late for place in self._overdue(ask, late) if place < end), default=end)
+        if at < end:
+            some = [one for one in sources if servers.free(one, now, urgent=at == self.row.edge_at)]
+            return self._second(at, end, some, now, sources)
+        if 2 * (self.row.waiting - self.row.ready) > end - self.row.start:
             some = [one for one in sources if servers.free(one, now, urgent=True)]
             return self._sooner(end, now, some, sources)
         return None
 
+    def _overdue(self, ask: Ask[K], late: Sequence[Ask[K]]) -> Iterator[int]:
+        """The places of its blocks that are overdue from all who are asked for them; *late*: all overdue requests."""
+        for info in ask.run:
+            if self.row.wanted(info) and self.row.places[info.hash] >= self.row.edge_at:
+                holders = self.holders(info)
+                if len(holders) < ASKED_MAX and all(one in late for one in holders):
+                    yield self.row.places[info.hash]
+
     def _sooner(self, end: int, now: float, some: Sequence[Source[K]], sources: Sequence[Source[K]]) -> Ask[K] | None:
         """Ask one of *some* for the edge, too, if it would come much sooner from there."""
         edge = self.row.edge
-        if edge is None or self.row.edge_at >= end or not some:
+        if edge is None or self.row.edge_at >= end or not some or self.row.ready:
             return None
         rest = self._rest(edge, now)
         able = [one for one in some if 2 * (self.servers.expected(one.key, 1) or inf) < rest]

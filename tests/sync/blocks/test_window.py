@@ -279,6 +279,17 @@ class Rules(SynchronousTestCase):
         self.assertEqual((help.peer, help.run[0]), ("b", ask.run[0]))
         self.assertEqual(self.ask(1.0), [])
 
+    def test_nobody_helps_while_the_chain_has_blocks_to_go_on_with(self) -> None:
+        self.window.plan(blocks(1, 2), 1_000, 0.0)
+        (ask,) = self.ask(sources=self.all[:1])
+        self.window.arrived(ask, [bytes(100)], 1.0)
+        (ask,) = self.ask(1.0, self.all[:1])
+        self.window.servers["b"].rate.measured(100_000, 0.9, 1.0)
+        self.assertEqual((self.window.row.ready, self.ask(1.0)), (1, []))
+        self.window.row.take(1, 1_000)
+        (help,) = self.ask(1.0)
+        self.assertEqual((help.peer, help.run, self.window.row.ready), ("b", ask.run, 0))
+
     def test_not_having_a_block_holds_for_those_after_it_and_not_for_another_branch(self) -> None:
         self.window.plan(blocks(5, 9), 1_000, 0.0)
         only = self.all[:1]
