@@ -125,6 +125,10 @@ class GossipService:
             ),
         ]
 
+    def bringing(self, hash: bytes) -> bool:
+        """Whether a block is being fetched, rebuilt or checked."""
+        return self._blocks.bringing(hash)
+
     async def why_transaction(self, hash: bytes) -> TransactionAnswer | None:
         """Where a transaction came from, who has it, and why it is in no block; None: there is no pool."""
         return None if self._transactions is None else await self._transactions.why(hash)

@@ -215,6 +215,7 @@ class Running:
             minimum_rank=minimum,
             states=settings.sync.mode == "state",
             backfill=settings.sync.backfill,
+            coming=lambda hash: self.gossip.bringing(hash),
             **common,
         )
         interval = settings.network.gossip_interval

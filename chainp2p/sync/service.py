@@ -63,6 +63,7 @@ class SyncService:
     :param minimum_rank: headers that do not reach it are not stored.
     :param states: a fresh node downloads the state of a final block in place of all blocks below.
     :param backfill: these are fetched afterwards.
+    :param coming: whether gossip is bringing a block.
     """
 
     log = Logger()
@@ -78,6 +79,7 @@ class SyncService:
         minimum_rank: bytes = b"",
         states: bool = False,
         backfill: bool = False,
+        coming: Callable[[bytes], bool] = lambda hash: False,
     ) -> None:
         self._chain = chain
         self._reactor = reactor
@@ -90,7 +92,7 @@ class SyncService:
         self._headers_bell, self._blocks_bell = Bell(reactor), Bell(reactor)
         shared = Shared(chain, reactor, now, self._claims, self._asking, self.log, self._tasks.spawn)
         self._headers = HeaderFetch(shared, self._quests, self._wake)
-        self._blocks = BlockFetch(shared, self._blocks_bell.ring)
+        self._blocks = BlockFetch(shared, self._blocks_bell.ring, coming)
         self._states = StateFetch(shared, self._blocks_bell.ring, states)
         self._backfill = Backfill(shared, backfill)
         self._pace = Pace()
@@ -156,7 +158,7 @@ class SyncService:
     def explain(self) -> SyncState:
         """Say what it does now, for whom it waits, and what happens if that does not come."""
         now, blocks, asking = self._reactor.seconds(), self._blocks, self._asking
-        view = BlockView(blocks.window, blocks.sources(), blocks.hold, blocks.not_before, blocks.submitted_at)
+        view = BlockView(blocks.window, blocks.sources(), *blocks.holding, blocks.submitted_at)
         waits = block_waits(view, now)
         text = sentence(waits) if waits else asking.text(now)
         stuck = getattr(self._chain, "storage_error", "")

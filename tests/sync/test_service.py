@@ -36,12 +36,15 @@ class Syncing(Host):
 
     def __init__(self, net: Net, name: str, **fields: Any) -> None:
         self.chain = ToyChain(now=net.clock.seconds, **fields)
+        #: Blocks that gossip is bringing.
+        self.coming: set[bytes] = set()
         self.sync = SyncService(
             chain=self.chain,
             reactor=net.clock,
             now=net.clock.seconds,
             random=random.Random(name),
             events=self.chain.events,
+            coming=self.coming.__contains__,
         )
         super().__init__(net, name, [self.sync], lambda: status_of(self.chain))
         self.sync.start()
@@ -93,6 +96,24 @@ class Base(SynchronousTestCase):
                 link.close()
         self.assertEqual([call.func for call in self.clock.planned(None) if "check" not in repr(call.func)], [])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class BesideGossip(Base):
+    def test_the_next_block_is_left_to_gossip_for_a_second(self) -> None:
+        old, new = self.host("old", 1), self.host("new")
+        new.coming.add(old.chain.head.hash)
+        connect(new, old)
+        self.clock.run_for(0.9)
+        self.assertEqual(new.chain.best_header.height, 1)
+        self.assertEqual([message for message in new.links[0].sent if isinstance(message, GetBlocks)], [])
+        self.assertIn("gossip is bringing block 1", new.sync.explain().text)
+        self.converge(1.0)
+
+    def test_two_blocks_are_not(self) -> None:
+        old, new = self.host("old", 2), self.host("new")
+        new.coming.add(old.chain.head.hash)
+        connect(new, old)
+        self.converge(0.5)
 
 
 class Initial(Base):

@@ -188,6 +188,10 @@ class Rebuilding:
         for link, wanted in changes:
             link.send(PushBlocks(int(wanted)))
 
+    def bringing(self, hash: bytes) -> bool:
+        """Whether a block is being rebuilt."""
+        return hash in self._building
+
     def done(self, hash: bytes, good: bool) -> None:
         """A block was judged."""
         self._building.done(hash)

@@ -214,6 +214,11 @@ class BlockRelay:
         """Whether a block is neither judged nor being judged."""
         return hash not in self._judged and hash not in self._checking
 
+    def bringing(self, hash: bytes) -> bool:
+        """Whether a block is being fetched, rebuilt or checked."""
+        rebuilt = self.rebuilding is not None and self.rebuilding.bringing(hash)
+        return rebuilt or hash in self._fetches or hash in self._checking
+
     def known(self, link: Link, hash: bytes, checked: bool) -> None:
         """*link* has a block, or, if that is not *checked*, only its compact form: it is told when it is here."""
         self._copied(hash, Way.COMPACT)

@@ -33,6 +33,9 @@ PLAN = 2 * WINDOW
 #: The chain is given so many blocks, or bytes of them, at a time, and so many times before it has judged the first: it
 #: reads some while it connects another.
 SUBMIT_BLOCKS, SUBMIT_BYTES, SUBMITS = 64, 8 * 1024 * 1024, 4
+#: A single missing block that gossip is bringing is not asked for before this (seconds): gossip needs a round trip or
+#: two, and a twentieth of the bytes.
+GOSSIP_FIRST = 1.0
 
 
 class BlockFetch:
@@ -44,19 +47,22 @@ class BlockFetch:
        block, and keeping others waiting, are no offence.
     3. If nobody has the blocks of the best header (who had them is gone), the blocks of the best branch that somebody
        serves are taken, if it wins over our head: a branch without bodies must not keep us from one with bodies.
+    4. The next block alone is left to gossip for :data:`GOSSIP_FIRST`, if that is bringing it: who asks for headers
+       just then would fetch the whole of what comes in compact form.
 
     :param ring: lets :meth:`step` be called soon.
+    :param coming: whether gossip is bringing a block.
     """
 
-    def __init__(self, shared: Shared, ring: Callable[[], None]) -> None:
+    def __init__(self, shared: Shared, ring: Callable[[], None], coming: Callable[[bytes], bool]) -> None:
         self._shared = shared
         self._ring = ring
+        self._coming = coming
         self._requests: Requests[Ask[Link]] = Requests(shared, self._answered, self._unanswered, self.left, ring)
         self.window: Window[Link] = Window()
         #: The next block is from the future, or something of ours failed: not before this, in the reactor's seconds.
-        self.not_before = 0.0
-        #: Why.
-        self.hold = ""
+        self._not_before = 0.0
+        self._hold = ""
         #: When the chain was given the first of the blocks that it has not judged.
         self.submitted_at = 0.0
         self._submits = 0
@@ -75,6 +81,15 @@ class BlockFetch:
             return True
         best, head = self._shared.chain.best_header.hash, self._shared.chain.head.hash
         return best != head and (self._planned is None or self._planned[1] != best)
+
+    @property
+    def holding(self) -> tuple[str, float]:
+        """Why the next block is not asked for, and until when (the reactor's seconds)."""
+        edge, until = self.window.row.edge, self.window.row.edge_since + GOSSIP_FIRST
+        alone = edge is not None and self.window.row.left == 1
+        if edge is not None and alone and until > self._not_before and self._coming(edge.hash):
+            return f"gossip is bringing block {edge.height}", until
+        return self._hold, self._not_before
 
     def sources(self) -> list[Source[Link]]:
         """Who may be asked now."""
@@ -97,10 +112,13 @@ class BlockFetch:
     async def step(self) -> float:
         """Do what can be done now; answer after how many seconds to look again though nothing has come."""
         now = self._shared.seconds()
-        if now < self.not_before:
-            return min(TICK, self.not_before - now)
+        if now < self._not_before:
+            return min(TICK, self._not_before - now)
         await self._look()
         window, now = self.window, self._shared.seconds()
+        _, until = self.holding
+        if now < until:
+            return min(TICK, until - now)
         self._judge(now)
         while (ask := window.choose(now, self.sources())) is not None:
             self._send(ask)
@@ -284,4 +302,4 @@ class BlockFetch:
         self._rest(self._shared.seconds() + STORAGE_REST, why)
 
     def _rest(self, until: float, why: str) -> None:
-        self.not_before, self.hold = max(self.not_before, until), why
+        self._not_before, self._hold = max(self._not_before, until), why
