@@ -15,9 +15,9 @@ from twisted.internet.task import react
 
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.server import RpcServer
+from chainp2p.rpc.web.frames import frame
 from chainp2p.rpc.web.http import RpcChannel
 from chainp2p.rpc.web.request import RpcRequest
-from chainp2p.rpc.web.websocket import frame
 
 _FINAL, _BINARY, _TEXT = 0x80, 2, 1
 LIMITS = evolve(Limits(), body=17 << 20, frames=1 << 19, held=1 << 30)

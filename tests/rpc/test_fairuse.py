@@ -188,7 +188,7 @@ class Served(Harness):
 
     def test_a_websocket_pays_too(self) -> None:
         pair = Pair(self)
-        self.assertIsNone(pair.server.protocol.allowance)
+        self.assertIsNone(pair.server.protocol._websocket.allowance)
         self.remake(fair=FairUse(self.limits), exempt=False)
         pair = Pair(self)
         pair.send(b"[" + b",".join([call("t_note")] * 130) + b"]")

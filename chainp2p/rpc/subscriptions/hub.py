@@ -91,6 +91,8 @@ class Flow(Protocol):
 class _Topic:
     """One open source of events and who listens to it."""
 
+    key: str
+    namespace: str
     name: str
     close: Callable[[], None] | None = None
     subscribers: dict[bytes, "Session"] = field(factory=dict)
@@ -139,15 +141,16 @@ class Hub:
         yield "chainp2p_rpc_waiting_bytes", {}, sum(waiting)
         yield "chainp2p_rpc_waiting_highest_bytes", {}, max(waiting, default=0)
 
-    def join(self, wanted: Subscribe, id: bytes, session: "Session") -> None:
+    def join(self, wanted: Subscribe, id: bytes, session: "Session") -> _Topic:
         """Add a subscriber, opening the source for the first."""
         topic = self._topics.get(wanted.key)
         if topic is not None:
             topic.subscribers[id] = session
-            return
+            return topic
         namespace = wanted.namespace
-        topic = self._topics[wanted.key] = _Topic(f"{namespace}_{wanted.subscription.name}", subscribers={id: session})
-        source = topic
+        topic = source = _Topic(wanted.key, namespace, f"{namespace}_{wanted.subscription.name}")
+        topic.subscribers[id] = session
+        self._topics[wanted.key] = topic
 
         def emit(value: Any) -> None:
             head, tail = render_notification_frame(namespace, dumps(value))
@@ -160,13 +163,13 @@ class Hub:
         except BaseException:
             del self._topics[wanted.key]
             raise
+        return topic
 
-    def leave(self, key: str, id: bytes) -> None:
+    def leave(self, topic: _Topic, id: bytes) -> None:
         """Remove a subscriber, closing the source after the last."""
-        topic = self._topics[key]
         del topic.subscribers[id]
         if not topic.subscribers:
-            del self._topics[key]
+            del self._topics[topic.key]
             if topic.close is not None:
                 topic.close()
 
@@ -177,17 +180,19 @@ class Session:
     Events of a new subscription are held until :meth:`release`, so that none overtakes the answer with its id.
     """
 
+    __slots__ = ("_connection", "_flows", "_held", "_hub", "_limit", "_topics")
+
     def __init__(self, hub: Hub, connection: Connection, limit: int) -> None:
         self._hub = hub
         self._connection = connection
         self._limit = limit
-        self._keys: dict[bytes, tuple[str, str]] = {}
+        self._topics: dict[bytes, _Topic] = {}
         self._held: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self._flows: dict[bytes, tuple[str, Flow]] = {}
         hub.opened(self)
 
     def __len__(self) -> int:
-        return len(self._keys) + len(self._flows)
+        return len(self._topics) + len(self._flows)
 
     @property
     def cursors(self) -> list[str]:
@@ -226,11 +231,10 @@ class Session:
         text, id = self._new_id()
         self._held[id] = []
         try:
-            self._hub.join(wanted, id, self)
+            self._topics[id] = self._hub.join(wanted, id, self)
         except BaseException:
             del self._held[id]
             raise
-        self._keys[id] = (wanted.namespace, wanted.key)
         return text
 
     def unsubscribe(self, wanted: Unsubscribe) -> bool:
@@ -239,12 +243,12 @@ class Session:
         if id in self._flows and self._flows[id][0] == wanted.namespace:
             self._flows.pop(id)[1].close()
             return True
-        namespace, key = self._keys.get(id, ("", ""))
-        if namespace != wanted.namespace:
+        topic = self._topics.get(id)
+        if topic is None or topic.namespace != wanted.namespace:
             raise RpcError(SERVER_ERROR, "subscription not found")
-        del self._keys[id]
+        del self._topics[id]
         self._held.pop(id, None)
-        self._hub.leave(key, id)
+        self._hub.leave(topic, id)
         return True
 
     def deliver(self, head: bytes, id: bytes, tail: bytes) -> None:
@@ -263,6 +267,8 @@ class Session:
                 self._connection.notify(head, id, tail)
             if id in self._flows:
                 self._flows[id][1].start()
+        if not self._held:
+            self._held = {}  # one that was used is four times as large
 
     def drained(self) -> None:
         """The connection is idle again: flows go on, each time another one first, for one alone can fill it."""
@@ -276,10 +282,10 @@ class Session:
     def close(self) -> None:
         """The connection is gone."""
         self._hub.closed(self)
-        keys, self._keys = self._keys, {}
+        topics, self._topics = self._topics, {}
         self._held = {}
-        for id, (_, key) in keys.items():
-            self._hub.leave(key, id)
+        for id, topic in topics.items():
+            self._hub.leave(topic, id)
         flows, self._flows = self._flows, {}
         for _, flow in flows.values():
             flow.close()

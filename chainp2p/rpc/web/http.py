@@ -20,6 +20,7 @@ from chainp2p.rpc.atonce import at_once
 from chainp2p.rpc.calls import Answering
 from chainp2p.rpc.fairuse import Allowance
 from chainp2p.rpc.web.heads import KnownHead
+from chainp2p.rpc.web.lean import keep_only
 from chainp2p.rpc.web.memory import Share
 from chainp2p.rpc.web.request import LARGE_REQUESTS, RpcRequest, json_response, response
 
@@ -79,7 +80,10 @@ class RpcChannel(HTTPChannel):
             self._piece = data
         self._start_deadline()
         super().dataReceived(data)  # type: ignore[no-untyped-call]
-        if self.requests and self._websocket is None and not self.refused:
+        if self._websocket is not None:
+            if not self._busyReceiving:
+                keep_only(self, _UPGRADED)
+        elif self.requests and not self.refused:
             # a request that followed the last one in the same piece
             self._start_deadline()
 
@@ -259,15 +263,16 @@ class RpcChannel(HTTPChannel):
             self._networkProducer.resumeProducing()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        self._end_deadline()
         self.share.close()
-        self.factory.waiting.pop(self, None)
-        if self._lingering is not None:
-            self._lingering.cancel()
-            self._lingering = None
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
         if self._websocket is not None:
             self._websocket.connectionLost(reason)
+        else:
+            self._end_deadline()
+            self.factory.waiting.pop(self, None)
+            if self._lingering is not None:
+                self._lingering.cancel()
+                self._lingering = None
+            super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.factory.lost(self)
 
     def close(self) -> None:
@@ -278,6 +283,8 @@ class RpcChannel(HTTPChannel):
             self.loseConnection()  # type: ignore[no-untyped-call]
 
 
+#: What is left of a channel that has become a WebSocket.
+_UPGRADED = frozenset({"_websocket", "address", "factory", "share", "transport"})
 #: What the WebSocket handshake is about; everything else was judged already.
 _HANDSHAKE_HEADERS = (b"Host", b"Upgrade", b"Connection", b"Sec-WebSocket-Key", b"Sec-WebSocket-Version")
 

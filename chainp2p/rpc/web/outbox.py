@@ -25,7 +25,7 @@ class Outbox:
     ring_bytes: int
     dropped: int = field(default=0, init=False)
     paused: bool = field(default=False, init=False)  #: the transport wants no more for now
-    _queue: deque[tuple[bytes, bool]] = field(factory=deque, init=False)
+    _queue: deque[tuple[bytes, bool]] | None = field(default=None, init=False)  #: most readers never need one
     _events: int = field(default=0, init=False)
     _bytes: int = field(default=0, init=False)
 
@@ -44,7 +44,7 @@ class Outbox:
 
     def answer(self, data: bytes) -> None:
         """Queue a frame of an answer."""
-        self._queue.append((data, False))
+        self._put(data, False)
 
     def event(self, data: bytes) -> bool:
         """Queue an event; False: the ring is full, it is dropped."""
@@ -54,8 +54,13 @@ class Outbox:
             return False
         self._events += 1
         self._bytes += len(data)
-        self._queue.append((data, True))
+        self._put(data, True)
         return True
+
+    def _put(self, data: bytes, is_event: bool) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((data, is_event))
 
     def take(self) -> bytes:
         """Return what to hand to the transport now; empty if nothing waits."""
@@ -68,4 +73,6 @@ class Outbox:
                 self._bytes -= len(data)
             parts.append(data)
             size += len(data)
+        if not self._queue:
+            self._queue = None
         return b"".join(parts)

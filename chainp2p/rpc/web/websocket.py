@@ -5,8 +5,6 @@ who get it and because Autobahn refuses to send what it would refuse to receive.
 """
 
 from collections import deque
-from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -19,25 +17,20 @@ from chainp2p.errors import StartupError
 from chainp2p.rpc.calls import Answering, Service
 from chainp2p.rpc.fairuse import Allowance
 from chainp2p.rpc.subscriptions.hub import Hub, Session
+from chainp2p.rpc.web.frames import fragments, opening
+from chainp2p.rpc.web.lean import MESSAGE_SLOTS, settle, share_settings
 from chainp2p.rpc.web.memory import Share
 from chainp2p.rpc.web.outbox import Outbox
+from chainp2p.rpc.web.pings import Pings
 from chainp2p.rpc.web.volley import Volley, sends_at_once
 
-__all__ = ["bind_loop", "fragments", "frame", "make_factory", "release_loop"]
+__all__ = ["bind_loop", "make_factory", "release_loop"]
 
 #: Close codes (RFC 6455, 7.4.1 and the registry that it founded): the server restarts; it met what it did not expect.
 #: A node that stops may come again, and after 1001, "going away", web3.js would never look for it.
 SERVICE_RESTART, INTERNAL_ERROR = 1012, 1011
 #: A message that is never whole; one that is larger than may be; and one for which there is no room now.
 POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER = 1008, 1009, 1013
-
-#: RFC 6455, 5.2: the last (or only) frame of a message; a text message; both.
-_FINAL, _TEXT_OPCODE = 0x80, 0x01
-_TEXT = _FINAL | _TEXT_OPCODE
-
-#: Bytes of the payload of one frame of a large answer: the largest with a length of two bytes.
-FRAGMENT = 65_535
-
 
 _log = Logger()
 
@@ -85,45 +78,37 @@ def release_loop(reactor: IReactorTime) -> None:
     _released[:] = [reactor]
 
 
-def frame(size: int, head: int = _TEXT) -> bytes:
-    """Return the head of a frame of *size* bytes; by default it is a whole text message."""
-    if size < 126:
-        return bytes((head, size))
-    if size < 1 << 16:
-        return bytes((head, 126)) + size.to_bytes(2, "big")
-    return bytes((head, 127)) + size.to_bytes(8, "big")
-
-
-@lru_cache(maxsize=256)
-def opening(head: bytes, size: int) -> bytes:
-    """Return how a notification of *size* bytes begins: all who get the same one have the same, up to their id."""
-    return frame(size) + head
-
-
-def fragments(text: bytes) -> Iterator[bytes]:
-    """Yield the frames of a text message, none larger than :data:`FRAGMENT`: a ping may stand between two of them."""
-    if len(text) <= FRAGMENT:
-        yield frame(len(text)) + text
-        return
-    for start in range(0, len(text), FRAGMENT):
-        piece = text[start : start + FRAGMENT]
-        opcode = _TEXT_OPCODE if not start else 0
-        final = _FINAL if start + FRAGMENT >= len(text) else 0
-        yield frame(len(piece), final | opcode) + piece
-
-
 def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
     """Return a factory of WebSocket protocols; :func:`bind_loop` comes first."""
     from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 
     limits, tally = service.limits, service.tally
     hub.together = volley = Volley(reactor)
+    pings = Pings(reactor, limits.ping, lambda one: one.ping())
     quiet = _FailuresOnly(_log)
 
     @implementer(IPushProducer)
     class RpcWebSocket(WebSocketServerProtocol):  # type: ignore[misc]
         """One client. Reading stops while it has too many calls in flight or does not take its answers."""
 
+        __slots__ = (
+            *MESSAGE_SLOTS,
+            "_at_once",
+            "_calls",
+            "_frames",
+            "_heard",
+            "_open",
+            "_outbox",
+            "_reading",
+            "_session",
+            "_since",
+            "_stalled",
+            "_unsent",
+            "_waiting",
+            "allowance",
+            "connected",
+            "share",
+        )
         log = quiet
 
         def __init__(self) -> None:
@@ -135,12 +120,11 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             self._since: float | None = None  #: when the message began that is not whole yet
             self._session = Session(hub, self, limits.subscriptions)
             self._outbox = Outbox(limits.ring_events, limits.ring_bytes)
-            self._calls: set[Answering] = set()
-            self._waiting: deque[bytes] = deque()
+            self._calls: dict[Answering, None] = {}
+            self._waiting: deque[bytes] | None = None
             self._reading = True
             self._open = self._at_once = False
             self._stalled: IDelayedCall | None = None
-            self._pinging: IDelayedCall | None = None
             self._heard = 0.0
 
         # -- receiving ----------------------------------------------------------------------------------------------
@@ -149,11 +133,14 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             self._open = True
             self._at_once = sends_at_once(self.transport)
             self.transport.registerProducer(self, True)
-            self._pinging = reactor.callLater(limits.ping, self._ping)
+            pings.add(self)
 
         def dataReceived(self, data: bytes) -> None:
             self._heard = reactor.seconds()
+            opens = not self._open
             super().dataReceived(data)
+            if opens and self._open:
+                settle(self)
 
         def onMessageBegin(self, isBinary: bool) -> None:
             self._frames = 0
@@ -174,12 +161,21 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
         def onMessage(self, payload: bytes, isBinary: bool) -> None:
             self._since = None
             # web3.py sends binary frames, geth takes them; the answer is text in any case
-            self._waiting.append(payload)
-            self._run_waiting()
+            if self._may_run() and not self._waiting:
+                self._run(payload)
+            else:
+                self._waiting = self._waiting or deque()
+                self._waiting.append(payload)
+            self._choose_reading()
+
+        def _may_run(self) -> bool:
+            return self._open and len(self._calls) < limits.calls_in_flight and not self._outbox
 
         def _run_waiting(self) -> None:
-            while self._waiting and self._open and len(self._calls) < limits.calls_in_flight and not self._outbox:
+            while self._waiting and self._may_run():
                 self._run(self._waiting.popleft())
+            if not self._waiting:
+                self._waiting = None
             self._choose_reading()
 
         def _choose_reading(self) -> None:
@@ -193,12 +189,12 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
 
         def _run(self, text: bytes) -> None:
             call = Answering(service, self.allowance, self._session)
-            self._calls.add(call)
+            self._calls[call] = None
             deadline = reactor.callLater(limits.deadline, call.expire)
             done = Deferred.fromCoroutine(call.answer(text))
 
             def ended(answer: Any) -> None:
-                self._calls.discard(call)
+                self._calls.pop(call, None)
                 self.share.give(len(text))
                 if deadline.active():
                     deadline.cancel()
@@ -291,15 +287,15 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             _log.info(
                 "aborting a WebSocket of {peer}: it took nothing for {seconds:.0f} s, {dropped} events were dropped; "
                 "cursors: {cursors}",
-                peer=self.peer,
+                peer=self.transport.getPeer(),
                 seconds=limits.not_reading,
                 dropped=self._outbox.dropped,
                 cursors=", ".join(self._session.cursors) or "none",
             )
             self.transport.abortConnection()
 
-        def _ping(self) -> None:
-            """Ask for a sign of life; Autobahn's own pings do not know when we do not listen."""
+        def ping(self) -> bool:
+            """Ask for a sign of life, False: it is given up. Autobahn's own pings do not know when we do not listen."""
             now = reactor.seconds()
             if not self._reading:
                 self._heard = now  # whoever does not take its answers is judged by :meth:`_give_up`
@@ -307,11 +303,10 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             if self._since is not None and now - self._since > limits.deadline and not self.failedByMe:
                 self._fail_connection(POLICY_VIOLATION, "the message was not complete in time")
             if now - self._heard > limits.ping + limits.pong:
-                self._pinging = None
                 self.transport.abortConnection()
-                return
+                return False
             self.sendPing()
-            self._pinging = reactor.callLater(limits.ping, self._ping)
+            return True
 
         # -- ending -------------------------------------------------------------------------------------------------
 
@@ -332,11 +327,11 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
 
         def _end(self) -> None:
             self._open = False
-            self._waiting.clear()
-            for timer in (self._stalled, self._pinging):
-                if timer is not None and timer.active():
-                    timer.cancel()
-            self._stalled = self._pinging = None
+            self._waiting = None
+            pings.remove(self)
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
             self._session.close()
             for call in tuple(self._calls):
                 call.expire()
@@ -351,5 +346,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
         failByDrop=False,
         allowedOrigins=["*"],
         allowNullOrigin=True,
+        openHandshakeTimeout=0,  # it is whole when it comes here
     )
+    share_settings(RpcWebSocket, factory)
     return cast(Any, factory)

@@ -12,8 +12,9 @@ from twisted.internet.task import Clock
 from chainp2p.errors import StartupError
 from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.web.door import Door
+from chainp2p.rpc.web.frames import fragments, frame
 from chainp2p.rpc.web.memory import FREE
-from chainp2p.rpc.web.websocket import bind_loop, fragments, frame, release_loop
+from chainp2p.rpc.web.websocket import bind_loop, release_loop
 from tests.rpc.wire import RpcHarness, Wire, call, post, replies
 
 
