@@ -51,7 +51,7 @@ DOORS = {
     "python -m twisted": [sys.executable, "-m", "twisted", "--log-format=text"],
 }
 #: Seconds for a process to come up on a machine that does much else.
-START_LIMIT = 60.0
+START_LIMIT = 120.0
 #: What :func:`free_port` has answered: nobody may listen there yet.
 _given: set[int] = set()
 
@@ -201,7 +201,7 @@ class Devnet:
         with self.out.open("wb") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         test.addCleanup(self._cleanup)
-        eventually(self._is_up, 90.0, "devnet.json")
+        eventually(self._is_up, 2 * START_LIMIT, "devnet.json")
 
     def _is_up(self) -> bool:
         if self.process.poll() is not None:

@@ -53,8 +53,8 @@ class AbuseTests(unittest.TestCase):
 
     def named(self, reason: Reason) -> None:
         """The reason is in the log and in ``admin_nodeInfo``."""
-        eventually(lambda: f"ended: {reason.code}" in self.node.log(), 15, f"{reason.code} in the log")
-        eventually(lambda: self.info()["counters"]["ends"].get(reason.code), 5, f"{reason.code} by RPC")
+        eventually(lambda: f"ended: {reason.code}" in self.node.log(), 60, f"{reason.code} in the log")
+        eventually(lambda: self.info()["counters"]["ends"].get(reason.code), 60, f"{reason.code} by RPC")
 
     def refused(self, stranger: Stranger, reason: Reason) -> None:
         self.assertIn(stranger.ending(), (reason.value, None))
@@ -124,5 +124,5 @@ class AbuseTests(unittest.TestCase):
     def test_whoever_dials_a_wrong_key_is_told(self) -> None:
         other = Daemon(self, *QUIET, "--bootstrap", f"{'ab' * 32}@127.0.0.1:{self.port}")
         other.facts()
-        eventually(lambda: "ended: wrong_peer_id" in other.log(), 15, "wrong_peer_id in the log")
+        eventually(lambda: "ended: wrong_peer_id" in other.log(), 60, "wrong_peer_id in the log")
         self.assertEqual(call(self.facts["admin"], "admin_peers"), [])

@@ -16,7 +16,7 @@ BLOCKS = 60
 
 def command(*words: object) -> "subprocess.CompletedProcess[str]":
     line = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", "chain", *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60)
+    return subprocess.run(line, capture_output=True, text=True, timeout=120)
 
 
 class ChainFileTests(unittest.TestCase):

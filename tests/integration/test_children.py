@@ -118,7 +118,7 @@ class ChildTests(TestCase):
                 self.assertTrue(process_exists(pid))
                 parent.send_signal(how)
                 parent.wait(30)
-                eventually(lambda pid=pid: not process_exists(pid), 10, "the child is gone")
+                eventually(lambda pid=pid: not process_exists(pid), 30, "the child is gone")
             finally:
                 parent.kill()
                 parent.wait()

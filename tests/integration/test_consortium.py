@@ -25,7 +25,7 @@ QUIET = (
 
 def chainp2p(*words: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 class ConsortiumTests(unittest.TestCase):

@@ -154,7 +154,7 @@ class LifeTests(unittest.TestCase):
         os.close(reading)
         eventually((data / "node.json").exists, 60, "node.json")
         os.close(writing)
-        process.wait(10)
+        process.wait(60)
         self.assertFalse((data / "lock").exists())
 
 

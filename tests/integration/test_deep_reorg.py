@@ -39,15 +39,15 @@ class DeepReorg(unittest.TestCase):
 
     def test_refused_named_and_accepted(self) -> None:
         weaker, facts = self.start("weaker", "--mine", "0x" + DEV_ADDRESSES[0].hex())
-        eventually(lambda: self.head(facts)["height"] > LIMIT, 60, "the weaker side is deep enough")
+        eventually(lambda: self.head(facts)["height"] > LIMIT, 120, "the weaker side is deep enough")
         weaker.stop()
         _, stronger = self.start("stronger", "--mine", "0x" + DEV_ADDRESSES[1].hex())
         weaker, facts = self.start("weaker")
         ours = self.head(facts)
-        eventually(lambda: self.head(stronger)["rank"] > ours["rank"], 60, "the other side has more work")
+        eventually(lambda: self.head(stronger)["rank"] > ours["rank"], 120, "the other side has more work")
         self.assertTrue(call(facts["admin"], "admin_addPeer", f"{stronger['peerId']}@{stronger['listening'][0]}"))
 
-        (refused,) = eventually(lambda: call(facts["admin"], "admin_reorgs"), 30, "it is named")
+        (refused,) = eventually(lambda: call(facts["admin"], "admin_reorgs"), 60, "it is named")
         self.assertEqual((refused["refused"], refused["depth"]), (True, ours["height"]))
         self.assertEqual((refused["ancestor"]["height"], refused["head"]["hash"]), (0, ours["hash"]))
         listed = run("reorg", "--admin-url", facts["admin"])
@@ -59,7 +59,7 @@ class DeepReorg(unittest.TestCase):
         tip = call(facts["admin"], "admin_reorgs")[0]["tip"]["hash"]
         accepted = run("reorg", "accept", tip, "--admin-url", facts["admin"])
         self.assertEqual((accepted.code, accepted.out), (0, "done\n"), accepted.err)
-        eventually(lambda: self.head(facts)["height"] >= self.head(stronger)["height"] - 1, 30, "it follows")
+        eventually(lambda: self.head(facts)["height"] >= self.head(stronger)["height"] - 1, 60, "it follows")
         below = call(stronger["rpc"], "eth_getBlockByNumber", hex(LIMIT), False)["hash"]
         self.assertEqual(call(facts["rpc"], "eth_getBlockByNumber", hex(LIMIT), False)["hash"], below)
         turns = call(facts["admin"], "admin_reorgs")

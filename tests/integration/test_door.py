@@ -61,7 +61,7 @@ class DoorTests(unittest.TestCase):
         command = [sys.executable, "-m", "tests.integration.crowd", str(self.port), str(LENGTH), str(COUNT)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(ROOT)) as crowd:
             self.addCleanup(crowd.kill)
-            eventually(lambda: self.metrics()["chainp2p_handshakes_in_flight"] >= IN_FLIGHT - 16, 10, "a crowd")
+            eventually(lambda: self.metrics()["chainp2p_handshakes_in_flight"] >= IN_FLIGHT - 16, 20, "a crowd")
             times, in_flight, number = [], [], 0
             while crowd.poll() is None:
                 number += 1

@@ -42,7 +42,7 @@ task.react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
 def run_program(test: unittest.TestCase, body: str) -> str:
     program = PROGRAM.replace("BODY", body.replace("\n", "\n    "))
     done = subprocess.run(
-        [sys.executable, "-c", program, str(scratch(test))], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program, str(scratch(test))], capture_output=True, text=True, timeout=120
     )
     test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
     return done.stdout
@@ -143,12 +143,12 @@ await node.stopService()
         self.assertEqual(call(facts["rpc"], "eth_chainId"), "0x7a69")
         self.assertIsNone(facts["admin"])
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
         self.assertFalse((data / "node.json").exists())
         self.assertNotIn("Traceback", log.read_text())
 
     def test_two_nodes_talk_in_the_listing(self) -> None:
         command = [sys.executable, str(ROOT / "docs/listings/talk.py")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=scratch(self))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=scratch(self))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout, "response: b'hello, world'\nunknown protocol: b''\n")

@@ -63,7 +63,7 @@ class FloodTests(unittest.TestCase):
         self.assertNotIn("Traceback", self.node.log())
 
     def test_at_twenty_times_the_link_ends_and_says_why(self) -> None:
-        floods = [self.flood(kind, 20, 20) for kind in ("ping", "headers, many", "unknown requests")]
+        floods = [self.flood(kind, 90, 20) for kind in ("ping", "headers, many", "unknown requests")]
         for flood in floods:
             self.assertEqual(flood.result()["reason"], Reason.MISBEHAVED)
         ends = [end for end in self.info()["ends"] if end["rule"] == "message_quota"]

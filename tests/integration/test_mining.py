@@ -50,7 +50,7 @@ class MiningDaemons(unittest.TestCase):
         facts = miner.facts()
         rpc, admin = facts["rpc"], facts["admin"]
         height = lambda url: int(call(url, "eth_blockNumber"), 16)  # noqa: E731
-        eventually(lambda: height(rpc) >= 3, 60, "three blocks are mined")
+        eventually(lambda: height(rpc) >= 3, 120, "three blocks are mined")
         (child,) = children(miner.process.pid)
         block = call(rpc, "eth_getBlockByNumber", "0x2", False)
         self.assertEqual((block["miner"], block["seal"], block["mixHash"]), (MINER, "0x", "0x" + "00" * 32))
@@ -67,7 +67,7 @@ class MiningDaemons(unittest.TestCase):
 
         os.kill(child, signal.SIGKILL)
         before = height(rpc)
-        eventually(lambda: height(rpc) > before + 2, 60, "the miner is started again")
+        eventually(lambda: height(rpc) > before + 2, 120, "the miner is started again")
         (second,) = children(miner.process.pid)
         self.assertNotEqual(child, second)
         self.assertEqual(call(admin, "admin_reorgs"), [])
@@ -85,7 +85,7 @@ class MiningDaemons(unittest.TestCase):
         self.assertIn("done", run("reorg", "--admin-url", there["admin"]).out)
 
         miner.stop(signal.SIGKILL)
-        eventually(lambda: not process_exists(second), 10, "no miner is left")
+        eventually(lambda: not process_exists(second), 30, "no miner is left")
         again = self.daemon("--mine", MINER, data=miner.data)
         facts = again.facts()
         self.assertGreaterEqual(facts["head"]["height"], 3)
@@ -100,7 +100,7 @@ class MiningDaemons(unittest.TestCase):
         for words in (("export", file, "--data-dir", data), ("import", file, "--data-dir", other)):
             command = [sys.executable, "-c", "from chainp2p.cli.main import main; main()", "chain", *map(str, words)]
             done = subprocess.run(
-                [*command, "--genesis", str(self.genesis), "--json"], capture_output=True, text=True, timeout=60
+                [*command, "--genesis", str(self.genesis), "--json"], capture_output=True, text=True, timeout=120
             )
             self.assertEqual(done.returncode, 0, done.stderr)
             facts.append(json.loads(done.stdout))

@@ -39,7 +39,7 @@ def _reactor() -> Any:
 class Web3Tests(TestCase):
     """Each test has a node's RPC of its own."""
 
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> "Deferred[None]":
         return Deferred.fromCoroutine(self._set_up())
@@ -112,7 +112,7 @@ class Web3Tests(TestCase):
             pending = eth.get_transaction(hash)
             self.assertIsNone(pending["blockNumber"])
             self.seal_from_thread()
-            receipt = eth.wait_for_transaction_receipt(hash, timeout=10, poll_latency=0.05)
+            receipt = eth.wait_for_transaction_receipt(hash, timeout=30, poll_latency=0.05)
             self.assertEqual((receipt["status"], receipt["type"], receipt["blockNumber"]), (1, kind, kind + 1))
             self.assertEqual(receipt["from"], sender)
             mined = eth.get_transaction(hash)
@@ -153,7 +153,7 @@ class Web3Tests(TestCase):
         blocks, pending = w3.eth.filter("latest"), w3.eth.filter("pending")
         logs = w3.eth.filter({"fromBlock": 0})
         hash = w3.eth.send_raw_transaction(self._transfer(w3, 0).raw_transaction)
-        receipt = w3.eth.wait_for_transaction_receipt(hash, timeout=10, poll_latency=0.05)
+        receipt = w3.eth.wait_for_transaction_receipt(hash, timeout=30, poll_latency=0.05)
         self.assertEqual(blocks.get_new_entries(), [receipt["blockHash"]])
         self.assertEqual(pending.get_new_entries(), [hash])
         self.assertEqual((blocks.get_new_entries(), logs.get_all_entries()), ([], []))
