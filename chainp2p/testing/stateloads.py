@@ -29,12 +29,12 @@ from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
 from chainp2p.sync.claims import Claim, Claims
 from chainp2p.sync.shared import Shared
-from chainp2p.sync.state import StateProgress
+from chainp2p.sync.state import Phase, StateProgress, SyncState
 from chainp2p.sync.states.fetch import StateFetch
 from chainp2p.testing.clock import HeapClock
 from chainp2p.wire.messages import Blocks, GetStateChunk, NotFound, StateChunk
 
-__all__ = ["StateLoad", "accounts", "load_state"]
+__all__ = ["INTERVAL", "StateLoad", "accounts", "load_state"]
 
 #: Blocks are a second apart, and a state is kept for others at each 512th: some ten minutes.
 INTERVAL = 512
@@ -225,6 +225,7 @@ class StateLoad:
     :param silent: how long nothing was said of it at a stretch, after the first fifth. Seconds.
     :param backwards: how often the share that was here went back.
     :param caught: liars whose link has ended; *blamed*: honest peers whose has.
+    :param outrun: how often of so many notes it said that changes outrun the lines; *words*: the last thing it said.
     :param good: the state that was adopted is one that was aimed at.
     """
 
@@ -240,6 +241,8 @@ class StateLoad:
     backwards: int
     caught: int
     blamed: int
+    outrun: int
+    words: str
     good: bool
 
 
@@ -295,12 +298,14 @@ def load_state(
     tasks.start()
     tasks.spawn(run())
     notes: list[tuple[float, StateProgress]] = []
+    words = [""]
     while not fetch.over and clock.seconds() < limit * line:
         clock.run_for(line / NOTES)
         moving.look(clock.seconds())
         progress = fetch.progress()
         if progress is not None:
             notes.append((clock.seconds(), progress))
+            words.append(fetch.explained(SyncState(Phase.STATE, 0, 0, 0, None, "")).text)
     end = ended[0] if ended else clock.seconds()
     tasks.stop()
     fetch.stop()
@@ -321,6 +326,8 @@ def load_state(
         backwards=sum(one > other for one, other in pairwise(shares)),
         caught=sum(bool(lines[number].faults) for number in lying),
         blamed=sum(bool(one.faults) for number, one in enumerate(lines) if number not in lying),
+        outrun=sum("outrun" in text for text in words),
+        words=words[-1],
         good=target.root in moving.roots,
     )
 

@@ -15,7 +15,8 @@ from chainp2p.sync.claims import PATIENCE_MAX
 from chainp2p.sync.requests import Requests
 from chainp2p.sync.shared import TICK, Shared
 from chainp2p.sync.state import StateProgress, SyncState, Waiting, short
-from chainp2p.sync.states.plan import PartAsk, StatePlan
+from chainp2p.sync.states.plan import StatePlan
+from chainp2p.sync.states.servers import PartAsk
 from chainp2p.wire.messages import GetBlocks, GetStateChunk, NotFound
 
 __all__ = ["StateFetch"]
@@ -50,6 +51,8 @@ class StateFetch:
     all peers lack the goal                     the chain is asked for the newest one
     they do for :data:`GIVE_UP`                 over: blocks are the way
     a chunk is not good                         its sender loses the link; it is asked of another
+    state after state passes, and no less is    it goes on, and says that changes outrun the lines, how fast both
+    missing than before                         are, and what helps
     the goal's block is not here                it is fetched beside the state, so that nothing waits for it
     nothing is missing                          the chain adopts both: over
     ==========================================  ==============================================================
@@ -159,6 +162,9 @@ class StateFetch:
         self._useful_at = self._shared.seconds()
         self._come.clear()
         self.plan.begin(taken.open, self._useful_at, block.height, self._shared.chain.best_header.height)
+        outrun = self.plan.outrun(self.entries, self._useful_at)
+        if outrun is not None:
+            self._shared.log.warn("{why}", why=outrun.text())
 
     async def _end(self) -> None:
         self.over, self.goal = True, None
@@ -315,6 +321,9 @@ class StateFetch:
             f"the state of block {progress.height} {short(progress.hash)}: {100 * progress.share:.1f} % of the keys, "
             f"{progress.entries} accounts in {progress.chunks} chunks"
         )
+        outrun = self.plan.outrun(self.entries, self._shared.seconds())
+        if outrun is not None:
+            words += f"; {outrun.text()}"
         asked = len(self.plan.asks())
         if asked:
             return f"{words}; {asked} more are asked of {len(peers)} peers"

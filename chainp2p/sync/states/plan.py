@@ -3,25 +3,21 @@
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
-from statistics import median
 from typing import Generic, TypeVar
 
 from attrs import define, field
 
 from chainp2p.chain.states import StatePart
-from chainp2p.sync.blocks.rates import TARGET_MAX, PeerRate
-from chainp2p.sync.blocks.sources import DUE_MAX, LACKS_MAX, LACKS_MIN, OVERDUE, Source
+from chainp2p.sync.blocks.sources import Source
 from chainp2p.sync.states.left import StateLeft, share_of
+from chainp2p.sync.states.race import GOALS_LOST, Outrun, StateRace
+from chainp2p.sync.states.servers import PartAsk, StateServer, StateServers
 from chainp2p.sync.states.time import Rest, StateTime
 
-__all__ = ["PartAsk", "StatePlan"]
+__all__ = ["StatePlan"]
 
-#: Requests open at one peer (chain design, "State sync").
-OPEN_MAX = 4
 #: Chunks that are asked for, or here and not yet kept: at most so much memory, 1 MiB each.
 CHUNKS_MAX = 64
-#: A chunk is taken to have so many bytes before one has come; each weighs in the mean with one part in so many.
-UNKNOWN_SIZE, SIZE_PARTS = 256 * 1024.0, 8
 #: Who would bring a part in so much of the time that is left of it is asked as well, where nothing else is to be done.
 SOONER = 0.5
 #: A request is given up after so long, twice as long each time that its part did not come, and not before so many times
@@ -31,33 +27,6 @@ PATIENCE, PATIENCE_MAX, EXPECTED_TIMES = 64.0, 1024.0, 4.0
 LAST_PARTS = 256
 
 K = TypeVar("K")
-
-
-@define(eq=False)
-class PartAsk(Generic[K]):
-    """An open request for one part.
-
-    :param expected: how long it should take; None: the peer was never measured.
-    :param loose: another peer is asked for the same.
-    :param until: when it is given up.
-    :param stale: another goal is aimed at meanwhile: what comes is of no use, but fills the line until then.
-    """
-
-    peer: K
-    part: StatePart
-    since: float
-    expected: float | None
-    loose: bool = False
-    until: float = inf
-    stale: bool = False
-
-
-@define(eq=False)
-class _Server(Generic[K]):
-    rate: PeerRate = field(factory=PeerRate)
-    asks: list[PartAsk[K]] = field(factory=list)
-    lacks_until: float = -inf
-    lacks_pause: float = LACKS_MIN
 
 
 @define(eq=False)
@@ -76,14 +45,13 @@ class StatePlan(Generic[K]):
     """See the module.
 
     1. Prefixes that are shorter than any part that came whole are asked for first, so that soon is known what there is
-       to ask for; then the order of the keys counts, in which they are stored best. At most :data:`OPEN_MAX` are open
-       at one peer, one at a peer that was never measured, and :data:`CHUNKS_MAX` in all.
-    2. Of those who may be asked the best in standing comes first, then who will have answered first. A part is not
-       asked again of a peer that just failed with it, while another one serves.
+       to ask for; then the order of the keys counts, in which they are stored best. At most
+       :data:`CHUNKS_MAX` are open in all; what one peer may have open is known to
+       :class:`~chainp2p.sync.states.servers.StateServers`.
+    2. A part is not asked again of a peer that just failed with it, while another one serves.
     3. What is overdue, by the measured rate of the peer or the middle one's, is asked of another one too; so is, when
        nothing else is to be asked for, what another one would bring in half the time. Who comes first has it.
-    4. "I don't have that state" holds for a pause, doubling. It is no offence.
-    5. What was asked for before the goal changed still comes, and fills its peer's line: it counts as open there, and
+    4. What was asked for before the goal changed still comes, and fills its peer's line: it counts as open there, and
        for the rate. No peer can be told to stop.
 
     Cost: O(peers) a choice, O(log parts) a part.
@@ -95,9 +63,9 @@ class StatePlan(Generic[K]):
         self._here = 0
         self._missing = 0.0
         self._depth = 64
-        self.servers: dict[K, _Server[K]] = {}
-        self._typical = UNKNOWN_SIZE
-        self._left, self._time = StateLeft(), StateTime()
+        self.servers: StateServers[K] = StateServers()
+        self._left, self._time, self._race = StateLeft(), StateTime(), StateRace()
+        self._goal = 0
         #: Chunks that were kept, and their bytes.
         self.chunks, self.bytes = 0, 0
         #: The share of the keys below which all is here, whatever root it was proved for; it never goes back.
@@ -112,19 +80,19 @@ class StatePlan(Generic[K]):
 
     def begin(self, parts: Sequence[StatePart], now: float, goal: int, best: int) -> None:
         """Plan anew, for the state of height *goal* where the best header is at height *best*."""
+        if 0 < self._goal < goal:
+            rest = self._rest(now)
+            self._race.passed(None if rest is None else rest.new + rest.changed, self.bytes, now)
+        self._goal = goal
         self._time.aimed(now, goal, best)
-        for server in self.servers.values():
-            server.lacks_until, server.lacks_pause = -inf, LACKS_MIN
-            for ask in server.asks:
-                ask.stale = True
+        self.servers.aimed()
         self._items, self._queue, self._here = {}, [], 0
         self._missing = 0.0
         self._add(parts)
 
     def asks(self) -> list[PartAsk[K]]:
         """All open requests that are of use, oldest first."""
-        asks = (ask for server in self.servers.values() for ask in server.asks if not ask.stale)
-        return sorted(asks, key=lambda ask: ask.since)
+        return sorted((ask for ask in self.servers.asks() if not ask.stale), key=lambda ask: ask.since)
 
     def _add(self, parts: Sequence[StatePart]) -> None:
         for part in parts:
@@ -139,10 +107,11 @@ class StatePlan(Generic[K]):
 
     def choose(self, now: float, sources: Sequence[Source[K]]) -> PartAsk[K] | None:
         """Return the next request to send, if there is one."""
-        if self._here + sum(len(server.asks) for server in self.servers.values()) >= CHUNKS_MAX:
+        servers = self.servers
+        if self._here + sum(len(server.asks) for _, server in servers.all()) >= CHUNKS_MAX:
             return None
-        able = self._able(now, sources)
-        free = sorted((one for one in able if self._free(one.key, now)), key=self._order)
+        able = servers.able(sources, now)
+        free = sorted((one for one in able if servers.free(one.key, now)), key=servers.order)
         if not free:
             return None
         skipped: list[tuple[int, bytes]] = []
@@ -170,67 +139,32 @@ class StatePlan(Generic[K]):
             if item is None or ask.loose or item.here:
                 continue
             for source in free:
-                seconds = self._seconds(source.key)
+                seconds = self.servers.seconds(source.key)
                 left = inf if ask.expected is None else ask.since + ask.expected - now
                 sooner = ask.expected is not None and seconds is not None and seconds < SOONER * left
-                if source.key != ask.peer and (self._due(ask) <= now or sooner):
+                if source.key != ask.peer and (self.servers.due(ask) <= now or sooner):
                     ask.loose = True
                     return self._ask(source.key, item, now)
         return None
 
     def _ask(self, key: K, item: _Item[K], now: float) -> PartAsk[K]:
-        expected = self._seconds(key)
+        expected = self.servers.seconds(key)
         patience = max(PATIENCE * 2.0**item.late, EXPECTED_TIMES * (expected or 0.0))
         self._time.began(now)
         ask = PartAsk(key, item.part, now, expected, until=now + min(PATIENCE_MAX, patience))
-        self._server(key).asks.append(ask)
+        self.servers[key].asks.append(ask)
         item.asks.append(ask)
         return ask
 
-    def _server(self, key: K) -> _Server[K]:
-        return self.servers.setdefault(key, _Server())
-
-    def _able(self, now: float, sources: Sequence[Source[K]]) -> list[Source[K]]:
-        able = [one for one in sources if self._server(one.key).lacks_until <= now]
-        return [one for one in able if not one.failed] or able
-
-    def _free(self, key: K, now: float) -> bool:
-        server = self._server(key)
-        if not server.asks:
-            return True
-        if server.rate.per_second is None or any(self._due(ask) <= now for ask in server.asks):
-            return False
-        room = server.rate.allowance(TARGET_MAX) - (len(server.asks) + 1) * self._typical
-        return len(server.asks) < OPEN_MAX and room >= 0
-
-    def _order(self, source: Source[K]) -> tuple[tuple[bool, bool], float]:
-        return source.standing, self._seconds(source.key) or 0.0
-
-    def _seconds(self, key: K) -> float | None:
-        """How long one more chunk should take this peer, after those that it is asked for."""
-        server = self._server(key)
-        return server.rate.seconds((len(server.asks) + 1) * self._typical)
-
-    def _due(self, ask: PartAsk[K]) -> float:
-        expected = ask.expected
-        if expected is None:
-            rates = [server.rate.seconds(self._typical) for server in self.servers.values()]
-            known = [seconds for seconds in rates if seconds is not None]
-            expected = median(known) if known else inf
-        return ask.since + min(DUE_MAX, OVERDUE * expected)
-
     def nobody(self, now: float, sources: Sequence[Source[K]]) -> bool:
         """Whether there are peers, and all of them lack this state."""
-        return bool(sources) and all(self._server(one.key).lacks_until > now for one in sources)
+        return self.servers.nobody(sources, now)
 
     # -- answers
 
     def arrived(self, ask: PartAsk[K], size: int, now: float) -> bool:
         """A chunk came; answer whether it is of use."""
-        server = self._server(ask.peer)
-        server.rate.measured(size, ask.since, now)
-        server.lacks_pause = LACKS_MIN
-        self._typical += (size - self._typical) / SIZE_PARTS
+        self.servers.came(ask, size, now)
         item = self._item(ask)
         self._drop(ask)
         self._time.came(size, self._coming(now), now)
@@ -244,7 +178,7 @@ class StatePlan(Generic[K]):
         """Nothing came of a request: the same is asked of another peer, if there is one; *failed*: it took too long."""
         item = self._item(ask)
         if failed:
-            self._server(ask.peer).rate.slower()
+            self.servers[ask.peer].rate.slower()
         self._drop(ask)
         if item is not None:
             item.late += failed
@@ -257,9 +191,7 @@ class StatePlan(Generic[K]):
         self._drop(ask)
         if ask.stale:
             return
-        server = self._server(ask.peer)
-        server.lacks_until = now + server.lacks_pause
-        server.lacks_pause = min(LACKS_MAX, 2 * server.lacks_pause)
+        self.servers[ask.peer].lacked(now)
         if item is not None:
             self._reopen(item)
 
@@ -268,7 +200,7 @@ class StatePlan(Generic[K]):
         return None if ask.stale else self._items.get(ask.part.prefix)
 
     def _drop(self, ask: PartAsk[K]) -> None:
-        asks = self._server(ask.peer).asks
+        asks = self.servers[ask.peer].asks
         if ask in asks:
             asks.remove(ask)
         item = self._item(ask)
@@ -283,8 +215,7 @@ class StatePlan(Generic[K]):
 
     def forget(self, key: K) -> None:
         """The peer is gone; its requests have been closed, or will be."""
-        if key in self.servers and not self.servers[key].asks:
-            del self.servers[key]
+        self.servers.forget(key)
 
     # -- what the chain says
 
@@ -322,35 +253,55 @@ class StatePlan(Generic[K]):
         """Seconds until all is here, as far as can be told; not on the way down to what has to be asked for."""
         if not self._items:
             return 0.0
-        total, changes = self._left.total, self._left.changes or 0.0
-        left = [self._left.part(prefix, item.siblings, any(item.part.base)) for prefix, item in self._items.items()]
-        known = [bytes for bytes in left if bytes is not None]
-        if total is None or len(known) < len(left):
+        rest = self._rest(now)
+        if rest is None:
             return None
-        asks = [ask for server in self.servers.values() for ask in server.asks]
-        rest = Rest(
-            new=sum(new for new, _ in known),
-            changed=sum(changed for _, changed in known) + sum(self._size(ask) for ask in asks if ask.stale),
+        seconds = self._time.seconds(rest, now)
+        return None if seconds is None else max(seconds, self._lines(now))
+
+    def outrun(self, entries: int, now: float) -> Outrun | None:
+        """Whether changes outrun the lines, where so many accounts are here; None: they do not, as far as is known."""
+        whole, changes, life = self._left.total, self._left.changes, self._time.life
+        if self._race.lost < GOALS_LOST or not whole or not changes or not self.share or not 0 < life < inf:
+            return None
+        accounts = entries / self.share
+        changed = accounts * changes / life
+        fetched = accounts * self._race.rate(self.bytes, now) / whole
+        return Outrun(self._race.lost, changed, fetched) if changed > fetched else None
+
+    def _rest(self, now: float) -> Rest | None:
+        """What is to come; None: nobody can tell."""
+        total, left = self._left.total, self._known()
+        if total is None or left is None:
+            return None
+        asks = list(self.servers.asks())
+        return Rest(
+            new=sum(new for new, _ in left),
+            changed=sum(changed for _, changed in left) + sum(self._size(ask) for ask in asks if ask.stale),
             open=sum(map(self._size, asks)),
             coming=self._coming(now),
             whole=total,
-            changes=changes,
+            changes=self._left.changes or 0.0,
         )
-        seconds = self._time.seconds(rest, now)
-        return None if seconds is None else max(seconds, self._lines(list(map(sum, known)), now))
 
-    def _lines(self, sizes: Sequence[float], now: float) -> float:
+    def _known(self) -> list[tuple[float, float]] | None:
+        """(bytes of which nothing is here, of changes) of each part; None: nobody can tell."""
+        left = [self._left.part(prefix, item.siblings, any(item.part.base)) for prefix, item in self._items.items()]
+        known = [bytes for bytes in left if bytes is not None]
+        return known if len(known) == len(left) else None
+
+    def _lines(self, now: float) -> float:
         """How long the last parts take: each comes on one line, however much all lines carry together."""
         free: dict[K, tuple[float, float]] = {}
-        for key, server in self.servers.items():
+        for key, server in self.servers.all():
             rate = server.rate.per_second
             if server.asks and rate is not None:
                 open = sum(map(self._size, server.asks)) - self._carried(server, now)
                 free[key] = open / rate, rate
         ends, waiting = 0.0, []
-        for size, item in zip(sizes, self._items.values(), strict=True):
+        for left, item in zip(self._known() or (), self._items.values(), strict=False):
             if not item.asks and not item.here:
-                waiting.append(min(size, self._left.largest))
+                waiting.append(min(sum(left), self._left.largest))
             elif not item.here:
                 ends = max(ends, min((free[ask.peer][0] for ask in item.asks if ask.peer in free), default=0.0))
         if len(waiting) > LAST_PARTS or not free:
@@ -363,18 +314,18 @@ class StatePlan(Generic[K]):
             ends = max(ends, at + size / rate)
         return ends
 
-    def _carried(self, server: _Server[K], now: float) -> float:
+    def _carried(self, server: StateServer[K], now: float) -> float:
         """Bytes that should be on their way from there by now."""
         if not server.asks:
             return 0.0
         return min(server.rate.coming(server.asks[0].since, now), sum(map(self._size, server.asks)))
 
     def _coming(self, now: float) -> float:
-        return sum(self._carried(server, now) for server in self.servers.values())
+        return sum(self._carried(server, now) for _, server in self.servers.all())
 
     def _size(self, ask: PartAsk[K]) -> float:
         left = self._left.part(ask.part.prefix, 16, any(ask.part.base))
-        return self._typical if left is None else min(sum(left), self._left.largest)
+        return self.servers.typical if left is None else min(sum(left), self._left.largest)
 
 
 def _unseen(part: StatePart) -> float:

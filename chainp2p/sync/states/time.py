@@ -50,14 +50,15 @@ class StateTime:
         self._bytes = self._within = 0
         #: When the goal was chosen, its height, and that of the best header then.
         self._goal: tuple[float, int, int] | None = None
-        self._life = inf
+        #: For how long a goal is served, as far as the last one tells. Seconds.
+        self.life = inf
 
     def aimed(self, now: float, goal: int, best: int) -> None:
         """The state of height *goal* is aimed at from now on, with the best header at height *best*."""
         if self._goal is not None:
             since, passed, was = self._goal
             if goal > passed and best > was and now > since:
-                self._life = (goal - passed) * (now - since) / (best - was)
+                self.life = (goal - passed) * (now - since) / (best - was)
         self._goal = now, goal, best
 
     def began(self, now: float) -> None:
@@ -80,13 +81,13 @@ class StateTime:
             return None
         rate = carried / (now - since)
         new, changed, spent = rest.new, rest.changed - rest.coming, 0.0
-        until = inf if self._goal is None else max(0.0, self._goal[0] + self._life - now)
+        until = inf if self._goal is None else max(0.0, self._goal[0] + self.life - now)
         for _ in range(GOALS_MAX):
             if new + changed <= rate * until:
                 return max(0.0, spent + (new + changed) / rate)
             new -= max(0.0, rate * until - changed)
             changed = rest.changes * max(0.0, rest.whole - new) + rest.open  # what is on its way then is of no use
-            spent, until = spent + until, self._life
+            spent, until = spent + until, self.life
         return None
 
     def _forget(self, now: float) -> None:

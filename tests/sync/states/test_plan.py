@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chainp2p.chain.states import StatePart
 from chainp2p.sync.blocks.sources import Source
 from chainp2p.sync.states.left import StateLeft
-from chainp2p.sync.states.plan import CHUNKS_MAX, OPEN_MAX, PATIENCE, PATIENCE_MAX, StatePlan
+from chainp2p.sync.states.plan import CHUNKS_MAX, PATIENCE, PATIENCE_MAX, StatePlan
+from chainp2p.sync.states.servers import OPEN_MAX
 from chainp2p.sync.states.time import Rest, StateTime
 
 ZERO, OLD = bytes(32), b"o" * 32
@@ -129,7 +130,7 @@ class Asking(Base):
                 now += chance.random()
                 while (ask := plan.choose(now, sources(*names))) is not None:
                     open.append(ask)
-                self.assertLessEqual(max(map(len, (s.asks for s in plan.servers.values()))), OPEN_MAX)
+                self.assertLessEqual(max(map(len, (s.asks for _, s in plan.servers.all()))), OPEN_MAX)
                 if not open:
                     now += 2.0
                     continue
@@ -193,7 +194,7 @@ class Again(Base):
         self.assertLess(abs((self.plan.eta(8.5) or 0.0) - 7.5), 0.7)
         self.begin([part()], 8.5)
         self.assertIsNone(self.plan.eta(8.5))  # nobody knows how much changed
-        for ask in [ask for server in self.plan.servers.values() for ask in server.asks]:
+        for ask in list(self.plan.servers.asks()):
             self.plan.arrived(ask, SIZE, 9.0)
         root = self.plan.choose(9.0, sources("a"))
         assert root is not None
