@@ -1,16 +1,15 @@
 """Expensive checks of what peers send, in fair turns."""
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
-
-from attrs import define
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from chainp2p.errors import PeerGone, Reason
 from chainp2p.gossip.turns import Turns
-from chainp2p.peer.tasks import Bell
+from chainp2p.peer.tasks import Postponed
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from chainp2p.peer.link import Link
 
@@ -23,10 +22,8 @@ HEADER = 200.0
 #: are recovered in one job while the next one gathers. Blocks: one of 40 KB, and enough that the lane, and the threads
 #: that recover what its next block needs, are never idle.
 TRANSACTION_TURNS, BLOCK_TURNS = (1_000.0, 64), (20_000.0, 8)
-#: Nobody wants to know any more what has waited so long (seconds).
-LONGEST = 60.0
-
-T = TypeVar("T")
+#: Nobody wants to know any more what has waited so long; and how often what waits is looked at. Seconds.
+LONGEST, LOOKED_AT = 60.0, 5.0
 
 
 def transaction_cost(size: int) -> float:
@@ -44,52 +41,42 @@ def block_cost(size: int) -> float:
     return HEADER + size / 2
 
 
-@define(eq=False)
-class _Piece:
-    bell: Bell
-    begun: bool = False
-
-
 class Checks:
     """Checks that begin in the order of :class:`~chainp2p.gossip.turns.Turns`.
 
     A check whose peer has gone before its turn came does not take place, and one that has waited for
     :data:`LONGEST` neither: ``PeerGone``, in both cases.
 
+    Cost: two Deferreds a check, and one timer for all that wait: transactions come by the thousand.
+
     :param quantum: see :class:`~chainp2p.gossip.turns.Turns`; *room* likewise.
     """
 
     def __init__(self, reactor: "IReactorTime", quantum: float, room: int) -> None:
         self._reactor = reactor
-        self._turns: Turns[Link, _Piece] = Turns(quantum, room)
+        self._turns: Turns[Link, Postponed] = Turns(quantum, room)
         self._beginning = False
+        self._timer: IDelayedCall | None = None
 
     def waiting(self, link: "Link") -> int:
         """How many checks of a peer have not begun."""
         return self._turns.waiting(link)
 
-    async def run(self, link: "Link", cost: float, check: Callable[[], Awaitable[T]]) -> T:
+    def run(self, link: "Link", cost: float, check: Callable[[], Any]) -> "Deferred[Any]":
         """Call *check* when it is the turn of *link*, and answer what that answers."""
-        piece = _Piece(Bell(self._reactor))
+
+        def withdrawn(piece: Postponed) -> None:
+            self._turns.withdraw(link, lambda other: other is piece)
+            self._watch()
+
+        piece = Postponed(check, self._reactor.seconds(), withdrawn)
         self._turns.ask(link, cost, piece)
         self._begin()
-        try:
-            if not piece.begun:
-                await piece.bell.sleep(LONGEST)
-            if not piece.begun:
-                raise PeerGone(Reason.CONNECTION_LOST, "its turn did not come")
-            return await check()
-        finally:
-            if piece.begun:
-                self._turns.ended()
-            else:
-                self._turns.withdraw(link, lambda other: other is piece)
-            self._begin()
+        return piece.done
 
     def left(self, link: "Link") -> None:
         """A peer is gone: what waits of it does not take place."""
-        for piece in self._turns.left(link):
-            piece.bell.ring()
+        self._missed(self._turns.left(link))
 
     def _begin(self) -> None:
         """Begin what may; a check that is over at once makes room in this same loop."""
@@ -98,6 +85,30 @@ class Checks:
         self._beginning = True
         while begun := self._turns.next():
             for piece in begun:
-                piece.begun = True
-                piece.bell.ring()
+                piece.begin(self._ended)
         self._beginning = False
+        self._watch()
+
+    def _ended(self) -> None:
+        self._turns.ended()
+        self._begin()
+
+    def _watch(self) -> None:
+        """Keep a timer while something waits."""
+        if self._turns and self._timer is None:
+            self._timer = self._reactor.callLater(LOOKED_AT, self._look)
+        elif not self._turns and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        begun = self._reactor.seconds() - LONGEST
+        for link in self._turns.peers():
+            self._missed(self._turns.withdraw(link, lambda piece: piece.since <= begun))
+        self._watch()
+
+    def _missed(self, pieces: Iterable[Postponed]) -> None:
+        for piece in pieces:
+            piece.miss(PeerGone(Reason.CONNECTION_LOST, "its turn did not come"))
+        self._watch()

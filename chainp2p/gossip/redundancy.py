@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 
 from attrs import Factory, define
@@ -52,11 +52,11 @@ class Redundancy:
     delay_sum: float = 0.0
     _awaited: dict[bytes, float] = Factory(dict)
 
-    def announced(self, id: bytes, here: bool, now: float) -> None:
-        """A peer told of it."""
-        self.heard += 1
-        self.repeated += here
-        if not here:
+    def announced(self, count: int, new: Collection[bytes], now: float) -> None:
+        """A peer told of so many, those that are *new* here among them."""
+        self.heard += count
+        self.repeated += count - len(new)
+        for id in new:
             self._await(id, now)
 
     def copied(self, id: bytes, way: Way, here: bool, now: float) -> None:

@@ -1,14 +1,18 @@
 """What was seen lately, in bounded memory; and a choice of peers that outsiders cannot foresee."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from math import ceil, sqrt
+from struct import Struct
 from typing import TypeVar
 
-__all__ = ["Heights", "RollingSeen", "chosen", "halved", "push_count"]
+__all__ = ["Heights", "Lots", "RollingSeen", "chosen", "halved", "push_count"]
 
 #: Blocks relayed at one height: an honest network has one or two, a producer gone wrong can make any number.
 RELAYED_PER_HEIGHT, HEIGHTS_REMEMBERED = 4, 256
+
+#: What is drawn at a time.
+_LOTS = Struct("<256Q")
 
 T = TypeVar("T")
 
@@ -41,13 +45,34 @@ class RollingSeen:
 
     def update(self, ids: Iterable[bytes]) -> None:
         """Remember all of *ids*."""
+        new, limit = self._new, self._limit
         for id in ids:
-            self.add(id)
+            if id not in new:
+                if len(new) >= limit:
+                    self._old, self._new = new, set()
+                    new = self._new
+                new.add(id)
 
     def clear(self) -> None:
         """Forget everything."""
         self._new.clear()
         self._old.clear()
+
+
+class Lots:
+    """Numbers from 0 to 1 by chance, drawn many at a time: each call of the system's source is one of the kernel.
+
+    :param randbytes: answers so many bytes by chance.
+    """
+
+    def __init__(self, randbytes: Callable[[int], bytes]) -> None:
+        self._randbytes = randbytes
+        self._drawn: list[int] = []
+
+    def __call__(self) -> float:
+        if not self._drawn:
+            self._drawn.extend(_LOTS.unpack(self._randbytes(_LOTS.size)))
+        return self._drawn.pop() / 2**64
 
 
 class Heights:

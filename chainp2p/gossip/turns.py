@@ -48,6 +48,14 @@ class Turns(Generic[K, T]):
         #: Pieces that have begun and not ended.
         self.under_way = 0
 
+    def __bool__(self) -> bool:
+        """Whether something waits."""
+        return bool(self._ring)
+
+    def peers(self) -> list[K]:
+        """Whose work waits."""
+        return list(self._ring)
+
     def waiting(self, peer: K) -> int:
         """How many pieces of a peer's work have not begun."""
         queue = self._queues.get(peer)
@@ -87,13 +95,22 @@ class Turns(Generic[K, T]):
         """A piece of work that had begun is over."""
         self.under_way -= 1
 
-    def withdraw(self, peer: K, unwanted: Callable[[T], bool]) -> None:
-        """Forget what is *unwanted* of a peer's work that has not begun."""
+    def withdraw(self, peer: K, unwanted: Callable[[T], bool]) -> list[T]:
+        """Forget what is *unwanted* of a peer's work that has not begun, and return it."""
         queue = self._queues.get(peer)
-        if queue is not None:
-            queue.waiting = deque(pair for pair in queue.waiting if not unwanted(pair[1]))
-            if not queue.waiting:
-                self._leave(peer)
+        if queue is None:
+            return []
+        gone: list[T] = []
+        kept: deque[tuple[float, T]] = deque()
+        for cost, work in queue.waiting:
+            if unwanted(work):
+                gone.append(work)
+            else:
+                kept.append((cost, work))
+        queue.waiting = kept
+        if not kept:
+            self._leave(peer)
+        return gone
 
     def left(self, peer: K) -> list[T]:
         """A peer is gone: return its work that has not begun, and now never does."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from chainp2p.chain.interfaces import (
@@ -16,7 +16,7 @@ from chainp2p.chain.interfaces import (
     TransactionStanding,
 )
 from chainp2p.events import EventBus
-from chainp2p.ledger.formats.transaction import transaction_hash
+from chainp2p.ledger.formats.transaction import Transaction, TransactionError, transaction_hash
 from chainp2p.ledger.journal import PoolJournal
 from chainp2p.ledger.pool.pool import Pool, PoolChange
 from chainp2p.ledger.pool.standing import reason_code, standing
@@ -43,13 +43,12 @@ class PoolDoor:
     _expire_at = float("-inf")
 
     def admit(self, raw: bytes, local: bool) -> "Deferred[AdmissionResult]":
-        return Deferred.fromCoroutine(self._admit(raw, local))
-
-    async def _admit(self, raw: bytes, local: bool) -> AdmissionResult:
         transaction = self.pool.precheck(raw)
         if isinstance(transaction, AdmissionResult):
-            return self._told(transaction, local)
-        sender = await self._recovery.sender(transaction)
+            return succeed(self._told(transaction, local))
+        return self._recovery.sender(transaction).addCallback(self._add, transaction, local)
+
+    def _add(self, sender: "bytes | TransactionError", transaction: Transaction, local: bool) -> AdmissionResult:
         result, change = self.pool.add(transaction, sender, self._now(), local)
         self._pool_moved(change)
         self._expire()
@@ -80,8 +79,8 @@ class PoolDoor:
     reason_code = staticmethod(reason_code)
 
     def transaction(self, hash: bytes) -> bytes | None:
-        transaction = self.pool.transaction(hash)
-        return None if transaction is None else transaction.raw
+        entry = self.pool.entry(hash)
+        return None if entry is None else entry.transaction.raw
 
     def transaction_hashes(self) -> list[bytes]:
         return self.pool.hashes()

@@ -1,16 +1,16 @@
 """Fire-and-forget coroutines of a service: failures are logged, and stopping the service cancels what still runs."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chainp2p.errors import PeerGone, RequestRefused, RequestTimedOut, StorageError
 
-__all__ = ["Bell", "Tasks"]
+__all__ = ["Bell", "Postponed", "Tasks"]
 
 #: Nobody's fault: a peer went away, was slow or busy, or the service stops; or told already, by who watches the disk.
 QUIET = (CancelledError, PeerGone, RequestTimedOut, RequestRefused, StorageError)
@@ -34,8 +34,11 @@ class Tasks:
         """Run *work*; after :meth:`stop` it is closed unrun."""
         if self._stopped:
             work.close()
-            return
-        deferred: Deferred[Any] = Deferred.fromCoroutine(work)
+        else:
+            self.watch(Deferred.fromCoroutine(work))
+
+    def watch(self, deferred: "Deferred[Any]") -> None:
+        """Look after what runs already; after :meth:`stop` it is cancelled."""
         self._running[deferred] = None
 
         def ended(result: Any) -> None:
@@ -44,6 +47,8 @@ class Tasks:
                 self._log.failure("a background task failed", failure=result)
 
         deferred.addBoth(ended)
+        if self._stopped:
+            deferred.cancel()
 
     def start(self) -> None:
         """Accept work (again)."""
@@ -89,3 +94,43 @@ class Bell:
         sleeping, self._sleeping = self._sleeping, None
         if sleeping is not None:
             sleeping.callback(None)
+
+
+class Postponed:
+    """Work that begins when its turn comes, unless nobody waits for it any more.
+
+    :param work: begins it, and answers what comes of it, or a Deferred or coroutine of that.
+    :param since: by ``reactor.seconds()``.
+    :param withdrawn: told that it need not begin.
+    :ivar done: fires with what comes of it.
+    """
+
+    __slots__ = ("_running", "_withdrawn", "_work", "done", "since")
+
+    def __init__(self, work: Callable[[], Any], since: float, withdrawn: "Callable[[Postponed], None]") -> None:
+        self._work = work
+        self.since = since
+        self._withdrawn = withdrawn
+        self._running: Deferred[Any] | None = None
+        self.done: Deferred[Any] = Deferred(self._cancel)
+
+    def begin(self, ended: Callable[[], None]) -> None:
+        """Begin it; *ended* is called when it is over, before those who wait are told."""
+        self._running = maybeDeferred(self._work)
+        self._running.addBoth(self._over, ended)
+
+    def miss(self, error: Exception) -> None:
+        """It does not take place."""
+        if not self.done.called:
+            self.done.errback(error)
+
+    def _over(self, outcome: Any, ended: Callable[[], None]) -> None:
+        ended()
+        if not self.done.called:
+            self.done.callback(outcome)
+
+    def _cancel(self, _: "Deferred[Any]") -> None:
+        if self._running is None:
+            self._withdrawn(self)
+        else:
+            self._running.cancel()

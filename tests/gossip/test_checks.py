@@ -7,7 +7,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.errors import PeerGone
-from chainp2p.gossip.checks import LONGEST, Checks, block_cost, body_cost, transaction_cost
+from chainp2p.gossip.checks import LONGEST, LOOKED_AT, Checks, block_cost, body_cost, transaction_cost
 from chainp2p.peer.tasks import Tasks
 from chainp2p.testing.clock import HeapClock
 
@@ -76,7 +76,7 @@ class ChecksTests(SynchronousTestCase):
     def test_nobody_waits_for_ever(self) -> None:
         for name in ("a1", "a2", "a3"):
             self.ask("a", name)
-        self.clock.run_for(LONGEST + 1)
+        self.clock.run_for(LONGEST + LOOKED_AT)
         self.assertEqual((self.ends, self.checks.waiting("a")), ([PeerGone], 0))
         self.end("x")
         self.end("y")

@@ -15,11 +15,11 @@ class RedundancyTests(SynchronousTestCase):
 
     def test_a_story(self) -> None:
         counts = Redundancy()
-        counts.announced(b"a", False, 1.0)
-        counts.announced(b"a", False, 1.5)
+        counts.announced(1, [b"a"], 1.0)
+        counts.announced(1, [b"a"], 1.5)
         counts.copied(b"a", Way.PUSHED, False, 2.0)
         counts.taken(b"a", Way.PUSHED, 2.15, dialled=True)
-        counts.announced(b"a", True, 3.0)
+        counts.announced(1, [], 3.0)
         counts.copied(b"a", Way.FETCHED, True, 3.5)
         counts.copied(b"b", Way.FETCHED, False, 4.0)
         counts.turned_down(b"b")
@@ -44,7 +44,7 @@ class RedundancyTests(SynchronousTestCase):
 
     def test_beyond_the_last_bound(self) -> None:
         counts = Redundancy()
-        counts.announced(b"a", False, 0.0)
+        counts.announced(1, [b"a"], 0.0)
         counts.taken(b"a", Way.FETCHED, 3_600.0)
         self.assertEqual((counts.delay(0.5), counts.figures()["delay50"]), (DELAYS[-1], None))
 
@@ -52,7 +52,7 @@ class RedundancyTests(SynchronousTestCase):
         self.patch(chainp2p.gossip.redundancy, "AWAITED", 3)
         counts = Redundancy()
         for n in range(10):
-            counts.announced(bytes([n]), False, float(n))
+            counts.announced(1, [bytes([n])], float(n))
         self.assertEqual(list(counts._awaited), [b"\x07", b"\x08", b"\x09"])
         counts.taken(b"\x00", Way.FETCHED, 20.0)
         self.assertEqual(sum(counts.delays), 0)

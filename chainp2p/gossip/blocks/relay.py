@@ -313,8 +313,8 @@ class BlockRelay:
         peer = self._peers.get(link)
         if peer is not None and message.blocks:
             self.spreading.knows(link, (hash for hash, _ in message.blocks))
-            for hash, _ in message.blocks:
-                self.counts.announced(hash, not self.wanted(hash), self._reactor.seconds())
+            new = [hash for hash, _ in message.blocks if self.wanted(hash)]
+            self.counts.announced(len(message.blocks), new, self._reactor.seconds())
             if peer.looking < LOOKED_UP_PER_PEER:
                 self._tasks.spawn(self._look_at(link, peer, message.blocks))
 

@@ -1,6 +1,6 @@
 """What peers are told of the transactions here, and what they get when they ask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -44,6 +44,7 @@ REMEMBERED = 50_000
 
 @define(eq=False)
 class _Peer:
+    dialled: bool
     told: Told = field(factory=Told)
     mempool_served: bool = False
 
@@ -111,13 +112,14 @@ class Announcing:
 
     def joined(self, link: Link) -> None:
         """A peer that wants transactions."""
-        self._peers[link] = _Peer()
+        self._peers[link] = _Peer(chosen_by_us(link))
         now = self._reactor.seconds()
         for hash in self._pool.transaction_hashes():
             if self._is_recent(hash, now) or hash not in self._public:
                 raw = self._pool.transaction(hash)
                 if raw is not None:
-                    self._queue(link, hash, len(raw))
+                    self._peers[link].told.enqueue(hash, len(raw))
+                    self._plan(link)
 
     def left(self, link: Link) -> None:
         self._peers.pop(link, None)
@@ -168,25 +170,33 @@ class Announcing:
             self._recent[hash] = now
             while not self._is_recent(oldest := next(iter(self._recent)), now):
                 del self._recent[oldest]
-        pushed = self._push(hash, raw, now) if new and len(raw) <= PUSH_BYTES else []
+        if new and len(raw) <= PUSH_BYTES:
+            self._push(hash, raw, now)
+        size, beats = len(raw), self._beats
         for link, peer in self._peers.items():
-            if link not in pushed and (again or hash not in peer.told.known):
-                self._queue(link, hash, len(raw))
+            if again or hash not in peer.told.known:
+                peer.told.enqueue(hash, size)
+                if (link if peer.dialled else None) not in beats:
+                    self._plan(link)
 
-    def _push(self, hash: bytes, raw: bytes, now: float) -> list[Link]:
-        dialled = [(link.peer_id, link) for link in self._peers if chosen_by_us(link)]
+    def dropped(self, hash: bytes) -> None:
+        """It is not in the pool any more: nobody needs to be told."""
+        for peer in self._peers.values():
+            peer.told.queue.pop(hash, None)
+
+    def _push(self, hash: bytes, raw: bytes, now: float) -> None:
+        dialled = [(link.peer_id, link) for link, peer in self._peers.items() if peer.dialled]
         drawn = chosen(self._key, hash, dialled, pushes(self._key, hash, len(self._peers)))
         pushed = [link for link in drawn if hash not in self._peers[link].told.known]
         data = encode(NewTransaction(raw)) if pushed else b""
         self._counts.sent[Way.PUSHED] += len(pushed)
         for link in pushed:
             self._public.add(hash)
-            self._peers[link].told.tell(hash, now, whole=True)
+            self._peers[link].told.tell((hash,), now, whole=True)
             link.send_raw(data)
-        return pushed
 
-    def _queue(self, link: Link, hash: bytes, size: int) -> None:
-        self._peers[link].told.enqueue(hash, size)
+    def _plan(self, link: Link) -> None:
+        """Let there be a beat for what waits to be told to *link*."""
         beat = link if chosen_by_us(link) else None
         if beat not in self._beats:
             within = OTHERS_BEAT if beat is None else DIALLED_BEAT
@@ -196,22 +206,22 @@ class Announcing:
     def _beat(self, beat: Link | None) -> None:
         del self._beats[beat]
         now = self._reactor.seconds()
-        for link in [link for link in self._peers if not chosen_by_us(link)] if beat is None else [beat]:
-            self._announce(link, self._peers[link].told, now)
+        tolds = {link: peer.told for link, peer in self._peers.items() if (link if peer.dialled else None) is beat}
+        news = {hash for told in tolds.values() for hash in told.queue}
+        places = {hash: self._pool.precedence(hash) for hash in news}
+        self._public.update(news)
+        for link, told in tolds.items():
+            self._announce(link, told, now, places)
 
-    def _announce(self, link: Link, told: Told, now: float) -> None:
-        queue = {hash: size for hash, size in told.queue.items() if self._pool.transaction(hash) is not None}
-        told.queue.clear()
+    def _announce(self, link: Link, told: Told, now: float, places: Mapping[bytes, Any]) -> None:
         told.trim(now, TOLD_AFTER * self._interval)
-        if not queue:
-            return
-        hashes = sorted(queue, key=self._pool.precedence)
-        for hash in hashes:
-            self._public.add(hash)
-            told.tell(hash, now, whole=False)
-        self._counts.told += len(hashes)
-        self._counts.messages += 1
-        link.send(AnnounceTransactions(tuple((hash, queue[hash]) for hash in hashes)))
+        queue, told.queue = told.queue, {}
+        if queue:
+            hashes = sorted(queue, key=places.__getitem__)
+            told.tell(hashes, now, whole=False)
+            self._counts.told += len(hashes)
+            self._counts.messages += 1
+            link.send(AnnounceTransactions(tuple([(hash, queue[hash]) for hash in hashes])))
 
     # serving
 
@@ -236,16 +246,17 @@ class Announcing:
     def _get_transactions(self, link: Link, message: GetTransactions) -> Message:
         peer = self._peers.get(link)
         now = self._reactor.seconds()
-        found: list[bytes] = []
+        found: dict[bytes, bytes] = {}
         total = 0
         for hash in message.hashes:
             raw = self._pool.transaction(hash) if peer is not None and self._may_have(peer, hash, now) else None
-            if raw is None or peer is None:
+            if raw is None:
                 continue
             if found and total + len(raw) > SERVED_BYTES:
                 break
-            found.append(raw)
+            found[hash] = raw
             total += len(raw)
-            peer.told.has(hash)
+        if peer is not None:
+            peer.told.has(found)
         self._counts.sent[Way.FETCHED] += len(found)
-        return Transactions(tuple(found)) if found else NotFound(message.hashes)
+        return Transactions(tuple(found.values())) if found else NotFound(message.hashes)

@@ -83,9 +83,9 @@ class Provenance:
         known = self._room(hash, stage)
         if stage is Stage.ADMITTED and known and known[-1].stage is Stage.INCLUDED:
             stage = Stage.RETURNED
-        now, code = self._now(), self._code(reason)
+        now, code = self._now(), self._code(reason) if reason else ""
         for at, one in enumerate(known):
-            if (one.stage, one.code, one.peer_id) == (stage, code, peer_id):
+            if one.stage is stage and one.peer_id == peer_id and one.code == code:
                 # what happened last stands last
                 del known[at]
                 known.append(evolve(one, when=now, count=one.count + 1, text=reason))
@@ -96,9 +96,11 @@ class Provenance:
 
     def _room(self, hash: bytes, stage: Stage) -> list[Happening]:
         """What is known of it, on the shelf where it belongs now."""
-        for shelf in (self._own, self._pooled):
-            if hash in shelf and (shelf is self._own or stage is not Stage.SUBMITTED):
-                return shelf[hash]
+        known = self._own.get(hash)
+        if known is None and stage is not Stage.SUBMITTED:
+            known = self._pooled.get(hash)
+        if known is not None:
+            return known
         known = self._pooled.pop(hash, None) or self._others.pop(hash, None) or []
         shelf, room = self._others, OTHERS
         if stage is Stage.SUBMITTED:

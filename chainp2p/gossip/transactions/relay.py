@@ -17,7 +17,7 @@ from chainp2p.chain.interfaces import (
 from chainp2p.errors import PeerGone, Penalty, Reason, RequestRefused, RequestTimedOut
 from chainp2p.gossip.checks import TRANSACTION_TURNS, Checks, transaction_cost
 from chainp2p.gossip.redundancy import Redundancy, Way
-from chainp2p.gossip.seen import RollingSeen
+from chainp2p.gossip.seen import Lots, RollingSeen
 from chainp2p.gossip.transactions.announcing import SERVED_BYTES, Announcing, chosen_by_us
 from chainp2p.gossip.transactions.gaps import Gaps
 from chainp2p.gossip.transactions.provenance import Provenance, Stage, reason_code
@@ -36,6 +36,7 @@ from chainp2p.wire.messages import (
 if TYPE_CHECKING:
     import random as random_module
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from chainp2p.peer.tasks import Tasks
@@ -103,7 +104,7 @@ class TransactionRelay:
         self.announcing = Announcing(pool=pool, reactor=reactor, random=random, interval=interval, counts=self.counts)
         self._peers: dict[Link, _Peer] = {}
         self._fetches: FetchTracker[Link] = FetchTracker(
-            evolve(LIMITS, patience=PATIENCE * interval), lambda link: link.useless, lot=random.random
+            evolve(LIMITS, patience=PATIENCE * interval), lambda link: link.useless, lot=Lots(random.randbytes)
         )
         self._wake: IDelayedCall | None = None
         self._checks = Checks(reactor, *TRANSACTION_TURNS)
@@ -172,6 +173,7 @@ class TransactionRelay:
     def on_dropped(self, event: TransactionDropped) -> None:
         """Remember what needs no fetching."""
         self._gaps.dropped(event.hash)
+        self.announcing.dropped(event.hash)
         included = event.reason == "included"
         self._provenance.note(event.hash, *((Stage.INCLUDED,) if included else (Stage.DROPPED, None, event.reason)))
         if included:
@@ -193,7 +195,7 @@ class TransactionRelay:
     # fetching
 
     def _here(self, hash: bytes) -> bool:
-        return hash in self._turned_down or hash in self._included or self._pool.transaction(hash) is not None
+        return self._pool.transaction(hash) is not None or hash in self._turned_down or hash in self._included
 
     async def _ask_mempool(self, link: Link) -> None:
         reply = await link.request(GetMempool())
@@ -209,16 +211,17 @@ class TransactionRelay:
         told = self.announcing.peer(link)
         if told is None:
             return
+        sizes = dict(message.transactions)
+        told.has(sizes)
         now = self._reactor.seconds()
-        for hash, size in message.transactions:
-            told.has(hash)
-            here = self._here(hash)
-            self.counts.announced(hash, here, now)
-            if not here:
-                if hash not in self._fetches:
-                    self._provenance.note(hash, Stage.HEARD, link.peer_id)
-                self._fetches.announced(link, hash, size, now)
-        self._pump()
+        new = [hash for hash in sizes if not self._here(hash)]
+        self.counts.announced(len(sizes), new, now)
+        for hash in new:
+            if hash not in self._fetches:
+                self._provenance.note(hash, Stage.HEARD, link.peer_id)
+            self._fetches.announced(link, hash, sizes[hash], now)
+        if new:
+            self._pump()
 
     def _pump(self) -> None:
         """Ask for what may be asked for now, and see to it that this is done again when more may be."""
@@ -266,16 +269,14 @@ class TransactionRelay:
         """Offer fetched ones to the pool, all at a time; ask for more when the last of them is through."""
         left = set(received)
 
-        async def admit(hash: bytes, raw: bytes) -> None:
-            try:
-                await self._admit(link, raw, hash, Way.FETCHED)
-            finally:
-                left.discard(hash)
-                if not left:
-                    self._pump()
+        def through(outcome: Any, hash: bytes) -> Any:
+            left.discard(hash)
+            if not left:
+                self._pump()
+            return outcome
 
         for hash, raw in received.items():
-            self._tasks.spawn(admit(hash, raw))
+            self._tasks.watch(self._admit(link, raw, hash, Way.FETCHED).addBoth(through, hash))
         if not received:
             self._pump()
 
@@ -284,27 +285,29 @@ class TransactionRelay:
         if told is None:
             return
         hash = self._pool.transaction_hash(message.transaction)
-        told.has(hash)
+        told.has((hash,))
         here = self._here(hash)
         self.counts.copied(hash, Way.PUSHED, here, self._reactor.seconds())
         if not here:
             self._provenance.note(hash, Stage.PUSHED, link.peer_id)
         if not here and self._checks.waiting(link) < PUSHES_CHECKED:
-            self._tasks.spawn(self._admit(link, message.transaction, hash, Way.PUSHED))
+            self._tasks.watch(self._admit(link, message.transaction, hash, Way.PUSHED))
 
-    async def _admit(self, link: Link, raw: bytes, hash: bytes, way: Way) -> None:
+    def _admit(self, link: Link, raw: bytes, hash: bytes, way: Way) -> "Deferred[None]":
         """Offer a transaction that *link* sent to the pool."""
         self.announcing.came(hash)
 
-        async def check() -> AdmissionResult | None:
-            return None if self._here(hash) else await self._pool.admit(raw, False)
+        def check() -> "Deferred[AdmissionResult] | None":
+            return None if self._here(hash) else self._pool.admit(raw, False)
 
-        result = None if self._here(hash) else await self._checks.run(link, transaction_cost(len(raw)), check)
-        if result is not None:
-            self._judged(link, result, way)
-            if result.outcome is Admission.ADMITTED:
-                self._gaps.admitted(link if link in self._peers else None, hash, len(raw))
-        self._fetches.forget(hash)
+        def checked(result: AdmissionResult | None) -> None:
+            if result is not None:
+                self._judged(link, result, way)
+                if result.outcome is Admission.ADMITTED:
+                    self._gaps.admitted(link if link in self._peers else None, hash, len(raw))
+            self._fetches.forget(hash)
+
+        return self._checks.run(link, transaction_cost(len(raw)), check).addCallback(checked)
 
     def _judged(self, link: Link, result: AdmissionResult, way: Way) -> None:
         """What comes of it for *link*: credit, nothing, or blame."""

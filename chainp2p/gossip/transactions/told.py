@@ -1,5 +1,7 @@
 """What one peer knows of our transactions, and what it is still to be told."""
 
+from collections.abc import Collection
+
 from attrs import Factory, define
 
 from chainp2p.gossip.seen import RollingSeen
@@ -32,18 +34,20 @@ class Told:
             del self.queue[next(iter(self.queue))]
         self.queue[hash] = size
 
-    def has(self, hash: bytes) -> None:
-        """It has told us of it, or fetched it."""
-        self.known.add(hash)
-        self.queue.pop(hash, None)
-        self.fetching.discard(hash)
+    def has(self, hashes: Collection[bytes]) -> None:
+        """It has told us of them, or fetched them."""
+        self.known.update(hashes)
+        if self.queue:
+            for hash in hashes:
+                self.queue.pop(hash, None)
+        self.fetching.difference_update(hashes)
 
-    def tell(self, hash: bytes, now: float, whole: bool) -> None:
-        """It is told of it now, or sent the *whole* of it."""
-        self.known.add(hash)
-        self.lately[hash] = now
+    def tell(self, hashes: Collection[bytes], now: float, whole: bool) -> None:
+        """It is told of them now, or sent the *whole* of them."""
+        self.known.update(hashes)
+        self.lately.update(dict.fromkeys(hashes, now))
         if not whole:
-            self.fetching.add(hash)
+            self.fetching.update(hashes)
 
     def lacks(self, hash: bytes, now: float) -> bool:
         """Whether it is not known to have it: neither told of it long enough ago, nor has it told."""
@@ -52,8 +56,7 @@ class Told:
 
     def trim(self, now: float, seconds: float) -> None:
         """Forget when it was told of what it was told of *seconds* ago, once it has had the time to fetch it."""
-        seconds = max(seconds, FETCHED_AFTER)
-        old = [hash for hash, when in self.lately.items() if now - when >= seconds]
-        for hash in old:
-            del self.lately[hash]
-            self.fetching.discard(hash)
+        latest = now - max(seconds, FETCHED_AFTER)
+        while self.lately and self.lately[oldest := next(iter(self.lately))] <= latest:
+            del self.lately[oldest]
+            self.fetching.discard(oldest)

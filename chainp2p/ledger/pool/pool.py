@@ -149,7 +149,7 @@ class Pool:
         if hash in self._entries:
             return AdmissionResult(Admission.KNOWN, hash, "already known")
         try:
-            transaction = Transaction.decode(raw)
+            transaction = Transaction.decode(raw, hash)
             if transaction.gas > self.gas_limit:
                 raise TransactionError("exceeds block gas limit")
             check_transaction(transaction, self.chain_id)
@@ -206,22 +206,19 @@ class Pool:
         nonce, balance, cost = transaction.nonce, owner.account.balance, transaction.max_cost
         if nonce < owner.account.nonce:
             raise TransactionError(f"nonce too low: next nonce {owner.account.nonce}, tx nonce {nonce}")
-        funds = f"insufficient funds for gas * price + value: balance {balance}"
         if balance < cost:
-            raise TransactionError(f"{funds}, tx cost {cost}, overshot {cost - balance}")
+            raise _unpaid(balance, f"tx cost {cost}", cost)
         spent = owner.spent()
         old = owner.entries.get(nonce)
         if old is not None:
             bump = cost - old.transaction.max_cost
             if owner.executable(nonce) and balance < spent + bump:
-                raise TransactionError(
-                    f"{funds}, queued cost {spent}, tx bumped {bump}, overshot {spent + bump - balance}"
-                )
+                raise _unpaid(balance, f"queued cost {spent}, tx bumped {bump}", spent + bump)
             if not outbids(transaction, old.transaction):
                 raise TransactionError("replacement transaction underpriced")
             return old
         if balance < spent + cost:
-            raise TransactionError(f"{funds}, queued cost {spent}, tx cost {cost}, overshot {spent + cost - balance}")
+            raise _unpaid(balance, f"queued cost {spent}, tx cost {cost}", spent + cost)
         self._check_share(nonce, owner)
         return None
 
@@ -245,6 +242,12 @@ class Pool:
 
     def _make_room(self, transaction: Transaction, owner: Sender, replaced: Pooled | None) -> list[Dropped]:
         """Drop the least worthy until *transaction* fits; raises, having dropped nothing, when it is no better."""
+        if (
+            replaced is None
+            and len(self._entries) < self.limits.transactions
+            and self.size + len(transaction.raw) <= self.limits.bytes
+        ):
+            return []
         executable = transaction.nonce == owner.end or owner.executable(transaction.nonce)
         worth = (executable, transaction.effective_tip(self.base_fee), transaction.max_fee)
         leaving = {} if replaced is None else {replaced.hash: replaced}
@@ -372,6 +375,11 @@ class Pool:
 def refused(hash: bytes, error: TransactionError) -> AdmissionResult:
     """Return the verdict on a transaction that is not admitted, and whose fault that is."""
     return AdmissionResult(Admission.REJECTED if error.malformed else Admission.IGNORED, hash, error.text)
+
+
+def _unpaid(balance: int, what: str, needed: int) -> TransactionError:
+    text = "insufficient funds for gas * price + value"
+    return TransactionError(f"{text}: balance {balance}, {what}, overshot {needed - balance}")
 
 
 def _precedes(entry: Pooled, transaction: Transaction, owner: Sender) -> bool:

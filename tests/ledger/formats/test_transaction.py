@@ -276,23 +276,25 @@ class UsualForm(SynchronousTestCase):
     """What one match decodes is what the decoder for everything makes of it, and it takes nothing else."""
 
     def check(self, raw: bytes) -> bool:
-        fast = transaction._transfer(raw, None)
+        fast = transaction._usual(raw, None)
         if fast is not None:
             self.assertEqual(fast, transaction._decode(raw, None))
         return fast is not None
 
     @settings(deadline=None, derandomize=True, max_examples=100)
-    @given(FIELDS, st.integers(0, 2**96 - 1), st.booleans())
-    def test_fields(self, fields: dict, tip: int, plain: bool) -> None:
-        if plain:
-            fields["data"] = b""
+    @given(FIELDS, st.integers(0, 2**96 - 1), st.sampled_from((0, 1, 3, 1_000)))
+    def test_fields(self, fields: dict, tip: int, times: int) -> None:
+        fields["data"] *= times
         raw = sign_transaction(DEV_KEYS[1], max_priority_fee=tip, **fields)
         decoded = transaction._decode(raw, None)
-        usual = max(fields["value"], fields["max_fee"]) < 2**96 and not fields["data"]
+        usual = max(fields["value"], fields["max_fee"]) < 2**96 and len(raw) < 2**16
         self.assertEqual(self.check(raw), usual and min(decoded.r, decoded.s) >= 2**248)
 
     def test_every_byte_changed(self) -> None:
-        raw = raw_transfer(chain_id=300, value=10**18, max_priority_fee=0)
+        for data in (b"", b"\x7f", b"\x80", b"d" * 60, b"d" * 300):
+            self.change_every_byte(raw_transfer(chain_id=300, value=10**18, max_priority_fee=0, data=data))
+
+    def change_every_byte(self, raw: bytes) -> None:
         self.assertTrue(self.check(raw))
         for position in range(len(raw)):
             for value in (0, 1, 0x7F, 0x80, 0x81, 0xA0, 0xC0, 0xFF):
@@ -300,10 +302,10 @@ class UsualForm(SynchronousTestCase):
                 try:
                     transaction._decode(changed, None)
                 except TransactionError:
-                    self.assertIsNone(transaction._transfer(changed, None))
+                    self.assertIsNone(transaction._usual(changed, None))
                 else:
                     self.check(changed)
-        self.assertIsNone(transaction._transfer(raw + b"\0", None))
+        self.assertIsNone(transaction._usual(raw + b"\0", None))
 
     def test_its_hash_may_be_known(self) -> None:
         for kind in range(3):
