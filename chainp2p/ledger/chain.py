@@ -218,7 +218,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
     async def _store_again(self) -> None:
         with suppress(StorageError):
             await self._lane.run(self._core().try_disk)
-            self._journal.again()
+            self._journal.store()
 
     def _core(self) -> LedgerCore:
         if self._opened is None:
@@ -349,6 +349,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         if news.finalized != finalized or (conflict is not None and news.conflict is None):
             publish(FinalizedChanged(news.finalized))
         self._pool_moved(pool_change)
+        self._journal.store()
         self._expire()
         report(news)
         for failed in news.failed:

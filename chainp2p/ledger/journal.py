@@ -1,6 +1,7 @@
 """The pool on disk: what changes is gathered and stored by one job at a time, so a restart finds the pool again.
 
-A crash may lose the last few milliseconds of it; nothing depends on it.
+Own transactions are stored at once, others when :data:`GATHERED` have changed or the head has: storing few at a time
+takes a third of what one costs. A crash may lose those; the peers that sent them have them, and nothing depends on it.
 """
 
 from collections.abc import Iterable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PoolJournal"]
 
+#: So many changes of what peers sent are worth a job.
+GATHERED = 64
 #: So many hashes of what left the pool are kept while the disk takes none: the rest shows at the next start.
 DROPPED_MAX = 100_000
 
@@ -41,6 +44,7 @@ class PoolJournal:
         self._added: dict[bytes, Journaled] = {}
         self._dropped: set[bytes] = set()
         self._busy = False
+        self._due = False
 
     async def restore(self, pool: Pool, recovery: SenderRecovery, pooled: Iterable[Journaled]) -> None:
         """Fill *pool* with what it held before; what does not fit any more is forgotten."""
@@ -54,12 +58,14 @@ class PoolJournal:
                 self.forget([result.hash])
 
     def note(self, change: PoolChange) -> None:
-        """Store a change of the pool soon."""
+        """Store a change of the pool, now or with others."""
         self.forget(dropped.hash for dropped in change.dropped)
         for entry in change.added:
             self._dropped.discard(entry.hash)
             self._added[entry.hash] = Journaled(entry.transaction.raw, entry.added, entry.local)
-        self._go_on()
+            self._due = self._due or entry.local
+        if self._due or len(self._added) + len(self._dropped) >= GATHERED:
+            self.store()
 
     def forget(self, hashes: Iterable[bytes]) -> None:
         """These are not in the pool (any more)."""
@@ -74,20 +80,19 @@ class PoolJournal:
             lambda failure: self.log.error("the pool could not be stored: {why}", why=failure.getErrorMessage())
         )
 
-    def again(self) -> None:
-        """Try to store what could not be stored."""
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if self._busy or not (self._added or self._dropped):
+    def store(self) -> None:
+        """Store what has gathered, what could not be stored before included."""
+        self._due = bool(self._added or self._dropped)
+        if self._busy or not self._due:
             return
-        self._busy = True
+        self._busy, self._due = True, False
         taken = self._taken()
         self._lane.run(self._write, *taken).addCallbacks(self._stored, self._failed, errbackArgs=taken)
 
     def _stored(self, _: None) -> None:
         self._busy = False
-        self._go_on()
+        if self._due:
+            self.store()
 
     def _failed(self, failure: "Failure", added: dict[bytes, Journaled], dropped: set[bytes]) -> None:
         """Keep what could not be stored; it is tried again with the next change, or when there is room."""

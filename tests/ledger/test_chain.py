@@ -26,6 +26,7 @@ from chainp2p.chain.interfaces import (
 from chainp2p.ledger.chain import Ledger
 from chainp2p.ledger.execution import BlockResult
 from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.journal import GATHERED
 from chainp2p.ledger.pool.pool import PoolLimits
 from chainp2p.ledger.producing import making
 from tests.ledger.consensus.test_poa import planned
@@ -258,7 +259,7 @@ class PoolAndChain(Harness):
         disk = Disk()
         ledger = self.started(genesis_of(2), 0, disk=disk)
         raws = [transfer(5, 0), transfer(5, 1), transfer(6, 0), transfer(6, 4)]
-        for raw in raws:
+        for raw in reversed(raws):  # our own one is stored at once, and with it what has gathered
             self.get(ledger.admit(raw, raw is raws[0]))
         again = self.started(genesis_of(2), 0, disk=disk.copy())
         self.assertEqual(sorted(again.transaction_hashes()), sorted(ledger.transaction_hashes()))
@@ -270,6 +271,22 @@ class PoolAndChain(Harness):
         # one that no longer fits is forgotten for good
         tight = self.started(genesis_of(2), disk=disk.copy(), pool_limits=PoolLimits(transactions=1, min_tip=10**10))
         self.assertEqual(tight.transaction_hashes(), [])
+
+    def test_what_peers_sent_is_stored_with_others_or_the_next_head(self) -> None:
+        disk = Disk()
+        ledger = self.started(genesis_of(2), 0, disk=disk)
+
+        def stored() -> int:
+            return len(self.started(genesis_of(2), disk=disk.copy()).transaction_hashes())
+
+        self.get(ledger.admit(transfer(6, 4), False))
+        self.assertEqual(stored(), 0)
+        self.seal(ledger, 2)
+        self.assertEqual(stored(), 1)
+        for sender in range(8):
+            for nonce in range(5, 13):
+                self.get(ledger.admit(transfer(sender, nonce), False))
+        self.assertEqual(stored(), 1 + GATHERED)
 
     def test_old_transactions_expire(self) -> None:
         ledger = self.started(genesis_of(2), 0)
