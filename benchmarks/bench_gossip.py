@@ -33,6 +33,7 @@ from chainp2p.chain.interfaces import TransactionAdded
 from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES
 from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.ledger.formats.transaction import sign_transaction
+from chainp2p.node.pauses import shorten_pauses
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.secp256k1 import public_key
 from chainp2p.settings import AdminSettings, NetworkSettings, NodeSettings, RpcSettings
@@ -190,7 +191,8 @@ class Own:
 
 
 async def own(reactor: Any, text: str) -> None:
-    """Run ours, and print what the others print."""
+    """Run ours, as ``chainp2p run`` runs a node, and print what the others print."""
+    shorten_pauses()
     with tempfile.TemporaryDirectory() as folder:
         network = await Own.make(reactor, Plan(**json.loads(text)), Path(folder))
         print(json.dumps(await network.run()), flush=True)
