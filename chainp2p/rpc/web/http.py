@@ -9,7 +9,6 @@ does not wait has no timer and no Deferred, and its answer is sent at once.
 from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -23,6 +22,7 @@ from chainp2p.rpc.web.heads import KnownHead
 from chainp2p.rpc.web.lean import keep_only
 from chainp2p.rpc.web.memory import Share
 from chainp2p.rpc.web.request import LARGE_REQUESTS, RpcRequest, json_response, response
+from chainp2p.rpc.web.volley import sends_at_once
 
 __all__ = ["RpcChannel"]
 
@@ -135,10 +135,8 @@ class RpcChannel(HTTPChannel):
 
     def _send_at_once(self) -> None:
         """From now on answers need not wait for the reactor's next turn: nothing is before them."""
-        transport = self.transport
-        # whatever wraps a transport, TLS above all, may answer for it: only a socket of our own will do
-        if isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False):
-            self._send_some = transport.writeSomeData
+        if sends_at_once(self.transport):
+            self._send_some = self.transport.writeSomeData
 
     def write(self, data: bytes) -> None:
         if self._send_some is not None and len(data) <= AT_ONCE:

@@ -37,21 +37,20 @@ MESSAGE_SLOTS = (
 )
 #: What it keeps of the handshake, and of the connection as that was before.
 _HANDSHAKE = ("http_", "websocket_")
-_BEFORE = frozenset({"_results", "_transport_details", "_valid_events", "_wskey", "is_open", "peer"})
+_BEFORE = frozenset({"send_queue", "_results", "_transport_details", "_valid_events", "_wskey", "is_open", "peer"})
+#: What only counts: for all connections together.
+_FOR_ALL = frozenset({"trafficStats"})
 
 
 def share_settings(kind: Any, factory: Any) -> None:
-    """Let all connections of a class have one *factory*, its settings, and one object for what only counts or is empty.
+    """Let all connections of a class have one *factory* and its settings.
 
     :param kind: a class of Autobahn's protocols that is used by this factory alone.
     """
-    from autobahn.websocket.protocol import TrafficStats
-
     for name in kind.CONFIG_ATTRS:
         value = getattr(factory, name)
         setattr(kind, name, staticmethod(value) if callable(value) else value)
     kind.factory = factory
-    kind.trafficStats = TrafficStats()
     kind.send_queue = ()  # of synchronous writes, which there are none of
     kind.websocket_version = 13  # only an ancient draft (0) would make a difference
 
@@ -61,11 +60,11 @@ def settle(connection: Any) -> None:
     kind = type(connection)
     own = {}
     for name, value in vars(connection).items():
-        if name.startswith(_HANDSHAKE) or name in _BEFORE or name in ("send_queue", "trafficStats"):
+        if name.startswith(_HANDSHAKE) or name in _BEFORE:
             continue
-        if (value is None or isinstance(value, (bool, int))) and not hasattr(kind, name):
+        if (value is None or isinstance(value, (bool, int)) or name in _FOR_ALL) and not hasattr(kind, name):
             setattr(kind, name, value)
-        if getattr(kind, name, connection) is not value:
+        if name not in _FOR_ALL and getattr(kind, name, connection) is not value:
             own[name] = value
     connection.__dict__ = own
 

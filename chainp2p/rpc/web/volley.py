@@ -17,7 +17,10 @@ __all__ = ["Volley", "sends_at_once"]
 
 
 def sends_at_once(transport: Any) -> bool:
-    """Whether what it is given is what goes to its socket; TLS, for one, makes records of it first."""
+    """Whether what it is given is what goes to its socket.
+
+    Whatever wraps a transport, TLS above all, may answer for it: only a socket of our own will do.
+    """
     return isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
 
 

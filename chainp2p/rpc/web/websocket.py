@@ -139,7 +139,7 @@ def make_factory(reactor: Any, service: Service, hub: Hub) -> Any:
             self._heard = reactor.seconds()
             opens = not self._open
             super().dataReceived(data)
-            if opens and self._open:
+            if opens and self._may_send():
                 settle(self)
 
         def onMessageBegin(self, isBinary: bool) -> None:
