@@ -1,6 +1,8 @@
 """HTTP and WebSocket abused at the real daemon: the right status, memory flat, ``/livez`` answers throughout."""
 
+import contextlib
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -18,9 +20,12 @@ from tests.integration.traffic import Repeated
 #: Seconds that the daemon gives a request here.
 DEADLINE = 3.0
 IDLE_SOCKETS = 10_000
-#: What memory may grow by (KiB) while all this goes on: 64 MiB of large requests, and some room for the allocator.
-GROWTH = 96 * 1024
+#: What memory may grow by (KiB) while all this goes on: 64 MiB of large requests; and the allocator keeps up to 40 MiB
+#: of those that have gone, which 400 MiB of bodies may find in use or not when they are looked at.
+GROWTH = 128 * 1024
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
+#: Units a second that a connection may spend where fair use is tested.
+RATE = 100.0
 
 
 class Probe(Repeated):
@@ -222,15 +227,17 @@ class RpcAbuseTests(unittest.TestCase):
         head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
         links = [socket.create_connection(("127.0.0.1", self.port), 20.0) for _ in range(20)]
         begun = time.monotonic()
-        sent = [iter(head + b" " * 900), iter(b"POST / HTTP/1.1\r\nx: " + b"y" * 900)]
-        while time.monotonic() - begun < DEADLINE - 0.5:
+        bytes_of = [iter(head + b" " * 900), iter(b"POST / HTTP/1.1\r\nx: " + b"y" * 900)]
+        # they dribble until all are answered, so that a deadline which a byte puts off never comes
+        while len(select.select(links, [], [], 0)[0]) < len(links):
             for index, link in enumerate(links):
-                link.sendall(bytes((next(sent[index % 2]),)))
+                with contextlib.suppress(OSError):  # it has ended
+                    link.sendall(bytes((next(bytes_of[index % 2]),)))
             time.sleep(0.05)
+            self.assertLess(time.monotonic() - begun, DEADLINE + 10.0)
         for link in links:
             self.assertEqual(reply(link)[0], 408)
             link.close()
-        self.assertLess(time.monotonic() - begun, DEADLINE + 2.0)
 
     def large_requests(self) -> None:
         """A hundred bodies of 4 MiB at once, none whole: most are told to come again, ordinary calls are answered."""
@@ -262,6 +269,7 @@ class RpcAbuseTests(unittest.TestCase):
         for thread in threads:
             thread.join(60)
         counts = {status: statuses.count(status) for status in set(statuses)}
+        print(f"large requests: {counts}")
         self.assertLessEqual(set(counts), {0, 408, 503}, counts)
         self.assertGreater(counts.get(503, 0), 40, counts)
 
@@ -287,7 +295,7 @@ class RpcAbuseTests(unittest.TestCase):
 class FairUseTests(unittest.TestCase):
     def test_who_asks_for_too_much_is_told_when_to_come_back_and_is_served_then(self) -> None:
         file = scratch(self) / "chainp2p.toml"
-        limits = "cost_rate = 100.0\ncost_soft = 200.0\ncost_hard = 400.0"
+        limits = f"cost_rate = {RATE}\ncost_soft = 200.0\ncost_hard = 400.0"
         file.write_text(f"[network]\nloopback_exempt = false\n\n[rpc.limits]\n{limits}\n")
         node = Daemon(self, "--config", file, *QUIET, "--admin-auth", "none")
         facts = node.facts()
@@ -295,10 +303,14 @@ class FairUseTests(unittest.TestCase):
         batch = b"[" + b",".join([CALL] * 600) + b"]"
         websocket = RawWebSocket(port)
         self.addCleanup(websocket.close)
+        begun = time.monotonic()
         websocket.frame(batch)
         answers = json.loads(websocket.message() or b"")
+        earned = RATE * (time.monotonic() - begun)
         refused = [one["error"] for one in answers if "error" in one]
-        self.assertLess(abs(len(answers) - len(refused) - 400), 60)
+        served = len(answers) - len(refused)
+        self.assertGreater(served, 340)
+        self.assertLess(served, 460 + earned)
         self.assertEqual({one["code"] for one in refused}, {-32005})
         seconds = refused[-1]["data"]["retryAfter"]
         self.assertLess(seconds, 3.0)
