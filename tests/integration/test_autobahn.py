@@ -15,10 +15,11 @@ PATIENCE = 300.0
 FAMILIES = (1, 2, 3, 4, 5, 6, 7, 9, 10)
 QUICK = [f"{family}.*" for family in FAMILIES if family != 9]
 TRIES = 2
-#: Milliseconds that kosoku waits for an answer or for the other side to close, before it closes by itself: a case that
-#: took so long may have met a machine that was late (stop the echo for a second now and then: two or three of 247 fail,
-#: each after more than this). One that fails sooner saw something wrong.
-WAITED = 1_000
+#: Milliseconds that kosoku waits at least for an answer or for the other side to close, before it closes by itself
+#: (half a second or a whole one): a case that took so long may have met a machine that was late. Where the echo is
+#: stopped for seconds now and then, one to three of 247 fail, each after more than this. One that fails sooner saw
+#: something wrong.
+WAITED = 500
 GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
 #: Id, behaviour, closing behaviour and milliseconds of a case.
 Result = tuple[str, str, str, int]
