@@ -101,6 +101,17 @@ def _refusal(path: Path, error: OSError) -> StartupError:
     return StartupError(f"data directory: {path}: {error.strerror}: {remedy}")
 
 
+def _try_databases(folder: Path) -> None:
+    """Refuse what may not be written, before SQLite does: it opens such a file for reading, and makes files beside it
+    with the same rights, which go on to keep the node out when those of the database are put right.
+    """
+    for file in sorted((*folder.glob("*.sqlite*"), *folder.glob("*/*.sqlite*"))):
+        try:
+            os.close(os.open(file, os.O_RDWR | os.O_CLOEXEC))
+        except OSError as error:
+            raise _refusal(file, error) from None
+
+
 class DirectoryHome:
     """A directory on disk, locked against any second node while it is open."""
 
@@ -108,6 +119,7 @@ class DirectoryHome:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _try_databases(path)
             self._descriptor: int | None = lock_file(path / LOCK_FILE)
         except OSError as error:
             raise _refusal(path, error) from None
@@ -159,7 +171,7 @@ class DirectoryHome:
         if self._descriptor is None:
             return
         for name in (NODE_FILE, LOCK_FILE):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # of a disk that failed: what is left keeps nobody out
                 (self.path / name).unlink()
         os.close(self._descriptor)
         self._descriptor = None

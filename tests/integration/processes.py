@@ -135,9 +135,11 @@ def process_exists(pid: int) -> bool:
     return state != "Z"
 
 
-def run_door(door: str, *words: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run the daemon by one of its doors until it ends by itself."""
-    command = [*DOORS[door], "chainp2p", *map(str, words)]
+def run_door(
+    door: str, *words: object, cwd: Path | None = None, before: Sequence[str] = ()
+) -> "subprocess.CompletedProcess[str]":
+    """Run the daemon by one of its doors until it ends by itself; *before*: a command that runs it."""
+    command = [*before, *DOORS[door], "chainp2p", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=START_LIMIT, cwd=cwd)
 
 

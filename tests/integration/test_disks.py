@@ -4,6 +4,7 @@ The disks are small file systems in memory, which only root may mount: elsewhere
 """
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
+from shutil import which
 from typing import Any
 from unittest import SkipTest, TestCase
 
@@ -23,6 +25,12 @@ QUIET = tuple(word for option in ("--listen", "--rpc", "--admin") for word in (o
 
 
 MAKER = Path(__file__).parents[2] / "benchmarks" / "make_chain.py"
+
+
+#: Another user.
+NOBODY = 65534
+#: Runs a program that root starts so that the permissions of files hold for it as for anybody.
+BOUND = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
 class SmallDisk:
@@ -62,14 +70,48 @@ class SmallDisk:
         self._filler.unlink()
 
 
+class FailingDisk:
+    """A file system on a file, which can be told to fail: then it takes no more writes, though files are open, as ext4
+    does when its disk fails. (A system refuses to make a file system read-only that has files open for writing.)
+    """
+
+    def __init__(self, test: TestCase, mebibytes: int) -> None:
+        folder = scratch(test)
+        self._image, self.path = folder / "image", folder / "disk"
+        self.path.mkdir()
+        with self._image.open("wb") as file:
+            file.truncate(mebibytes << 20)
+        self._run("mkfs.ext4", "-q", "-F", str(self._image))
+        self.mount()
+        test.addCleanup(subprocess.run, ["umount", "-l", str(self.path)], check=False, capture_output=True)
+
+    @staticmethod
+    def _run(*words: str) -> None:
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise SkipTest(str(error)) from None
+        if done.returncode:
+            raise SkipTest(f"a disk cannot be made here: {done.stderr.strip()}")
+
+    def mount(self) -> None:
+        self._run("mount", "-o", "loop", str(self._image), str(self.path))
+
+    def fail(self) -> None:
+        self._run("mount", "-o", "remount,abort", str(self.path))
+
+    def unmount(self) -> None:
+        self._run("umount", str(self.path))
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """What the databases of a stopped node hold."""
     return {path.name: path.read_bytes() for path in folder.glob("*.sqlite")}
 
 
 class RefusalTests(TestCase):
-    def refused(self, data: Path, *texts: str, words: tuple[object, ...] = ()) -> None:
-        done = run_door("python -m twisted", "--data-dir", data, *QUIET, *words)
+    def refused(self, data: Path, *texts: str, words: tuple[object, ...] = (), before: tuple[str, ...] = ()) -> None:
+        done = run_door("python -m twisted", "--data-dir", data, *QUIET, *words, before=before)
         self.assertEqual(done.returncode, 1, done)
         lines = [line for line in done.stderr.splitlines() if line.startswith("chainp2p: ")]
         self.assertEqual(len(lines), 1, done.stderr)
@@ -115,6 +157,33 @@ class RefusalTests(TestCase):
         self.refused(first.data, str(first.data), f"in use by another node (process {pid})", "another directory")
         self.assertIsNone(first.process.poll())
         first.stop()
+
+    def test_files_that_this_user_may_not_write(self) -> None:
+        root = os.geteuid() == 0
+        if root and which(BOUND[0]) is None:
+            raise SkipTest(f"root may write anything, and there is no {BOUND[0]} to take that away")
+        before = BOUND if root else ()
+        folder = scratch(self)
+        data = folder / "data"
+        data.mkdir()
+        self.stopped(data)
+        kept = content(data)
+        for name, mode in (("chain.sqlite", 0o400), ("node.sqlite", 0), ("node.key", 0), (".", 0o500)):
+            path = data / name
+            before_that = path.stat().st_mode
+            path.chmod(mode)
+            self.refused(data, str(path), "Permission denied", before=before)
+            path.chmod(before_that)
+            self.assertEqual(content(data), kept)
+        folder.chmod(0o500)
+        self.refused(folder / "new", str(folder / "new"), "Permission denied", "give it to this user", before=before)
+        folder.chmod(0o700)
+        if root:
+            os.chown(data, NOBODY, NOBODY)
+            self.refused(data, str(data), "Permission denied", "give it to this user", before=before)
+            os.chown(data, 0, 0)
+        self.assertEqual(content(data), kept)
+        self.stopped(data)
 
     def test_a_disk_that_is_read_only(self) -> None:
         disk = SmallDisk(self, 32)
@@ -221,6 +290,34 @@ class FullLaterTests(TestCase):
             rpc = again.facts()["rpc"]
             self.assertGreaterEqual((self.mined(rpc), int(call(rpc, "eth_blockNumber"), 16)), (mined, int(height, 16)))
             again.stop()
+
+    def test_a_disk_that_turns_read_only_under_a_node(self) -> None:
+        """What the node said holds after the disk is mounted anew; meanwhile it answers, and says what it lacks."""
+        disk = FailingDisk(self, 48)
+        node = Daemon(self, *QUIET, data=disk.path)
+        rpc = node.facts()["rpc"]
+        self.pay(rpc, range(3))
+        eventually(lambda: self.mined(rpc) == 3, 30, "three transactions in blocks")
+        disk.fail()
+        self.pay(rpc, range(3, 6))
+        failing = eventually(lambda: self.unready(rpc, "storage: "), 30, "readyz tells of the disk")
+        self.assertIn(str(disk.path), failing)
+        self.assertIn("look at it", failing)
+        mined, height = self.mined(rpc), call(rpc, "eth_blockNumber")
+        self.assertIn("the chain cannot be stored, and waits", node.log())
+        self.assertIsNone(node.process.poll())
+        self.assertGreaterEqual(mined, 3)
+        node.stop()
+        self.assertEqual(node.process.returncode, 0, node.log())
+        self.assertNotIn("Traceback", node.log())
+        disk.unmount()
+        disk.mount()
+        again = Daemon(self, *QUIET, data=disk.path)
+        rpc = again.facts()["rpc"]
+        self.assertGreaterEqual((self.mined(rpc), int(call(rpc, "eth_blockNumber"), 16)), (mined, int(height, 16)))
+        self.pay(rpc, range(self.mined(rpc), 6))
+        eventually(lambda: self.mined(rpc) == 6, 30, "all transactions in blocks")
+        again.stop()
 
     def pay(self, rpc: str, nonces: range) -> None:
         for nonce in nonces:

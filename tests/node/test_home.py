@@ -50,6 +50,24 @@ class HomeTests(SynchronousTestCase):
         self.path.write_text("a file")
         self.assertIn(str(self.path), str(self.assertRaises(StartupError, DirectoryHome, self.path)))
 
+    def test_a_database_that_cannot_be_written(self) -> None:
+        """It is named before anything is locked or opened, wherever a chain has put it."""
+        for name in ("node.sqlite", "chain/own.sqlite-wal"):
+            file = self.path / name
+            file.mkdir(parents=True)
+            self.assertIn(f"{file}: Is a directory", str(self.assertRaises(StartupError, DirectoryHome, self.path)))
+            self.assertEqual([path.name for path in self.path.iterdir() if path.is_file()], [])
+            file.rmdir()
+        self.open()
+
+    def test_what_a_failing_disk_does_not_let_go(self) -> None:
+        """The end is one all the same, and the next start is not kept out."""
+        home = self.open()
+        (self.path / "node.json").mkdir()
+        home.close()
+        (self.path / "node.json").rmdir()
+        self.open()
+
     def test_key_and_secret_are_made_once_and_private(self) -> None:
         home = self.open()
         key, secret = home.node_key(ENTROPY), home.token_secret(ENTROPY)
