@@ -14,6 +14,7 @@ import click
 from chainp2p.cli.client import ROOT, RpcFailure, find_node, node_options
 from chainp2p.cli.console import Call, Offered, Verb, read_line
 from chainp2p.cli.rpcsocket import RpcSocket
+from chainp2p.cli.unix import unix_path
 
 __all__ = ["attach"]
 
@@ -179,10 +180,12 @@ def attach(data_dir: Path | None, admin_url: str | None, lines: Sequence[str]) -
       echo eth_blockNumber | chainp2p attach --data-dir /var/lib/chainp2p
     """
     client = find_node(data_dir, admin_url)
-    scheme, _, rest = client.url.partition("://")
-    if scheme not in ("http", "https", "ws", "wss"):
-        raise RpcFailure(f"{client.url}: http, https, ws or wss is needed")
-    url = f"{'wss' if scheme in ('https', 'wss') else 'ws'}://{rest}"
+    url = client.url
+    if unix_path(url) is None:
+        scheme, _, rest = url.partition("://")
+        if scheme not in ("http", "https", "ws", "wss"):
+            raise RpcFailure(f"{url}: http, https, ws, wss or unix:/path is needed")
+        url = f"{'wss' if scheme in ('https', 'wss') else 'ws'}://{rest}"
     people = sys.stdin.isatty() and sys.stdout.isatty() and not lines
     console = Console(url, client.authorization, people)
     try:

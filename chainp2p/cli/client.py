@@ -11,14 +11,17 @@ from typing import Any, TypeVar
 import click
 
 from chainp2p.cli.paths import PATH
+from chainp2p.cli.unix import OverUnix, unix_path
 
-__all__ = ["NodeClient", "RpcFailure", "find_node", "node_options"]
+__all__ = ["LOOPBACK", "NodeClient", "RpcFailure", "find_node", "node_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Seconds for one answer; the node itself gives up on a call after 30.
 TIMEOUT = 30.0
 ROOT = Path("~/.chainp2p")
+#: The host that a node on a Unix socket is asked for: an address passes whatever names are allowed.
+LOOPBACK = "127.0.0.1"
 
 
 class RpcFailure(click.ClickException):
@@ -28,6 +31,7 @@ class RpcFailure(click.ClickException):
 class NodeClient:
     """JSON-RPC over HTTP.
 
+    :param url: ``http:``, ``https:`` or ``unix:/path``.
     :param secret: signs a fresh token for each call; None for a port without authentication.
     """
 
@@ -39,9 +43,12 @@ class NodeClient:
     def call(self, method: str, *params: Any) -> Any:
         """Return the result of a call; RpcFailure says what went wrong."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json", **self.authorization()})
+        path = unix_path(self.url)
+        url = self.url if path is None else f"http://{LOOPBACK}"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json", **self.authorization()})
         # a proxy of the environment has no business between us and our own node
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        handlers = [urllib.request.ProxyHandler({}), *([] if path is None else [OverUnix(path)])]
+        opener = urllib.request.build_opener(*handlers)
         try:
             with opener.open(request, timeout=self._timeout) as response:
                 answer = json.load(response)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.threads import blockingCallFromThread
 
-from chainp2p.cli.client import RpcFailure
+from chainp2p.cli.client import LOOPBACK, RpcFailure
+from chainp2p.cli.unix import unix_path
 
 __all__ = ["RpcSocket"]
 
@@ -21,7 +22,7 @@ _CONNECT, _ANSWER = 20.0, 35.0
 class RpcSocket:
     """Connects when the first call is made, and again with the next call after the connection has ended.
 
-    :param url: ``ws://`` or ``wss://``.
+    :param url: ``ws://``, ``wss://`` or ``unix:/path``.
     :param headers: makes those of a handshake.
     :param told: is called with each notification's method and params, in the reactor's thread.
     :param lost: likewise with the reason when a connection has ended, and its subscriptions with it.
@@ -77,10 +78,8 @@ class RpcSocket:
         if self._open is None:
             self._open = Deferred()
             factory = self._factory()
-            endpoint: Any = HostnameEndpoint(self._reactor, factory.host, factory.port, timeout=_CONNECT)
-            if factory.isSecure:
-                endpoint = wrapClientTLS(optionsForClientTLS(factory.host), endpoint)
-            endpoint.connect(factory).addErrback(lambda failure: self._ended(failure.getErrorMessage()))
+            connecting = self._endpoint(factory).connect(factory)
+            connecting.addErrback(lambda failure: self._ended(failure.getErrorMessage()))
         opened, shared = Deferred[Any](), self._open
 
         def again(result: Any) -> Any:
@@ -89,6 +88,13 @@ class RpcSocket:
 
         shared.addBoth(again)
         return await opened
+
+    def _endpoint(self, factory: Any) -> Any:
+        path = unix_path(self._url)
+        if path is not None:
+            return UNIXClientEndpoint(self._reactor, path, timeout=_CONNECT)  # type: ignore[no-untyped-call]
+        endpoint = HostnameEndpoint(self._reactor, factory.host, factory.port, timeout=_CONNECT)
+        return wrapClientTLS(optionsForClientTLS(factory.host), endpoint) if factory.isSecure else endpoint
 
     def _factory(self) -> Any:
         import txaio
@@ -108,7 +114,8 @@ class RpcSocket:
                 ours._ended(reason or f"closed with {code}")
 
         txaio.config.loop = self._reactor
-        factory = WebSocketClientFactory(self._url, headers=self._headers(), reactor=self._reactor)
+        url = self._url if unix_path(self._url) is None else f"ws://{LOOPBACK}"
+        factory = WebSocketClientFactory(url, headers=self._headers(), reactor=self._reactor)
         factory.protocol = Connection
         factory.setProtocolOptions(openHandshakeTimeout=_CONNECT)
         return factory

@@ -42,35 +42,45 @@ class AttachTests(unittest.TestCase):
 
     def pay(self) -> str:
         """A raw transaction, which seals a block."""
-        url = self.facts["rpc"]
+        address = Account.from_key(DEV_KEYS[1]).address
+        return self.signed(int(call(self.facts["rpc"], "eth_getTransactionCount", address), 16))
+
+    def signed(self, nonce: int) -> str:
         signer = Account.from_key(DEV_KEYS[1])
-        nonce = int(call(url, "eth_getTransactionCount", signer.address), 16)
         fields = {"chainId": 31337, "nonce": nonce, "to": TO, "value": 1, "gas": 21_000, "gasPrice": 5 * 10**9}
         return str(signer.sign_transaction(fields).raw_transaction.to_0x_hex())
 
-    def test_a_pipe(self) -> None:
-        raw = self.pay()
+    def piped(self, data: Path, lines: str, count: int, then: str) -> tuple[list[Any], int, str]:
+        """Write *lines*, wait for *count* of answer, write what follows; what came first, the exit code, the rest."""
         pipe = subprocess.PIPE
-        command, env = [*CHAINP2P, "attach", "--data-dir", str(self.node.data)], {**os.environ, "HOME": str(self.home)}
+        command, env = [*CHAINP2P, "attach", "--data-dir", str(data)], {**os.environ, "HOME": str(self.home)}
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env) as attached:
             watch = threading.Timer(60, attached.kill)
             watch.start()
             self.addCleanup(watch.cancel)
             assert attached.stdin is not None and attached.stdout is not None
-            attached.stdin.write(
-                "# a comment\n"
-                "eth.chainId\n"
-                'eth_getBlockByNumber("earliest", false)\n'
-                "admin_datadir\n"
-                "eth_subscribe newHeads\n"
-                f"eth_sendRawTransaction {raw}\n"
-                "wait 0.5\n"
-            )
+            attached.stdin.write(lines)
             attached.stdin.flush()
-            said = [attached.stdout.readline() for _ in range(6)]
-            rest, errors = attached.communicate("exit\neth_never\n", timeout=60)
-        self.assertEqual((attached.returncode, rest), (0, ""), errors)
-        chain, block, folder, id, _, head = map(json.loads, said)
+            said = [json.loads(attached.stdout.readline()) for _ in range(count)]
+            rest, errors = attached.communicate(then, timeout=60)
+        self.assertEqual(errors, "")
+        return said, attached.returncode, rest
+
+    def test_a_pipe(self) -> None:
+        said, code, rest = self.piped(
+            self.node.data,
+            "# a comment\n"
+            "eth.chainId\n"
+            'eth_getBlockByNumber("earliest", false)\n'
+            "admin_datadir\n"
+            "eth_subscribe newHeads\n"
+            f"eth_sendRawTransaction {self.pay()}\n"
+            "wait 0.5\n",
+            6,
+            "exit\neth_never\n",
+        )
+        self.assertEqual((code, rest), (0, ""))
+        chain, block, folder, id, _, head = said
         self.assertEqual((chain, block["number"], folder), ("0x7a69", "0x0", str(self.node.data)))
         self.assertEqual((head["method"], head["subscription"]), ("eth_subscription", id))
         self.assertEqual(head["result"]["gasUsed"], hex(21_000))
@@ -86,13 +96,14 @@ class AttachTests(unittest.TestCase):
         for words, text in (
             (["--admin-url", self.facts["admin"]], "401"),
             (["--admin-url", "http://127.0.0.1:1"], "ws://127.0.0.1:1: Connection was refused"),
+            (["--admin-url", "unix:/nowhere"], "unix:/nowhere: "),
         ):
             done = self.attach("", *words)
             self.assertEqual((done.returncode, done.stdout), (1, ""), words)
             self.assertIn(text, done.stderr)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         for words, text in (
-            (["--admin-url", "unix:/nowhere"], "unix:/nowhere: http, https, ws or wss is needed"),
+            (["--admin-url", "ftp://nowhere"], "ftp://nowhere: http, https, ws, wss or unix:/path is needed"),
             (["--data-dir", self.home], f"no node runs in {self.home} (there is no node.json)"),
         ):
             outcome = run("attach", *words)
@@ -101,6 +112,21 @@ class AttachTests(unittest.TestCase):
     def test_lines_as_options(self) -> None:
         done = self.attach("", "--data-dir", self.node.data, "-e", "net_version", "-e", "eth_accounts")
         self.assertEqual((done.returncode, done.stdout), (0, '"31337"\n[]\n'), done.stderr)
+
+    def test_unix_sockets(self) -> None:
+        folder = scratch(self)
+        sockets = [folder / "rpc.sock", folder / "admin.sock"]
+        node = Daemon(self, *self.words[:3], "--rpc", f"unix:{sockets[0]}", "--admin", f"unix:{sockets[1]}")
+        facts = node.facts()
+        self.assertEqual((facts["rpc"], facts["admin"]), tuple(f"unix:{one}" for one in sockets))
+        lines = f"admin_datadir\neth_subscribe newHeads\neth_sendRawTransaction {self.signed(0)}\n"
+        said, code, _ = self.piped(node.data, lines, 4, "exit\n")
+        self.assertEqual((code, said[0]), (0, str(node.data)))
+        self.assertEqual([one["result"]["number"] for one in said if isinstance(one, dict)], ["0x1"])
+        done = self.attach("eth_blockNumber\n", "--admin-url", facts["rpc"])
+        self.assertEqual((done.returncode, done.stdout), (0, '"0x1"\n'), done.stderr)
+        outcome = run("status", "--data-dir", node.data, "--json")
+        self.assertEqual((outcome.code, json.loads(outcome.out)["height"]), (0, 1), outcome.err)
 
     def test_a_terminal(self) -> None:
         command = [*CHAINP2P, "attach", "--data-dir", str(self.node.data)]
