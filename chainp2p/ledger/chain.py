@@ -35,6 +35,7 @@ from chainp2p.chain.interfaces import (
 from chainp2p.chain.store import ChainStore
 from chainp2p.errors import StorageError
 from chainp2p.events import EventBus
+from chainp2p.ledger.connected import RECENT_BLOCKS
 from chainp2p.ledger.consensus.engines import engine_of
 from chainp2p.ledger.consensus.equivocation import EVIDENCE_MAX, Evidence
 from chainp2p.ledger.consensus.poa import Slots
@@ -68,6 +69,9 @@ __all__ = ["Ledger"]
 
 #: A state is looked for so often where the head moves meanwhile: its block is hardly recent any more after that.
 _LOOKS = 4
+#: States made from undo rows that are kept: as many as of blocks that were connected since the start. To make one takes
+#: 40 ms of 60 full blocks, and who asks for one account asks for others.
+_MADE = RECENT_BLOCKS
 #: Blocks that may be undone for another branch of a network with proof of work, unless told otherwise: nothing is
 #: final there, but whoever rewrites so much is more likely to be an attack than the truth.
 WORK_REORG_DEPTH = 1000
@@ -172,16 +176,22 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
 
     async def _open_reader(self, opened: Opened) -> Reader:
         chain = opened.core.chain
+        made: dict[bytes, State] = {}  # the one that was made longest ago first
 
         def at(hash: bytes) -> "Deferred[State | None]":
-            state = chain.recent(hash)
+            state = chain.recent(hash) or made.get(hash)
             return Deferred.fromCoroutine(older(hash)) if state is None else succeed(state)
 
         async def older(hash: bytes) -> State | None:
             """Made from undo rows on the reader's lane, so that nobody waits for blocks that are being connected."""
             for _ in range(_LOOKS):
                 with suppress(LookupError):
-                    return await self.reader.state_from(hash, self.head, chain.recent(self.head.hash))
+                    state = await self.reader.state_from(hash, self.head, chain.recent(self.head.hash))
+                    if state is not None:
+                        made[hash] = state
+                        while len(made) > _MADE:
+                            del made[next(iter(made))]
+                    return state
             return None
 
         if opened.private:

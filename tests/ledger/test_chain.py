@@ -376,6 +376,7 @@ class Reading(Harness):
                 self.assertEqual(account.nonce, height)
                 state = self.get(one.reader.state(hash))
                 self.assertEqual(state.root, self.get(one.reader.header(hash)).state_root)
+                self.assertIs(self.get(one.reader.state(hash)), state)  # made or not, it is kept
         # from a head that is not the head any more
         now = self.get(ledger.reader.state(hashes[-1]))
         for head, state in ((evolve(ledger.head, hash=bytes(32)), now), (ledger.head, None)):
