@@ -104,8 +104,11 @@ def yardstick(kind: str, core: int | None) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def node(folder: Path, core: int | None) -> Iterator[tuple[int, int]]:
-    genesis, _ = write_chain(folder, BLOCKS, TRANSFERS, PEOPLE)
+def node(
+    folder: Path, core: int | None, blocks: int = BLOCKS, transfers: int = TRANSFERS, people: int = PEOPLE
+) -> Iterator[tuple[int, int]]:
+    """The daemon with a chain; *folder* is its own."""
+    genesis, _ = write_chain(folder, blocks, transfers, people)
     data = folder / "data"
     import_file(folder, data)
     command = [*DAEMON, *ENDPOINTS, "--genesis", str(genesis), "--data-dir", str(data)]
@@ -114,8 +117,8 @@ def node(folder: Path, core: int | None) -> Iterator[tuple[int, int]]:
     try:
         facts = eventually(lambda: _facts(process, data, folder / "log"), 60, "node.json")
         height = int(ask(facts["rpc"], "eth_blockNumber"), 16)
-        if height != BLOCKS:
-            raise RuntimeError(f"the node has {height} blocks, not {BLOCKS}")
+        if height != blocks:
+            raise RuntimeError(f"the node has {height} blocks, not {blocks}")
         yield int(facts["rpc"].rpartition(":")[2]), process.pid
     finally:
         process.terminate()

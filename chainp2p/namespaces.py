@@ -55,6 +55,7 @@ class Method:
     result: Mapping[str, Any] = field(default=Factory(dict))  #: JSON Schema
     doc: str = ""
     cost: int = 1  #: units of the fair-use limits; a trivial read is 1
+    extra: Callable[..., int] | None = None  #: units beside *cost* for these parsed parameters
 
 
 @frozen

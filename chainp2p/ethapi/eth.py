@@ -1,11 +1,12 @@
 """The ``eth`` namespace: which handler, which parameters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from chainp2p.chain.interfaces import HeadChanged, TransactionAdded
 from chainp2p.ethapi.blocks import Blocks
 from chainp2p.ethapi.calling import Calling, slot, slots
-from chainp2p.ethapi.fees import percentiles
+from chainp2p.ethapi.fees import MAX_HISTORY, MAX_REWARD_HISTORY, percentiles
 from chainp2p.ethapi.filters import FilterKind, Filters, text_id
 from chainp2p.ethapi.params import (
     ADDRESS_PARAM,
@@ -35,7 +36,7 @@ from chainp2p.ethapi.subscriptions import eth_subscriptions, sync_status
 from chainp2p.namespaces import Method, Namespace, Param
 from chainp2p.rpc.values import BOOLEAN, DATA, HASH, QUANTITY, data, hex_bytes, nullable, quantity
 
-__all__ = ["eth_namespace"]
+__all__ = ["eth_namespace", "history_cost"]
 
 _OBJECT = {"type": "object"}
 _BLOCK, _HEADER, _TRANSACTION = nullable(BLOCK), nullable(HEADER), nullable(TRANSACTION)
@@ -59,6 +60,11 @@ def _count(value: Any) -> int:
     return quantity(value)
 
 
+def history_cost(count: int, newest: str | int, wanted: Sequence[float]) -> int:
+    """Tips are read from whole blocks, base fees from headers (``benchmarks/table_costs.py``)."""
+    return min(count, MAX_REWARD_HISTORY) * 10 if wanted else min(count, MAX_HISTORY) // 4
+
+
 def eth_namespace(ledger: Any, seed: bytes) -> Namespace:
     """:param ledger: a ``Ledger``; it need not be started yet. *seed*: makes filter ids unguessable."""
     blocks = Blocks(ledger)
@@ -76,8 +82,8 @@ def eth_namespace(ledger: Any, seed: bytes) -> Namespace:
 def _reading_methods(reading: Reading) -> tuple[Method, ...]:
     return (
         Method("blockNumber", reading.block_number, (), QUANTITY, "Height of the best block."),
-        Method("getBlockByNumber", reading.block_by_number, (NUMBER_PARAM, FULL_PARAM), _BLOCK, "A block.", 5),
-        Method("getBlockByHash", reading.block_by_hash, (HASH_PARAM, FULL_PARAM), _BLOCK, "A block.", 5),
+        Method("getBlockByNumber", reading.block_by_number, (NUMBER_PARAM, FULL_PARAM), _BLOCK, "A block.", 12),
+        Method("getBlockByHash", reading.block_by_hash, (HASH_PARAM, FULL_PARAM), _BLOCK, "A block.", 12),
         Method("getHeaderByNumber", reading.header_by_number, (NUMBER_PARAM,), _HEADER, "A header.", 2),
         Method("getHeaderByHash", reading.header_by_hash, (HASH_PARAM,), _HEADER, "A header.", 2),
         Method(
@@ -86,7 +92,7 @@ def _reading_methods(reading: Reading) -> tuple[Method, ...]:
             (NUMBER_PARAM,),
             _NULLABLE_QUANTITY,
             "How many transactions a block has.",
-            5,
+            10,
         ),
         Method(
             "getBlockTransactionCountByHash",
@@ -94,21 +100,21 @@ def _reading_methods(reading: Reading) -> tuple[Method, ...]:
             (HASH_PARAM,),
             _NULLABLE_QUANTITY,
             "How many transactions a block has.",
-            5,
+            10,
         ),
         Method(
             "getUncleCountByBlockNumber", reading.uncles_by_number, (NUMBER_PARAM,), _NULLABLE_QUANTITY, "Always 0.", 2
         ),
         Method("getUncleCountByBlockHash", reading.uncles_by_hash, (HASH_PARAM,), _NULLABLE_QUANTITY, "Always 0.", 2),
-        Method("getTransactionByHash", reading.transaction, (HASH_PARAM,), _TRANSACTION, "A transaction.", 5),
-        Method("getRawTransactionByHash", reading.raw_transaction, (HASH_PARAM,), DATA, "Its bytes.", 5),
+        Method("getTransactionByHash", reading.transaction, (HASH_PARAM,), _TRANSACTION, "A transaction.", 15),
+        Method("getRawTransactionByHash", reading.raw_transaction, (HASH_PARAM,), DATA, "Its bytes.", 8),
         Method(
             "getTransactionByBlockNumberAndIndex",
             reading.transaction_by_number,
             (NUMBER_PARAM, INDEX_PARAM),
             _TRANSACTION,
             "A transaction by its place.",
-            5,
+            10,
         ),
         Method(
             "getTransactionByBlockHashAndIndex",
@@ -116,10 +122,10 @@ def _reading_methods(reading: Reading) -> tuple[Method, ...]:
             (HASH_PARAM, INDEX_PARAM),
             _TRANSACTION,
             "A transaction by its place.",
-            5,
+            10,
         ),
         Method(
-            "getTransactionReceipt", reading.receipt, (HASH_PARAM,), nullable(RECEIPT), "What a transaction did.", 5
+            "getTransactionReceipt", reading.receipt, (HASH_PARAM,), nullable(RECEIPT), "What a transaction did.", 15
         ),
         Method(
             "getBlockReceipts",
@@ -157,7 +163,7 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
             (ADDRESS_PARAM, Param("slots", slots, schema=_LIST), OPTIONAL_BLOCK_PARAM),
             PROOF,
             "An account with the proof that the state root holds it.",
-            10,
+            3,
         ),
         Method("call", calling.call, call, DATA, "What a call would answer.", 5),
         Method("estimateGas", calling.estimate_gas, call, QUANTITY, "The gas that a transaction needs.", 5),
@@ -172,8 +178,9 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
                 Param("rewardPercentiles", percentiles, required=False, default=(), schema=_LIST),
             ),
             FEE_HISTORY,
-            "Base fees, fullness and tips of recent blocks.",
+            "Base fees, fullness and tips of recent blocks; each block with tips costs 10 more.",
             10,
+            history_cost,
         ),
         Method(
             "sendRawTransaction",

@@ -201,7 +201,7 @@ class Answering:
             refusal = self._allowance.refusal(now)
             if refusal is not None:
                 raise _too_much(refusal)
-            self._allowance.spend(self._registry.cost(request.method), now)
+            self._allowance.spend(self._registry.cost(request.method, request.params), now)
         if self._expired:
             raise _timed_out()
         result = self._registry.invoke(request.method, request.params, self._session is not None)

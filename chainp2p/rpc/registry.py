@@ -95,10 +95,17 @@ class Registry:
         namespace, _, verb = method.rpartition("_")
         return verb in ("subscribe", "unsubscribe") and (namespace in self._subscriptions or namespace in self._streams)
 
-    def cost(self, method: str) -> int:
+    def cost(self, method: str, params: "Sequence[Any] | Mapping[str, Any] | None" = None) -> int:
         """Units of the fair-use limits that a call takes."""
         found = self._methods.get(method)
-        return 1 if found is None else found.cost
+        if found is None:
+            return 1
+        if found.extra is None:
+            return found.cost
+        try:
+            return found.cost + found.extra(*bind(found.params, params))
+        except RpcError:
+            return found.cost  # the call will be refused for the same reason
 
     def _subscribe(self, namespace: str, params: "Sequence[Any] | Mapping[str, Any] | None") -> Subscribe:
         if isinstance(params, Mapping):

@@ -205,6 +205,9 @@ class Fees(EthHarness):
         self.assertEqual(history["reward"], [["0x0"]] * 3)
         following = self.call("eth_getHeaderByNumber", "0x3")["baseFeePerGas"]
         self.assertEqual(history["baseFeePerGas"][-1], following)
+        costs = [self.registry.cost("eth_feeHistory", [count, "latest", []]) for count in ("0x4", "0xffffff")]
+        costs += [self.registry.cost("eth_feeHistory", [count, "latest", [50]]) for count in ("0x4", "0xffffff")]
+        self.assertEqual(costs, [11, 266, 50, 2_570])
         self.assertEqual(self.call("eth_feeHistory", "0x0", "latest"), {"oldestBlock": "0x0", "gasUsedRatio": []})
         self.assertIn("beyond head", self.refused("eth_feeHistory", "0x1", "0x63")[1])
 

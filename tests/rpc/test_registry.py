@@ -39,6 +39,12 @@ class Registering(SynchronousTestCase):
         self.assertIsNone(self.registry.invoke("eth_none", None))
         self.assertEqual((self.registry.cost("eth_echo"), self.registry.cost("eth_what")), (3, 1))
 
+    def test_what_is_asked_for_may_cost_more(self) -> None:
+        method = Method("many", echo, PARAMS, cost=2, extra=lambda a, b: a * b)
+        registry = Registry([Namespace("eth", (method,))])
+        for params, expected in ((["0x3"], 2 + 21), ({"b": "0x0", "a": "0x3"}, 2), ([], 2), (["3"], 2), (None, 2)):
+            self.assertEqual(registry.cost("eth_many", params), expected, params)
+
     def test_argument_errors_are_geths(self) -> None:
         self.assertEqual(self.refused("eth_echo", []), (-32602, "missing value for required argument 0"))
         self.assertEqual(self.refused("eth_echo", None), (-32602, "missing value for required argument 0"))
