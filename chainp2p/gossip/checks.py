@@ -67,7 +67,6 @@ class Checks:
 
         def withdrawn(piece: Postponed) -> None:
             self._turns.withdraw(link, lambda other: other is piece)
-            self._watch()
 
         piece = Postponed(check, self._reactor.seconds(), withdrawn)
         self._turns.ask(link, cost, piece)
@@ -77,6 +76,12 @@ class Checks:
     def left(self, link: "Link") -> None:
         """A peer is gone: what waits of it does not take place."""
         self._missed(self._turns.left(link))
+
+    def stop(self) -> None:
+        """Look at what waits no more: all peers are gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _begin(self) -> None:
         """Begin what may; a check that is over at once makes room in this same loop."""
@@ -94,12 +99,9 @@ class Checks:
         self._begin()
 
     def _watch(self) -> None:
-        """Keep a timer while something waits."""
-        if self._turns and self._timer is None:
+        """Look again later if something waits."""
+        if self._timer is None and self._turns:
             self._timer = self._reactor.callLater(LOOKED_AT, self._look)
-        elif not self._turns and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _look(self) -> None:
         self._timer = None
@@ -111,4 +113,3 @@ class Checks:
     def _missed(self, pieces: Iterable[Postponed]) -> None:
         for piece in pieces:
             piece.miss(PeerGone(Reason.CONNECTION_LOST, "its turn did not come"))
-        self._watch()

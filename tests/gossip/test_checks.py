@@ -22,6 +22,7 @@ class ChecksTests(SynchronousTestCase):
         self.ends: list[Any] = []
 
     def tearDown(self) -> None:
+        self.checks.stop()
         self.assertEqual(self.clock.planned(None), [])
 
     def ask(self, link: Any, name: str, cost: float = 5.0) -> None:

@@ -178,6 +178,7 @@ class BlockRelay:
             self._fetches.left(link)
             self._later.left(link)
             self._checks.left(link)
+        self._checks.stop()
 
     # our chain
 

@@ -147,6 +147,7 @@ class TransactionRelay:
             self._fetches.left(link)
             self._checks.left(link)
             self._gaps.left(link)
+        self._checks.stop()
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Generic, TypeVar
 
 from attrs import Factory, define, frozen
@@ -196,7 +197,7 @@ class FetchTracker(Generic[K]):
         self._mature(now)
         if not any(peer.open for peer in self._peers.values()):
             return []
-        last = {peer for peer in self._peers if self._useless(peer)}
+        last = cache(self._useless)
         chosen: dict[K, list[bytes]] = {}
         moving = True
         while moving:  # one that had room when things were left to it may have none when its turn comes
@@ -240,13 +241,12 @@ class FetchTracker(Generic[K]):
     def _able(self, peer: K) -> bool:
         return len(self._peers[peer].in_flight) < self._limits.in_flight
 
-    def _best(self, thing: _Thing[K], last: set[K]) -> K:
-        able = [
-            (peer in last, not self._peers[peer].preferred, word.lot, at)
-            for at, (peer, word) in enumerate(thing.words.items())
-            if not word.waits and not word.failed and self._able(peer)
-        ]
-        return tuple(thing.words)[min(able)[-1]]
+    def _best(self, thing: _Thing[K], last: Callable[[K], bool]) -> K:
+        words = thing.words
+        able = [peer for peer, word in words.items() if not word.waits and not word.failed and self._able(peer)]
+        if len(able) == 1:
+            return able[0]
+        return min(able, key=lambda peer: (last(peer), not self._peers[peer].preferred, words[peer].lot))
 
     def _ask(self, peer: K, id: bytes, now: float) -> None:
         thing = self._things[id]
