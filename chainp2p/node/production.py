@@ -37,6 +37,7 @@ class Production:
         self._warm_up = WarmUp(chain.warm_up_seconds(), now(), at_once=alone and bool(chain.sole_producer()))
         self._on = False
         self._call: Any = None
+        self._soon = False  #: the call is for the next turn
         self._running: Deferred[Any] | None = None
         self._again = False
         self._unsubscribe: tuple[Callable[[], None], ...] = ()
@@ -79,21 +80,22 @@ class Production:
     def _cancel(self) -> None:
         if self._call is not None and self._call.active():
             self._call.cancel()
-        self._call = None
+        self._call, self._soon = None, False
 
     def _wake(self) -> None:
         """Look at what is to do, in a turn of its own: events come from the middle of the chain's work."""
         if self._running is not None:
             self._again = True
-        elif self._on:
+        elif self._on and not self._soon:  # transactions come by the hundred in a turn
             self._sleep(0.0)
 
     def _sleep(self, seconds: float) -> None:
         self._cancel()
+        self._soon = seconds <= 0.0
         self._call = self._reactor.callLater(max(0.0, seconds), self._look)
 
     def _look(self) -> None:
-        self._call = None
+        self._call, self._soon = None, False
         warm_up, chain, now = self._warm_up, self._chain, self._now()
         if not self._on or not chain.can_produce():
             return
