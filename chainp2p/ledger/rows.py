@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from chainp2p.ledger import places
 from chainp2p.ledger.consensus.equivocation import Evidence
@@ -11,6 +12,8 @@ from chainp2p.ledger.state.accounts import Change
 from chainp2p.primitives import rlp
 
 __all__ = ["STEPS", "TABLES", "LedgerRows"]
+
+T = TypeVar("T")
 
 TABLES = (
     """
@@ -39,6 +42,9 @@ INSERT OR REPLACE INTO accounts SELECT
     substr(?1, {_ROW} * i + 1, 32), substr(?1, {_ROW} * i + 34, unicode(CAST(substr(?1, {_ROW} * i + 33, 1) AS TEXT)))
 FROM row
 """
+
+#: Rows of the pool in one statement, for the same reason.
+_POOL_ROWS = 64
 
 
 class LedgerRows:
@@ -126,14 +132,15 @@ class LedgerRows:
 
     def add_pooled(self, entries: Iterable[tuple[bytes, Journaled]]) -> None:
         """Keep transactions of the pool for the next start."""
-        self._many(
-            "INSERT OR REPLACE INTO pool VALUES(?,?,?,?)",
-            [(hash, one.raw, one.added, int(one.local)) for hash, one in entries],
-        )
+        rows = [(hash, one.raw, one.added, int(one.local)) for hash, one in entries]
+        for some in _parts(rows, _POOL_ROWS):
+            values = ",".join(["(?,?,?,?)"] * len(some))
+            self._execute(f"INSERT OR REPLACE INTO pool VALUES {values}", [value for row in some for value in row])
 
     def drop_pooled(self, hashes: Iterable[bytes]) -> None:
         """They left the pool."""
-        self._many("DELETE FROM pool WHERE hash=?", [(hash,) for hash in hashes])
+        for some in _parts(list(hashes), _POOL_ROWS):
+            self._execute(f"DELETE FROM pool WHERE hash IN ({','.join('?' * len(some))})", some)
 
     def pooled(self) -> list[Journaled]:
         """What the pool held, oldest first."""
@@ -168,3 +175,8 @@ def _receipt(item: rlp.Item) -> Receipt:
     sender, hash = item[4:6]
     assert isinstance(sender, bytes) and isinstance(hash, bytes)
     return Receipt(numbers[0], numbers[1], numbers[2], numbers[3], sender, hash, numbers[4])
+
+
+def _parts(items: list[T], count: int) -> Iterator[list[T]]:
+    for at in range(0, len(items), count):
+        yield items[at : at + count]
