@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chainp2p.chain.archive import ArchiveWriter
-from chainp2p.ledger.consensus.poa import Slots, address_of, seal_header
+from chainp2p.ledger.consensus.poa import Slots, seal_header
 from chainp2p.ledger.execution import BlockContext, ValueTransfers, run_block
+from chainp2p.ledger.formats.addresses import address_of
 from chainp2p.ledger.formats.block import assemble, transactions_root
 from chainp2p.ledger.formats.genesis import DEV_ADDRESSES, DEV_KEYS, Genesis, genesis_json
 from chainp2p.ledger.formats.header import make_header

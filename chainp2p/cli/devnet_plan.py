@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from chainp2p.errors import SettingsError, StartupError
+from chainp2p.ledger.formats.addresses import address_of
 from chainp2p.ledger.formats.devkeys import DEV_ADDRESSES, DEV_CHAIN_ID, DEV_KEYS, ETHER
 from chainp2p.ledger.formats.genesis import genesis_json
 from chainp2p.node.config import DEV_ORIGINS
@@ -23,7 +24,6 @@ __all__ = [
     "NodePlan",
     "Options",
     "accounts",
-    "address",
     "checksummed",
     "choose_ports",
 ]
@@ -98,11 +98,6 @@ class NodePlan:
         if options.loss:
             words += ["--loss", f"{options.loss:g}"]
         return words
-
-
-def address(key: NodeKey) -> bytes:
-    """The account of a key."""
-    return keccak256(key.public)[12:]
 
 
 def checksummed(account: bytes) -> str:
@@ -220,7 +215,7 @@ class Folder:
         keys = [NodeKey(read_key(plan.folder / SIGNER_FILE)) for plan in signers]
         document = genesis_json(
             chain_id=DEV_CHAIN_ID,
-            signers=[address(key) for key in keys],
+            signers=[address_of(key.public) for key in keys],
             period_ms=round(period * 1000),
             alloc=dict.fromkeys(DEV_ADDRESSES, 10_000 * ETHER),
             timestamp=int(now),

@@ -8,17 +8,17 @@ import click
 from chainp2p.cli.output import json_option, print_json, print_pairs
 from chainp2p.cli.paths import PATH
 from chainp2p.errors import SettingsError
+from chainp2p.ledger.formats.addresses import address_of
 from chainp2p.node.home import KEY_FILE, DirectoryHome
 from chainp2p.peer.enr import Enr, EnrError
 from chainp2p.peer.key import NodeKey, read_key, write_private
-from chainp2p.primitives.keccak import keccak256
 
 __all__ = ["account_address", "enr", "init", "key"]
 
 
 def account_address(key: NodeKey) -> str:
     """The account of a key, ``0x`` and 40 hex digits: what a genesis file lists as signer."""
-    return "0x" + keccak256(key.public)[12:].hex()
+    return "0x" + address_of(key.public).hex()
 
 
 def _facts(key: NodeKey) -> dict[str, str]:

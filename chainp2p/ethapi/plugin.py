@@ -17,7 +17,7 @@ from chainp2p.ethapi.debug import debug_namespace
 from chainp2p.ethapi.eth import eth_namespace
 from chainp2p.ethapi.txpool import txpool_namespace
 from chainp2p.ledger.chain import Ledger
-from chainp2p.ledger.consensus.poa import address_of
+from chainp2p.ledger.formats.addresses import address_of
 from chainp2p.ledger.formats.genesis import DEV_GENESIS, DEV_KEYS, Genesis, Pow
 from chainp2p.namespaces import Namespace
 from chainp2p.peer.key import read_key

@@ -18,9 +18,10 @@ from random import Random
 from attrs import define, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo, Invalid
-from chainp2p.ledger.consensus.poa import Slots, address_of
+from chainp2p.ledger.consensus.poa import Slots
 from chainp2p.ledger.decisions import set_finalized
 from chainp2p.ledger.execution import ValueTransfers
+from chainp2p.ledger.formats.addresses import address_of
 from chainp2p.ledger.formats.block import assemble, decode_block
 from chainp2p.ledger.formats.devkeys import DEV_KEYS
 from chainp2p.ledger.formats.genesis import Genesis

@@ -22,10 +22,9 @@ from chainp2p.ledger.formats.fees import base_fee_floor
 from chainp2p.ledger.formats.genesis import Genesis, Poa
 from chainp2p.ledger.formats.header import Header, HeaderError
 from chainp2p.primitives import rlp
-from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.secp256k1 import sign
 
-__all__ = ["SlotEntry", "Slots", "address_of", "rank_of", "seal_header"]
+__all__ = ["SlotEntry", "Slots", "rank_of", "seal_header"]
 
 #: A header may be early by a quarter of a period and by no more than this, in milliseconds: clocks differ.
 EARLY_MS_MAX = 250
@@ -84,11 +83,6 @@ def rank_of(entry: SlotEntry, height: int) -> bytes:
 def seal_header(header: Header, key: bytes) -> Header:
     """Return *header* with the seal of the 32-byte private *key*."""
     return header.sealed(sign(key, header.seal_hash))
-
-
-def address_of(public: bytes) -> bytes:
-    """Ethereum address of x || y."""
-    return keccak256(public)[12:]
 
 
 class Slots:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from attrs import evolve, field, frozen
 
+from chainp2p.ledger.formats.addresses import address_of
 from chainp2p.ledger.state.trie import EMPTY_ROOT
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
@@ -71,7 +72,7 @@ class Header:
     def sealer(self) -> bytes:
         """Recover the 20-byte address whose key sealed it (about 50 us); raises :exc:`HeaderError`."""
         try:
-            return keccak256(recover(self.seal, self.seal_hash))[12:]
+            return address_of(recover(self.seal, self.seal_hash))
         except SignatureError as error:
             raise HeaderError(f"seal: {error}") from None
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from chainp2p.ledger.formats.addresses import address_of
 from chainp2p.primitives import rlp
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.primitives.rlp import RlpError
@@ -105,7 +106,7 @@ class Transaction(NamedTuple):
     def sender(self) -> bytes:
         """Recover the 20-byte address of the signer (about 30 us; callers keep it); raises :exc:`TransactionError`."""
         try:
-            return keccak256(recover(self.signature, self.signing_hash))[12:]
+            return address_of(recover(self.signature, self.signing_hash))
         except SignatureError as error:
             raise TransactionError(f"invalid sender: {error}", malformed=True) from None
 

@@ -7,8 +7,9 @@ from contextlib import suppress
 from chainp2p.chain.executor import Executor
 from chainp2p.chain.interfaces import Connected
 from chainp2p.errors import StorageError
-from chainp2p.ledger.consensus.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, address_of, seal_header
+from chainp2p.ledger.consensus.poa import ON_DEMAND_INTERVAL, WARM_UP_SECONDS, Slots, seal_header
 from chainp2p.ledger.core import LedgerCore
+from chainp2p.ledger.formats.addresses import address_of
 from chainp2p.ledger.formats.block import assemble
 from chainp2p.ledger.formats.header import Header
 from chainp2p.ledger.news import News
