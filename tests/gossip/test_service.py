@@ -428,6 +428,23 @@ class Schedules(Base):
 
 
 class OfBlocks(Base):
+    def test_what_was_announced_is_being_brought_until_it_is_here(self) -> None:
+        source = ToyChain()
+        raw = source.make()
+        hash = source.block_hash(raw)
+        for compact in (True, False):
+            node = self.node(f"node {compact}", compact=compact)
+            far, _ = connect(Puppet(self.net, f"peer {compact}", make_status(), {GetBlocks: not_found}), node)
+            self.clock.run_for(0.1)
+            self.assertFalse(node.gossip.bringing(hash))
+            far.send(AnnounceBlocks(((hash, 1),)))
+            self.clock.run_for(0.011)
+            self.assertTrue(node.gossip.bringing(hash), compact)
+            far.send(NewBlock(raw))
+            self.clock.run_for(0.1)
+            self.assertEqual(node.chain.head.height, 1)
+            self.assertFalse(node.gossip.bringing(hash), compact)
+
     def test_pushed_to_a_few_and_announced_to_the_rest(self) -> None:
         nodes = self.full_mesh(12, compact=False)
         nodes[0].chain.produce()
