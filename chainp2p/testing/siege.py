@@ -11,7 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chainp2p.chain.interfaces import AdmissionResult, HeaderInfo, Verdict
+from chainp2p.errors import Reason
 from chainp2p.gossip.checks import HEADER, block_cost, body_cost, transaction_cost
+from chainp2p.gossip.redundancy import Way
 from chainp2p.testing.machines import Machine
 from chainp2p.testing.relaying import WARM_UP, Outcome, Relaying, Spread, _Play
 from chainp2p.testing.tellers import keep_silent
@@ -38,6 +40,7 @@ __all__ = [
     "announce_nothing",
     "behave",
     "control",
+    "depart",
     "flood_invalid",
     "flood_unpaid",
     "orphans",
@@ -60,6 +63,8 @@ class Toiling(ToyChain):
         super().__init__(**fields)
         self._core: IReactorTime | None = None
         self._free_at = 0.0
+        #: What its checks took since work takes time (seconds of its core).
+        self.toiled = 0.0
 
     def works_on(self, core: IReactorTime) -> None:
         """From now on work takes time."""
@@ -70,6 +75,7 @@ class Toiling(ToyChain):
         if core is None:
             return succeed(None).addCallback(lambda _: work())
         self._free_at = max(core.seconds(), self._free_at) + micros / 1e6
+        self.toiled += micros / 1e6
         done: Deferred[T] = Deferred(lambda _: call.cancel())
 
         def run() -> None:
@@ -101,12 +107,17 @@ class Besieged:
 
     :param useless: links of honest nodes to attackers that are asked last by the end; *wronged*: to honest ones.
     :param parked: blocks that wait at one node for their parents, at most.
+    :param pushed: transactions and blocks that came whole to honest nodes unasked, all together.
+    :param busy: the share of its core that checks took at the honest node where they took most, while blocks were
+        measured.
     """
 
     outcome: Outcome
     useless: int
     wronged: int
     parked: int
+    pushed: int
+    busy: float
 
 
 @frozen(kw_only=True)
@@ -120,11 +131,20 @@ class Siege(Relaying):
         with self.world():
             siege = _Siege(self)
             outcome = siege.run()
-            return Besieged(outcome=outcome, useless=siege.useless, wronged=siege.wronged, parked=siege.parked)
+            return Besieged(
+                outcome=outcome,
+                useless=siege.useless,
+                wronged=siege.wronged,
+                parked=siege.parked,
+                pushed=siege.pushed,
+                busy=siege.busy,
+            )
 
 
 class _Siege(_Play):
-    useless = wronged = parked = 0
+    useless = wronged = parked = pushed = 0
+    busy = 0.0
+    _since: float | None = None
 
     def build(self) -> None:
         super().build()
@@ -132,7 +152,15 @@ class _Siege(_Play):
             machine.chain.works_on(self.simulation.clock)
 
     def spread(self, raws: list[bytes]) -> Spread:
+        chains: list[Toiling] = [self.machines[number].chain for number in self.honest]
+        if raws and self._since is None:
+            self._since = self.simulation.clock.seconds()
+            for chain in chains:
+                chain.toiled = 0.0
         found = super().spread(raws)
+        if self._since is not None:
+            seconds = self.simulation.clock.seconds() - self._since
+            self.busy = max(chain.toiled for chain in chains) / seconds
         bad = {self.machines[number].key.peer_id for number in self.hostile}
         honest = [self.machines[number].node for number in self.honest]
         links = [link for node in honest if node is not None for link in node.network.links() if link.useless]
@@ -140,6 +168,8 @@ class _Siege(_Play):
         self.wronged = len(links) - self.useless
         waiting = [len(node.gossip._blocks._later) for node in honest if node is not None]
         self.parked = max(self.parked, *waiting)
+        parts = [part for node in honest if node is not None for part in (node.gossip.blocks, node.gossip.transactions)]
+        self.pushed = sum(part.copies[Way.PUSHED] for part in parts)
         return found
 
 
@@ -148,6 +178,18 @@ class _Siege(_Play):
 
 def behave(machine: Machine) -> None:
     """What an undisturbed run is compared by: the same nodes, and they do nothing."""
+
+
+def depart(machine: Machine) -> None:
+    """Leave when measuring begins: what the loss of its links alone costs the others."""
+    network = None if machine.node is None else machine.node.network
+    if network is None:
+        return
+    if machine.chain.head.height < WARM_UP:
+        machine.host.callLater(TICK, depart, machine)
+        return
+    for link in network.links():
+        link.close(Reason.SHUTDOWN)
 
 
 def withhold(machine: Machine) -> None:

@@ -14,6 +14,7 @@ from chainp2p.testing.siege import (
     announce_nothing,
     behave,
     control,
+    depart,
     flood_invalid,
     flood_unpaid,
     orphans,
@@ -43,8 +44,14 @@ class AttackTests(SynchronousTestCase):
     def test_bad_signatures_cost_the_links(self) -> None:
         self.assertGreater(self.play(0.1, flood_invalid(1_000, 4)).outcome.caught, 0)
 
+    def test_who_leaves(self) -> None:
+        self.assertGreater(self.play(0.1, depart).outcome.caught, 0)
+
     def test_unpaid_transactions_cost_the_place(self) -> None:
-        self.assertGreater(self.play(0.1, flood_unpaid(1_000, 4)).useless, 0)
+        loud = self.play(0.1, flood_unpaid(1_000, 4))
+        self.assertGreater(loud.useless, 0)
+        self.assertGreater(loud.pushed, 3_000)
+        self.assertTrue(0.01 < loud.busy < 0.1, loud.busy)  # 250 a second at each of four, 100 us each
 
     def test_orphans(self) -> None:
         self.assertEqual(self.play(0.1, orphans(1_000, 1)).parked, BLOCKS)
