@@ -25,8 +25,9 @@ __all__ = ["StateFetch"]
 HEADERS_REST = 5.0
 #: When nobody serves the state that is aimed at, so long after the last chunk blocks are the way. Seconds.
 GIVE_UP = 300.0
-#: The chain is given so many chunks at a time, in one commit.
-TAKE = 8
+#: The chain is given so many chunks at a time, in one commit: they take a seventh of a second, in which nothing is seen
+#: of how far it is.
+TAKE = 2
 
 
 @define(eq=False)
@@ -209,7 +210,7 @@ class StateFetch:
                     break
                 if isinstance(result, ChunkTaken):
                     self.entries = result.entries
-                    self.plan.kept(one.prefix, result.open, len(one.chunk))
+                    self.plan.kept(one.prefix, result.open, len(one.chunk), self._shared.seconds())
                 else:
                     self.plan.refused(one.prefix, one.link)
                     self._requests.failed(one.link, PeerFault(Reason.MISBEHAVED, f"state chunk: {result.reason}"))

@@ -167,8 +167,8 @@ class StatePlan(Generic[K]):
         self.servers.came(ask, size, now)
         item = self._item(ask)
         self._drop(ask)
-        self._time.came(size, self._coming(now), now)
         if item is None or item.here:
+            self._time.came(size, self._coming(now), now)
             return False
         item.here = True
         self._here += 1
@@ -219,12 +219,13 @@ class StatePlan(Generic[K]):
 
     # -- what the chain says
 
-    def kept(self, prefix: bytes, opened: Sequence[StatePart], size: int) -> None:
+    def kept(self, prefix: bytes, opened: Sequence[StatePart], size: int, now: float) -> None:
         """The chunk of *prefix* was good; *opened* are to be asked for in its place."""
         item = self._items.pop(prefix, None)
         if item is None:
             return
         self._here -= item.here
+        self._time.came(size, self._coming(now), now)
         self.chunks += 1
         self.bytes += size
         if opened:

@@ -67,7 +67,10 @@ class StateTime:
             self._came.append((now, 0, 0.0))
 
     def came(self, size: int, coming: float, now: float) -> None:
-        """A chunk of so many bytes came, of use or not, with more on their way."""
+        """A chunk of so many bytes was kept, or came and was of no use, with more on their way.
+
+        Where checking is what takes the time, chunks wait for it: those count when it is their turn.
+        """
         self._came.append((now, size, coming))
         self._bytes += size
         self._within += size

@@ -42,7 +42,7 @@ class Base(SynchronousTestCase):
 
     def serve(self, ask: Any, now: float, *opened: StatePart, size: int = SIZE) -> None:
         self.assertTrue(self.plan.arrived(ask, size, now))
-        self.plan.kept(ask.part.prefix, opened, size)
+        self.plan.kept(ask.part.prefix, opened, size, now)
 
 
 class Asking(Base):
@@ -68,7 +68,7 @@ class Asking(Base):
         for ask in asks[:10]:
             self.plan.arrived(ask, SIZE, 0.1)
         self.assertEqual(self.all(0.1, *names), [])
-        self.plan.kept(asks[0].part.prefix, [], SIZE)
+        self.plan.kept(asks[0].part.prefix, [], SIZE, 0.1)
         self.assertEqual(len(self.all(0.2, *names)), 1)
 
     def test_what_failed_is_asked_of_another_while_there_is_one(self) -> None:
@@ -147,7 +147,7 @@ class Asking(Base):
                     depth = len(ask.part.prefix)
                     split = depth < 1 or (depth < 3 and chance.random() < 0.2)
                     opened = [StatePart(ask.part.prefix + bytes((n,)), ZERO) for n in range(16)] if split else []
-                    plan.kept(ask.part.prefix, opened, SIZE)
+                    plan.kept(ask.part.prefix, opened, SIZE, now)
                     kept.append(ask.part.prefix)
                     self.assertGreaterEqual(plan.share, share)
                     share = plan.share
