@@ -22,7 +22,7 @@ from chainp2p.rpc.web.heads import KnownHead
 from chainp2p.rpc.web.lean import keep_only
 from chainp2p.rpc.web.memory import Share
 from chainp2p.rpc.web.request import LARGE_REQUESTS, RpcRequest, json_response, response
-from chainp2p.rpc.web.volley import sends_at_once
+from chainp2p.rpc.web.volley import sends_at_once, unsent
 
 __all__ = ["RpcChannel"]
 
@@ -140,10 +140,9 @@ class RpcChannel(HTTPChannel):
 
     def write(self, data: bytes) -> None:
         if self._send_some is not None and len(data) <= AT_ONCE:
-            sent = self._send_some(data)
-            if sent == len(data):
+            data = unsent(self._send_some, data)
+            if not data:
                 return
-            data = data[sent:] if isinstance(sent, int) else data
         self._send_some = None  # what follows waits until the transport has sent what it has
         self.transport.write(data)
 

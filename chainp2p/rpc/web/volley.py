@@ -9,11 +9,12 @@ socket can take it, one to send it, one so that it looks no more. That is 18 us 
    when a reader is too slow.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 
-__all__ = ["Volley", "sends_at_once"]
+__all__ = ["Volley", "sends_at_once", "unsent"]
 
 
 def sends_at_once(transport: Any) -> bool:
@@ -22,6 +23,17 @@ def sends_at_once(transport: Any) -> bool:
     Whatever wraps a transport, TLS above all, may answer for it: only a socket of our own will do.
     """
     return isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
+
+
+def unsent(send_some: Callable[[bytes], Any], data: bytes) -> bytes:
+    """Let a socket take what it can of *data*; return the rest, for the transport to write.
+
+    An error (no number above 0) comes again then, and the transport knows what to do.
+
+    :param send_some: ``writeSomeData`` of a transport that :func:`sends_at_once` and has nothing waiting.
+    """
+    sent = send_some(data)
+    return data[sent:] if isinstance(sent, int) and sent > 0 else data
 
 
 class Volley:
@@ -50,8 +62,7 @@ class Volley:
     def _send(self, frames: list[tuple[Any, bytes]]) -> None:
         busy = set(self._reactor.getWriters())
         for transport, data in frames:
-            sent = 0 if transport in busy else transport.writeSomeData(data)
-            if sent != len(data):
-                # an error (negative, or an exception) comes again when the transport writes, which knows what to do
-                transport.write(data[sent:] if isinstance(sent, int) and sent > 0 else data)
+            rest = data if transport in busy else unsent(transport.writeSomeData, data)
+            if rest:
+                transport.write(rest)
                 busy.add(transport)
