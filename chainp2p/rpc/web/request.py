@@ -40,13 +40,13 @@ def json_response(body: bytes, fields: bytes) -> bytes:
 
 def response(status: int, body: bytes, content_type: str, headers: Iterable[tuple[str, str]], close: bool) -> bytes:
     """Return a whole HTTP response."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines: list[tuple[str, str]] = []
     if status != HTTPStatus.NO_CONTENT:
-        lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers]
+        lines += [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+    lines += headers
     if close:
-        lines.append("Connection: close")
-    return "\r\n".join((*lines, "", "")).encode("latin-1", "replace") + body
+        lines.append(("Connection", "close"))
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, HTTPStatus(status).phrase.encode(), fields(lines), body)
 
 
 class RpcRequest(Request):
