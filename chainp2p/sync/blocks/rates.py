@@ -5,11 +5,12 @@ delivered lately, and a little more, so that whoever can do better shows it.
 """
 
 from collections.abc import Iterable
+from math import inf
 from statistics import median
 
 from attrs import define
 
-__all__ = ["FIRST_BLOCKS", "FIRST_BYTES", "PeerRate", "target_seconds"]
+__all__ = ["FIRST_BLOCKS", "FIRST_BYTES", "PeerRate", "middle_seconds", "target_seconds"]
 
 #: What is open at a peer is meant to be here after this time at the latest. Seconds.
 TARGET_MIN, TARGET_MAX = 2.0, 20.0
@@ -83,3 +84,9 @@ def target_seconds(rates: Iterable[PeerRate]) -> float:
     """How long what is open at a peer may take, by what it takes at the middle one of all."""
     known = [rate.typical for rate in rates if rate.typical is not None]
     return min(TARGET_MAX, max(TARGET_MIN, PUSH_DOWN * median(known))) if known else TARGET_MIN
+
+
+def middle_seconds(rates: Iterable[PeerRate], bytes: float) -> float:
+    """How long so much takes the middle one of those that were measured; infinity: none was."""
+    known = [seconds for rate in rates if (seconds := rate.seconds(bytes)) is not None]
+    return median(known) if known else inf

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from math import ceil, inf
-from statistics import median
 from typing import Generic, TypeVar
 
 from attrs import define, field, frozen
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.sync.blocks.rates import FIRST_BLOCKS, FIRST_BYTES, PeerRate, target_seconds
+from chainp2p.sync.blocks.rates import FIRST_BLOCKS, FIRST_BYTES, PeerRate, middle_seconds, target_seconds
 
 __all__ = ["Ask", "LEAVE_AFTER", "REQUESTS_MAX", "Server", "Servers", "Source"]
 
@@ -223,9 +222,7 @@ class Servers(Generic[K]):
         """When an answer is overdue, by what it should take, or would take the middle one of the others."""
         expected = ask.expected
         if expected is None:
-            size = len(ask.run) * self.typical
-            others = [taken for one in self._known.values() if (taken := one.rate.seconds(size)) is not None]
-            expected = median(others) if others else inf
+            expected = middle_seconds((one.rate for one in self._known.values()), len(ask.run) * self.typical)
         return ask.since + min(DUE_MAX, max(DUE_MIN, OVERDUE * expected))
 
     def rest(self, ask: Ask[K], now: float) -> float:

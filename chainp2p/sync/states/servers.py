@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
-from statistics import median
 from typing import Generic, TypeVar
 
 from attrs import define, field
 
 from chainp2p.chain.states import StatePart
-from chainp2p.sync.blocks.rates import TARGET_MAX, PeerRate
+from chainp2p.sync.blocks.rates import TARGET_MAX, PeerRate, middle_seconds
 from chainp2p.sync.blocks.sources import DUE_MAX, LACKS_MAX, LACKS_MIN, OVERDUE, Source
 
 __all__ = ["OPEN_MAX", "PartAsk", "StateServer", "StateServers"]
@@ -132,7 +131,5 @@ class StateServers(Generic[K]):
         """When a request is overdue: by the peer's measured rate, or the middle one's."""
         expected = ask.expected
         if expected is None:
-            rates = [server.rate.seconds(self.typical) for server in self._known.values()]
-            known = [seconds for seconds in rates if seconds is not None]
-            expected = median(known) if known else inf
+            expected = middle_seconds((one.rate for one in self._known.values()), self.typical)
         return ask.since + min(DUE_MAX, OVERDUE * expected)
