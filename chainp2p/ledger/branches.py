@@ -161,10 +161,11 @@ class Branches:
             candidate = self._check_one(index, raw, above, now, None if looked_at else UNSEEN)
             found.append(candidate if isinstance(candidate, HeaderInfo) else candidate.info)
             after = None if isinstance(candidate, HeaderInfo) else candidate
-        after = None if after is None else evolve(after, parent=None)
-        if after is not None and after.data.pieces > SPANS_MAX:
+        if after is None:
+            return found, None
+        if after.data.pieces > SPANS_MAX:
             raise HeadersRejected(len(raws) - 1, "its votes leave too many gaps", condemned=True)
-        return found, after
+        return found, evolve(after, parent=None)
 
     def add(self, raws: Sequence[bytes], now: float, sealers: Mapping[bytes, bytes]) -> list[HeaderInfo]:
         """Check and store consecutive headers; raises HeadersRejected, with those before the bad one stored.

@@ -109,8 +109,7 @@ class Slots:
 
     def in_turn(self, height: int, slot: int) -> bytes:
         """Address of the signer whose turn *slot* is in a block at *height*."""
-        signers = self.signers(height)
-        return signers[slot % len(signers)]
+        return _in_turn(self.signers(height), slot)
 
     def slot_at(self, now: float) -> int:
         """The slot that runs at *now*; below 1 before the first; 0 on demand."""
@@ -172,7 +171,7 @@ class Slots:
         elif header.timestamp != self.timestamp(slot):
             raise HeaderInvalid(f"timestamp {header.timestamp} is not that of slot {slot} ({self.timestamp(slot)})")
         signers = self.signers(height)
-        signer = signers[slot % len(signers)]
+        signer = _in_turn(signers, slot)
         if sealer is None:
             try:
                 sealer = header.sealer()
@@ -201,6 +200,10 @@ class Slots:
         signer = rlp.decode_list(rest)[0]
         assert isinstance(signer, bytes)
         return self.entry(header, parent, height, signer)
+
+
+def _in_turn(signers: tuple[bytes, ...], slot: int) -> bytes:
+    return signers[slot % len(signers)]
 
 
 def _counted(header: Header, parent: SlotEntry, base: int, signer: bytes, signers: tuple[bytes, ...]) -> SlotEntry:
