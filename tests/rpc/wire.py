@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from attrs import evolve
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -139,6 +140,17 @@ class RpcHarness(SynchronousTestCase):
         self.hub = Hub(b"seed")
         self.door = Door(readyz=lambda: ["not yet"])
         self.factory = self.make_factory()
+
+    def let_notes_outlast_the_deadline(self) -> None:
+        """``t_note`` takes 20 s from now on, where a second is given."""
+        clock = self.clock
+
+        def slow(*_: Any) -> None:
+            clock.rightNow += 20
+
+        self.service._note = slow  # type: ignore[method-assign]
+        self.registry = type(self.registry)(self.service.namespaces())
+        self.factory = self.make_factory(limits=evolve(self.limits, deadline=1.0))
 
     def make_factory(self, **changes: Any) -> RpcFactory:
         arguments: dict[str, Any] = {

@@ -423,14 +423,7 @@ class Fairness(RpcHarness):
         self.assertEqual(len(json.loads(replies(wire.take())[0][2])), 10)
 
     def test_a_batch_whose_time_is_over_stops_breathing(self) -> None:
-        clock = self.clock
-
-        def slow(*_: Any) -> None:
-            clock.rightNow += 20
-
-        self.service._note = slow  # type: ignore[method-assign]
-        self.registry = type(self.registry)(self.service.namespaces())
-        self.factory = self.make_factory(limits=evolve(self.limits, deadline=1.0))
+        self.let_notes_outlast_the_deadline()
         wire = self.connect()
         wire.protocol.dataReceived(post(b"[" + b",".join([call("t_note")] * 5) + b"]"))
         self.clock.advance(0)

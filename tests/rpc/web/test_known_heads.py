@@ -132,14 +132,7 @@ class Known(RpcHarness):
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_its_deadline_counts_from_its_first_byte(self) -> None:
-        clock = self.clock
-
-        def slow(*_: Any) -> None:
-            clock.rightNow += 20
-
-        self.service._note = slow  # type: ignore[method-assign]
-        self.registry = type(self.registry)(self.service.namespaces())
-        self.factory = self.make_factory(limits=evolve(self.limits, deadline=1.0))
+        self.let_notes_outlast_the_deadline()
         request = post(b"[" + b",".join([call("t_note")] * 5) + b"]")
         for _ in range(2):
             wire = self.connect()
