@@ -6,7 +6,7 @@ from chainp2p.errors import PeerFault, Penalty, Reason
 from chainp2p.net.protocol import PeerProtocol
 from chainp2p.net.roster import Roster
 from chainp2p.peer.book import AddressBook
-from chainp2p.peer.slots import OUTBOUND_SLOTS
+from chainp2p.peer.slots import outbound_slots
 
 __all__ = ["Admission"]
 
@@ -103,5 +103,6 @@ class Admission:
     def room_to_dial(self) -> int:
         """How many peers that are not held may be dialled more."""
         live = self._roster.live()
-        outbound = sum(link.outbound and not self._book.is_held(link.peer_id) for link in live)
-        return min(OUTBOUND_SLOTS - outbound, self._max_peers - len(live))
+        lasting = (link for link in live if link.purpose is not None and link.purpose.lasting)
+        learnt = sum(not self._book.is_held(link.peer_id) for link in lasting)
+        return min(outbound_slots(self._max_peers) - learnt, self._max_peers - len(live))

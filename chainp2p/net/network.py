@@ -174,7 +174,7 @@ class Network(Orders, Service):
             Outbound(self._book, profile, random),
             self._busy,
             lambda: self._roster.open,
-            lambda: settings.max_peers - len(self._roster.live()),
+            self._admission.room_to_dial,
             self.host.dial_failed,
             self._roster.opened,
         )

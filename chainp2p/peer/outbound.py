@@ -58,6 +58,11 @@ class Purpose(Enum):
         """Whether our ``Status`` asks for no transactions."""
         return self in (Purpose.ANCHOR, Purpose.BLOCKS, Purpose.FEELER)
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it takes one of the slots for peers of the book."""
+        return self in (Purpose.FULL, Purpose.ANCHOR, Purpose.BLOCKS)
+
 
 @frozen
 class Dial:

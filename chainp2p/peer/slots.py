@@ -1,20 +1,31 @@
 """How the inbound slots of a node are shared out, and who gets one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from attrs import frozen
 
 from chainp2p.peer.eviction import Candidate, Verdict, choose_victim
 
-__all__ = ["Seat", "Slots"]
+__all__ = ["Seat", "Slots", "outbound_slots"]
 
 #: Links that we open to peers from the book, apart from held ones (interface design: 80 = 64 in + 16 out).
 OUTBOUND_SLOTS = 16
+#: Of few peers no more than a third are outbound (go-ethereum, ``defaultDialRatio``): every outbound link takes an
+#: inbound slot of somebody, and a network in which all want as many as all have takes in nobody else.
+OUTBOUND_SHARE = 3
 #: One inbound slot in 16, so 4 of 64, is kept for peers that are behind us, and as many for ones never seen before: a
-#: full network must let in who comes to catch up, and who comes for the first time.
-RESERVED_SHARE = 16
+#: full network must let in who comes to catch up, and who comes for the first time. One each of so few as 4.
+RESERVED_SHARE, RESERVED_FROM = 16, 4
 #: For so long a peer counts as new (seconds): time to learn other addresses, and the slot is free for the next one.
 FRESH_TIME = 300.0
+#: For so long a peer counts as behind (seconds): by then it has learnt whom else to ask, and most have caught up.
+BEHIND_TIME = 60.0
+
+
+def outbound_slots(max_peers: int) -> int:
+    """Return how many links a node that may have *max_peers* in all opens to peers of the book."""
+    return min(OUTBOUND_SLOTS, -(-max_peers // OUTBOUND_SHARE))
 
 
 @frozen
@@ -35,12 +46,12 @@ class Slots:
     """The inbound slots: general ones, some for peers that are behind us, some for peers never seen.
 
     A peer takes a reserved slot if it may and if one is free, else a general one. When it needs a general one and none
-    is free, :func:`choose_victim` decides among all that hold a general one. Who is new no more needs a general one
-    too: if they are too many when somebody comes for a reserved slot, one of them goes.
+    is free, :func:`choose_victim` decides among all that hold a general one. Who is new or behind no more needs a
+    general one too: if they are too many when somebody comes for a reserved slot, one of them goes.
 
     :param inbound: all of them, reserved ones included.
-    :param behind: reserved for peers behind us.
-    :param fresh: reserved for peers never seen; the first that come hold them, each for :data:`FRESH_TIME`.
+    :param behind: reserved for peers behind us; the first that come hold them, each for :data:`BEHIND_TIME`.
+    :param fresh: reserved for peers never seen, likewise for :data:`FRESH_TIME`.
     """
 
     inbound: int
@@ -52,7 +63,8 @@ class Slots:
         """Return the slots of a node that may have *max_peers* in all and has so many outbound ones."""
         inbound = max(max_peers - OUTBOUND_SLOTS, min(max_peers, OUTBOUND_SLOTS))
         inbound = max(0, min(inbound, max_peers - outbound))
-        return cls(inbound, inbound // RESERVED_SHARE, inbound // RESERVED_SHARE)
+        reserved = max(inbound // RESERVED_SHARE, 1 if inbound >= RESERVED_FROM else 0)
+        return cls(inbound, reserved, reserved)
 
     @property
     def general(self) -> int:
@@ -61,10 +73,15 @@ class Slots:
 
     def _general_ones(self, seats: Sequence[Seat], now: float) -> list[Seat]:
         """Return who of *seats*, oldest first, holds a general slot."""
-        young = [seat for seat in seats if seat.fresh and now < seat.candidate.since + FRESH_TIME]
-        reserved = {id(seat) for seat in young[: self.fresh]}
-        behind = [seat for seat in seats if seat.behind and id(seat) not in reserved]
-        reserved |= {id(seat) for seat in behind[: self.behind]}
+        reserved: set[int] = set()
+
+        def reserve(count: int, claims: Callable[[Seat], bool], time: float) -> None:
+            holders = (seat for seat in seats if claims(seat) and now < seat.candidate.since + time)
+            free = (id(seat) for seat in holders if id(seat) not in reserved)
+            reserved.update(list(islice(free, count)))
+
+        reserve(self.fresh, lambda seat: seat.fresh, FRESH_TIME)
+        reserve(self.behind, lambda seat: seat.behind, BEHIND_TIME)
         return [seat for seat in seats if id(seat) not in reserved]
 
     def judge(self, seats: Sequence[Seat], newcomer: Seat, now: float, secret: bytes) -> Verdict | None:

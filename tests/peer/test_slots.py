@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.peer.eviction import Candidate
-from chainp2p.peer.slots import FRESH_TIME, Seat, Slots
+from chainp2p.peer.slots import BEHIND_TIME, FRESH_TIME, Seat, Slots, outbound_slots
 
 SECRET = b"secret"
 
@@ -18,9 +18,14 @@ class SharesTest(SynchronousTestCase):
         self.assertEqual(Slots.of(80, 0), Slots(64, 4, 4))
         self.assertEqual(Slots.of(80, 30), Slots(50, 3, 3))  # held peers may be more than 16
         self.assertEqual(Slots.of(32, 0), Slots(16, 1, 1))
+        self.assertEqual(Slots.of(20, 9), Slots(11, 1, 1))
+        self.assertEqual(Slots.of(4, 0), Slots(4, 1, 1))
         self.assertEqual(Slots.of(3, 1), Slots(2, 0, 0))
         self.assertEqual(Slots.of(3, 5), Slots(0, 0, 0))
         self.assertEqual(Slots.of(80, 16).general, 56)
+
+    def test_outbound(self) -> None:
+        self.assertEqual([outbound_slots(most) for most in (80, 48, 46, 20, 4, 3, 1)], [16, 16, 16, 7, 2, 1, 1])
 
 
 class JudgeTest(SynchronousTestCase):
@@ -60,6 +65,14 @@ class JudgeTest(SynchronousTestCase):
         full.append(seat("fresh too", 61, fresh=True))
         self.assertEqual(self.rule(full, seat("new", later + 1, fresh=True), later + 1), "evicted_youngest_of_group")
 
+    def test_nobody_is_behind_for_ever(self) -> None:
+        full = [*self.ordinary(14), seat("behind", 50, behind=True)]
+        later = 50 + BEHIND_TIME
+        self.assertEqual(self.rule(full, seat("new", later - 1, behind=True), later - 1), "inbound_full")
+        # the slot is for the next one, and one of those with general slots goes
+        self.assertEqual(self.rule(full, seat("new", later, behind=True), later), "evicted_youngest_of_group")
+        self.assertEqual(self.rule(full, seat("new", later), later), "inbound_full")
+
     def test_never_more_than_there_are(self) -> None:
         """Ever new keys of one group come for hours."""
         self.slots = Slots(64, 4, 4)
@@ -70,7 +83,8 @@ class JudgeTest(SynchronousTestCase):
             if verdict is None or verdict.victim is not None:
                 here = [one for one in here if verdict is None or one.candidate is not verdict.victim] + [newcomer]
             self.assertLessEqual(len(here), 64)
-        self.assertEqual(len(here), 64)
+        # of those who came from behind two still count as that, and two of their slots are free
+        self.assertEqual(len(here), 56 + 4 + 2)
 
     def test_holders_of_reserved_slots_are_not_evicted(self) -> None:
         self.slots = Slots(64, 4, 4)
