@@ -28,13 +28,16 @@ _ROUNDING = 1e-3
 
 @define
 class _Seen:
-    """What one machine was seen to do; times are when it began."""
+    """What one machine was seen to do; times are when it began.
+
+    :param false_since: what was false, and of which block: of another one each second it may be for a moment each.
+    """
 
     head: bytes = b""
     progress: float = 0.0
     better: float | None = None
     idle: float | None = None
-    false_since: dict[str, float] = field(factory=dict)
+    false_since: dict[tuple[str, bytes], float] = field(factory=dict)
 
 
 @define
@@ -78,16 +81,15 @@ class Witness:
         links: dict[bytes, list[Any]] = {}
         for link in machine.node.network._roster.open:  # two, for a moment, where both sides dialled
             links.setdefault(link.peer_id, []).append(link)
-        false: set[str] = set()
-        for place, wait in enumerate(state.waits):
+        before, seen.false_since = seen.false_since, {}
+        for wait in state.waits:
             self.looks += 1
             problem, allowed = self._false(machine, wait, links, now)
             if problem:
-                false.add(f"{place} {problem}")
-                since = seen.false_since.setdefault(f"{place} {problem}", now)
-                if now - since >= allowed:
+                key = problem, wait.hash
+                seen.false_since[key] = before.get(key, now)
+                if now - seen.false_since[key] >= allowed:
                     self._fault(machine, now, f"{problem}: {wait}")
-        seen.false_since = {key: since for key, since in seen.false_since.items() if key in false}
         if not state.text:
             self._fault(machine, now, "it says nothing")
         self._progress(machine, seen, state, links, now)
