@@ -4,18 +4,11 @@ from typing import Any
 
 from chainp2p.chain.interfaces import Admission
 from chainp2p.ethapi.blocks import Blocks
-from chainp2p.ethapi.fees import (
-    MAX_HISTORY,
-    MAX_REWARD_HISTORY,
-    TIP_BLOCKS,
-    FeePoint,
-    fee_points,
-    rewards_of,
-    suggested_tip,
-)
+from chainp2p.ethapi.feehistory import FeeHistory
+from chainp2p.ethapi.fees import MAX_HISTORY, MAX_REWARD_HISTORY, TIP_BLOCKS, rewards_of, suggested_tip
 from chainp2p.ethapi.params import BlockHash, BlockRef, LogFilter
 from chainp2p.ledger.execution import BlockContext, CallError, Message
-from chainp2p.ledger.formats.header import Header
+from chainp2p.ledger.formats.fees import base_fee_floor, next_base_fee
 from chainp2p.ledger.state.accounts import State
 from chainp2p.namespaces import INVALID_PARAMS, SERVER_ERROR, RpcError
 from chainp2p.rpc.values import hex_bytes
@@ -60,6 +53,7 @@ class Calling:
     def __init__(self, ledger: Any, blocks: Blocks) -> None:
         self._ledger = ledger
         self._blocks = blocks
+        self._fees = FeeHistory(ledger)
         self._tip: tuple[bytes, int] = (b"", 0)
 
     def chain_id(self) -> str:
@@ -127,7 +121,7 @@ class Calling:
     async def _suggested_tip(self) -> int:
         head = self._ledger.head
         if self._tip[0] != head.hash:
-            points = await self._ledger.reader.run(fee_points, head.height, TIP_BLOCKS, True)
+            points = await self._fees.until(head.hash, TIP_BLOCKS, True)
             self._tip = (head.hash, suggested_tip(points))
         return self._tip[1]
 
@@ -140,30 +134,20 @@ class Calling:
     async def fee_history(self, count: int, newest: str | int, wanted: tuple[float, ...]) -> dict[str, Any]:
         if count < 1:
             return {"oldestBlock": "0x0", "gasUsedRatio": []}
-        header = await self._blocks.header(newest)
-        if header is None:
+        hash = await self._blocks.hash_of(newest)
+        if hash is None:
             raise RpcError(
                 SERVER_ERROR,
                 f"request beyond head block: requested {newest}, head {self._ledger.head.height}",
             )
         count = min(count, MAX_REWARD_HISTORY if wanted else MAX_HISTORY)
-        points = await self._ledger.reader.run(fee_points, header.number, count, bool(wanted))
-        return self._history(points, await self._base_fee_after(header), wanted)
-
-    async def _base_fee_after(self, header: Header) -> int:
-        if header.number < self._ledger.head.height:
-            following = await self._blocks.header(header.number + 1)
-            if following is not None:
-                return following.base_fee
-        base_fee: int = self._ledger.pool.base_fee
-        return base_fee
-
-    def _history(self, points: list[FeePoint], following: int, wanted: tuple[float, ...]) -> dict[str, Any]:
-        headers = [point.header for point in points]
+        points = await self._fees.until(hash, count, bool(wanted))
+        last, floor = points[-1], base_fee_floor(self._ledger.genesis.base_fee)
+        following = next_base_fee(last.base_fee, last.gas_used, last.gas_limit, floor)
         history: dict[str, Any] = {
-            "oldestBlock": hex(headers[0].number),
-            "baseFeePerGas": [hex(header.base_fee) for header in headers] + [hex(following)],
-            "gasUsedRatio": [header.gas_used / header.gas_limit for header in headers],
+            "oldestBlock": hex(points[0].height),
+            "baseFeePerGas": [hex(point.base_fee) for point in points] + [hex(following)],
+            "gasUsedRatio": [point.ratio for point in points],
         }
         if wanted:
             history["reward"] = [rewards_of(point, wanted) for point in points]

@@ -61,7 +61,7 @@ def _count(value: Any) -> int:
 
 
 def history_cost(count: int, newest: str | int, wanted: Sequence[float]) -> int:
-    """Tips are read from whole blocks, base fees from headers (``benchmarks/table_costs.py``)."""
+    """Tips are read from receipts, base fees from headers, of blocks that nobody asked for lately."""
     return min(count, MAX_REWARD_HISTORY) * 10 if wanted else min(count, MAX_HISTORY) // 4
 
 

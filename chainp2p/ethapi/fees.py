@@ -1,21 +1,21 @@
-"""What to pay: gas price, tip, and the history from which wallets work it out themselves.
+"""What to pay: gas price, tip, and the history from which wallets work it out themselves. Pure.
 
 The suggested tip is what go-ethereum's oracle does in spirit: the 60th percentile of what recent transactions paid, a
 fixed small tip on a chain without traffic, never above a cap.
 """
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from attrs import frozen
 
-from chainp2p.chain.store import ChainStore
-from chainp2p.ledger.formats.block import decode_block
 from chainp2p.ledger.formats.header import Header
-from chainp2p.ledger.rows import LedgerRows
 from chainp2p.namespaces import SERVER_ERROR, RpcError
 
-__all__ = ["FeePoint", "fee_points", "percentiles", "rewards_of", "suggested_tip"]
+__all__ = ["FeePoint", "percentiles", "rewards_of", "suggested_tip"]
 
 #: Wei per gas where nothing recent says more (what development chains answer).
 DEFAULT_TIP = 10**9
@@ -24,48 +24,62 @@ MAX_TIP = 500 * 10**9
 #: Percentile of recent tips (geth ``gpo.percentile``), and blocks that are looked at.
 TIP_PERCENTILE, TIP_BLOCKS = 60, 8
 
-#: Blocks of one history (geth ``gasprice.maxHeaderHistory``), and with rewards, which need bodies.
+#: Blocks of one history (geth ``gasprice.maxHeaderHistory``), and with rewards, which need receipts.
 MAX_HISTORY, MAX_REWARD_HISTORY = 1_024, 256
 #: Percentiles of one request (geth ``gasprice.maxQueryLimit``).
 MAX_PERCENTILES = 100
 
 
+def _packed(numbers: Sequence[int]) -> Sequence[int]:
+    """Return *numbers* in 8 bytes each, where they have room."""
+    try:
+        return array("Q", numbers)
+    except OverflowError:
+        return tuple(numbers)
+
+
 @frozen
 class FeePoint:
-    """One block of a history; *paid*: (tip, gas used) of its transactions, lowest tip first."""
+    """One block of a history; *tips* of its transactions, lowest first, and the *gas* used by those up to each."""
 
-    header: Header
-    paid: tuple[tuple[int, int], ...]
+    hash: bytes
+    parent: bytes
+    height: int
+    base_fee: int
+    gas_used: int
+    gas_limit: int
+    tips: Sequence[int]
+    gas: Sequence[int]
 
+    @classmethod
+    def of(cls, header: Header, paid: Sequence[tuple[int, int]] | None = None) -> "FeePoint":
+        """:param paid: (tip, gas used) of its transactions, None: not read."""
+        ordered = sorted(paid or ())
+        return cls(
+            header.hash,
+            header.parent,
+            header.number,
+            header.base_fee,
+            header.gas_used,
+            header.gas_limit,
+            _packed([tip for tip, _ in ordered]),
+            _packed(list(accumulate(gas for _, gas in ordered))),
+        )
 
-def fee_points(store: ChainStore, newest: int, count: int, bodies: bool) -> list[FeePoint]:
-    """Read the blocks ``newest - count + 1`` to *newest*, oldest first, in one go."""
-    rows = LedgerRows(store.connection)
-    points = []
-    for height in range(max(newest - count + 1, 0), newest + 1):
-        hash = store.hash_at(height)
-        raw = None if hash is None else store.raw_header(hash)
-        if hash is None or raw is None:
-            break
-        header = Header.decode(raw)
-        points.append(FeePoint(header, _paid(store, rows, header) if bodies and header.gas_used else ()))
-    return points
+    @property
+    def known(self) -> bool:
+        """Whether the tips are all there."""
+        return bool(self.tips) or not self.gas_used
 
-
-def _paid(store: ChainStore, rows: LedgerRows, header: Header) -> tuple[tuple[int, int], ...]:
-    raw = store.body(header.hash)
-    if raw is None:
-        return ()
-    receipts = rows.receipts(header.hash)
-    pairs = zip(decode_block(raw).transactions, receipts, strict=False)
-    return tuple(
-        sorted((transaction.effective_tip(header.base_fee), receipt.gas_used) for transaction, receipt in pairs)
-    )
+    @property
+    def ratio(self) -> float:
+        """How full the block is."""
+        return self.gas_used / self.gas_limit
 
 
 def suggested_tip(points: Sequence[FeePoint]) -> int:
     """Return the tip to suggest (wei per gas)."""
-    tips = sorted(tip for point in points for tip, _ in point.paid)
+    tips = sorted(tip for point in points for tip in point.tips)
     if not tips:
         return DEFAULT_TIP
     return min(max(tips[(len(tips) - 1) * TIP_PERCENTILE // 100], 1), MAX_TIP)
@@ -79,25 +93,23 @@ def percentiles(value: Any) -> tuple[float, ...]:
         raise ValueError("json: cannot unmarshal non-number into Go value of type float64")
     if len(value) > MAX_PERCENTILES:
         raise RpcError(SERVER_ERROR, f"invalid reward percentile: over the query limit {MAX_PERCENTILES}")
-    last = 0.0
-    for one in value:
+    for index, one in enumerate(value):
         if not 0 <= one <= 100:
             raise RpcError(SERVER_ERROR, f"invalid reward percentile: {float(one):f}")
-        if one < last:
-            raise RpcError(SERVER_ERROR, f"invalid reward percentile: #{last:f} >= #{float(one):f}")
-        last = one
+        if index and one <= value[index - 1]:
+            below = float(value[index - 1])
+            raise RpcError(
+                SERVER_ERROR, f"invalid reward percentile: #{index - 1}:{below:f} >= #{index}:{float(one):f}"
+            )
     return tuple(value)
 
 
 def rewards_of(point: FeePoint, wanted: Sequence[float]) -> list[str]:
     """Return the tip at each percentile of the block's gas, as geth weighs it."""
-    if not point.paid:
+    if not point.tips:
         return ["0x0"] * len(wanted)
-    rewards, index, gas = [], 0, point.paid[0][1]
-    for percentile in wanted:
-        threshold = point.header.gas_used * percentile / 100
-        while gas < threshold and index < len(point.paid) - 1:
-            index += 1
-            gas += point.paid[index][1]
-        rewards.append(hex(max(point.paid[index][0], 0)))
-    return rewards
+    last = len(point.tips) - 1
+    return [
+        hex(point.tips[min(bisect_left(point.gas, int(point.gas_used * percentile / 100)), last)])
+        for percentile in wanted
+    ]

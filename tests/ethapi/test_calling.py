@@ -4,12 +4,16 @@ from typing import Any
 from unittest.mock import patch
 
 import rlp
+from attrs import evolve
 from trie import HexaryTrie
 from twisted.internet.defer import Deferred, succeed
 
+from chainp2p.chain.store import ChainStore
+from chainp2p.ethapi import feehistory
 from chainp2p.ethapi.blocks import Blocks
 from chainp2p.ethapi.fees import DEFAULT_TIP, MAX_TIP, FeePoint, rewards_of, suggested_tip
 from chainp2p.ledger.formats.genesis import DEV_GENESIS
+from chainp2p.ledger.rows import LedgerRows
 from chainp2p.primitives.keccak import keccak256
 from tests.ethapi.common import ACCOUNTS, GWEI, EthHarness, transfer
 from tests.ledger.network import ETHER
@@ -179,9 +183,10 @@ class Fees(EthHarness):
 
     def test_a_suggestion_is_bounded(self) -> None:
         header = DEV_GENESIS.header
-        self.assertEqual(suggested_tip([FeePoint(header, ((0, 1),))]), 1)
-        self.assertEqual(suggested_tip([FeePoint(header, ((10**15, 1),))]), MAX_TIP)
-        tips = FeePoint(header, tuple((tip, 1) for tip in range(1, 102)))
+        self.assertEqual(suggested_tip([FeePoint.of(header, [(0, 1)])]), 1)
+        self.assertEqual(suggested_tip([FeePoint.of(header, [(10**15, 1)])]), MAX_TIP)
+        self.assertEqual(suggested_tip([FeePoint.of(header, [(1 << 64, 1)])]), MAX_TIP)
+        tips = FeePoint.of(header, [(tip, 1) for tip in range(101, 0, -1)])
         self.assertEqual(suggested_tip([tips]), 61)
 
     def test_history(self) -> None:
@@ -215,8 +220,84 @@ class Fees(EthHarness):
         self.mine(*(transfer(key, 0, max_priority_fee=key * 10**8) for key in range(1, 5)))
         rewards = self.call("eth_feeHistory", 1, "latest", [0, 24, 26, 60, 100])["reward"][0]
         self.assertEqual([int(reward, 16) // 10**8 for reward in rewards], [1, 1, 2, 3, 4])
-        self.assertEqual(rewards_of(FeePoint(DEV_GENESIS.header, ()), [1.0]), ["0x0"])
+        self.assertEqual(rewards_of(FeePoint.of(DEV_GENESIS.header), [1.0]), ["0x0"])
         self.assertEqual(GWEI, DEFAULT_TIP)
+
+    def test_shares_of_gas_are_cut_to_whole_units(self) -> None:
+        header = evolve(DEV_GENESIS.header, gas_used=42_001)
+        point = FeePoint.of(header, [(2, 21_000), (1, 21_000), (3, 1)])
+        # half of it is 21,000.5
+        self.assertEqual(rewards_of(point, [0, 50, 50.01, 99.999, 100]), ["0x1", "0x1", "0x2", "0x2", "0x3"])
+
+    def test_percentiles_rise(self) -> None:
+        for wanted, text in (
+            ([50, 50], "#0:50.000000 >= #1:50.000000"),
+            ([10, 50, 40.5], "#1:50.000000 >= #2:40.500000"),
+            ([100.5], "100.500000"),
+            ([-1], "-1.000000"),
+            ([*range(101)], "over the query limit 100"),
+        ):
+            error = (-32000, f"invalid reward percentile: {text}")
+            self.assertEqual(self.refused("eth_feeHistory", 1, "latest", wanted), error)
+
+
+class Histories(EthHarness):
+    def setUp(self) -> None:
+        super().setUp()
+        self.headers: list[bytes] = []
+        raw_header = ChainStore.raw_header
+
+        def counted(store: ChainStore, hash: bytes) -> bytes | None:
+            self.headers.append(hash)
+            return raw_header(store, hash)
+
+        self.patch(ChainStore, "raw_header", counted)
+
+    def history(self, count: int, newest: str | int = "latest", *wanted: float) -> tuple[dict[str, Any], int]:
+        """The answer, and how many blocks were read for it."""
+        self.headers.clear()
+        with patch.object(ChainStore, "body", None):
+            answer = self.call("eth_feeHistory", count, newest, list(wanted))
+        return answer, len(self.headers)
+
+    def test_a_block_is_read_once(self) -> None:
+        for nonce in range(6):
+            self.mine(transfer(3, nonce, max_priority_fee=(nonce + 1) * 10**8))
+        first, read = self.history(4, "latest", 50)
+        self.assertEqual(([int(one[0], 16) // 10**8 for one in first["reward"]], read), ([3, 4, 5, 6], 4))
+        self.assertEqual(self.history(4, "latest", 50), (first, 0))
+        self.assertEqual(self.history(3, 5, 1)[1], 0)
+        self.mine(transfer(3, 6))
+        self.assertEqual(self.history(4, "latest", 50)[1], 1)
+        # one above and one below what is known
+        self.mine()
+        self.assertEqual(self.history(7, "latest")[1], 2)
+        # of an empty block all is known from its header
+        self.assertEqual(self.history(8, "latest", 50)[1], 2)
+        self.assertEqual(self.call("eth_maxPriorityFeePerGas"), hex(4 * 10**8))
+
+    def test_without_tips_first(self) -> None:
+        for nonce in range(3):
+            self.mine(transfer(3, nonce))
+        self.assertEqual(self.history(2)[1], 2)
+        self.assertEqual(self.history(2, "latest", 10)[1], 2)
+        self.assertEqual(self.history(2)[1], 0)
+
+    def test_what_is_kept_is_bounded(self) -> None:
+        for _ in range(6):
+            self.mine()
+        with patch.object(feehistory, "KEPT", 4):
+            whole, read = self.history(1_024)
+            self.assertEqual((len(whole["gasUsedRatio"]), read), (7, 7))
+            # the lowest were read last
+            self.assertEqual(self.history(2, 1)[1], 0)
+            self.assertEqual(self.history(1_024), (whole, 7))
+
+    def test_of_a_block_that_has_left_the_chain_no_tips_are_kept(self) -> None:
+        self.mine(transfer(3, 0, max_priority_fee=5 * 10**8))
+        with patch.object(LedgerRows, "receipts", lambda rows, hash: ()):
+            self.assertEqual(self.history(1, "latest", 50)[0]["reward"], [["0x0"]])
+        self.assertEqual(self.history(1, "latest", 50)[0]["reward"], [[hex(5 * 10**8)]])
 
 
 class Logs(EthHarness):
