@@ -69,17 +69,15 @@ class RpcFactory(ServerFactory):
         self._fair = fair
         self._exempt_loopback = exempt
         self._per_address: Counter[str] = Counter()
+        self._upgraded = 0  #: channels that have become WebSockets
         self._websockets: Any = None
         self._emptied: Deferred[None] | None = None
 
     def admit(self, asked: Asked) -> Reply | Go:
         decision = self._door.admit(asked, self._now())
-        if isinstance(decision, Go) and decision.route is Route.WEBSOCKET and self._upgraded() >= self._most_upgraded:
+        if isinstance(decision, Go) and decision.route is Route.WEBSOCKET and self._upgraded >= self._most_upgraded:
             return Reply(503, "too many WebSockets\n", decision.headers)
         return decision
-
-    def _upgraded(self) -> int:
-        return sum(channel.upgraded for channel in self.channels)
 
     @property
     def _most_upgraded(self) -> int:
@@ -94,7 +92,7 @@ class RpcFactory(ServerFactory):
     def metrics(self) -> Iterator[Metric]:
         """What the port has done and holds."""
         port = {"port": self.tally.port}
-        upgraded = self._upgraded()
+        upgraded = self._upgraded
         yield from self.tally.metrics()
         for transport, count in (("http", len(self.channels) - upgraded), ("websocket", upgraded)):
             yield "chainp2p_rpc_connections", {**port, "transport": transport}, count
@@ -119,6 +117,7 @@ class RpcFactory(ServerFactory):
     def websocket(self, request: RpcRequest, channel: RpcChannel) -> Protocol:
         protocol: Any = self._websockets.buildProtocol(request.client)
         protocol.allowance, protocol.share = channel.allowance, channel.share
+        self._upgraded += 1
         return cast(Protocol, protocol)
 
     def buildProtocol(self, addr: IAddress | None) -> RpcChannel | None:
@@ -158,6 +157,7 @@ class RpcFactory(ServerFactory):
         if channel not in self.channels:
             return
         self.channels.discard(channel)
+        self._upgraded -= channel.upgraded
         if channel.address is not None:
             self._per_address[channel.address] -= 1
             if not self._per_address[channel.address]:

@@ -442,6 +442,22 @@ class Bounds(Harness):
         self.assertEqual(replies(probe.take())[0][0], 200)
         self.assertTrue(wire.aborted)
         self.assertFalse(any(pair.server.gone for pair in pairs))
+        self.assertEqual(self.connections(), {"http": 1, "websocket": 15})
+        for pair in pairs[:2]:
+            pair.server.cut()
+            pair.server.cut()
+        self.assertEqual(self.connections(), {"http": 1, "websocket": 13})
+        again = Pair(self)
+        again.send(call("t_echo", 1))
+        self.assertEqual(len(again.client.got), 1)
+        self.assertEqual(self.connections(), {"http": 1, "websocket": 14})
+
+    def connections(self) -> dict[str, float]:
+        return {
+            labels["transport"]: value
+            for name, labels, value in self.factory.metrics()
+            if name == "chainp2p_rpc_connections"
+        }
 
 
 class Broken(Harness):
@@ -461,3 +477,5 @@ class Broken(Harness):
         wire.protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n")
         self.assertTrue(wire.aborted)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        wire.cut()
+        self.assertEqual(self.factory._upgraded, 0)
