@@ -20,9 +20,8 @@ from tests.integration.traffic import Repeated
 #: Seconds that the daemon gives a request here.
 DEADLINE = 3.0
 IDLE_SOCKETS = 10_000
-#: What memory may grow by (KiB) while all this goes on: 64 MiB of large requests; and the allocator keeps up to 40 MiB
-#: of those that have gone, which 400 MiB of bodies may find in use or not when they are looked at.
-GROWTH = 128 * 1024
+#: What memory may grow by (KiB) while all this goes on: 64 MiB of large requests, and some room for the allocator.
+GROWTH = 96 * 1024
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
 #: Units a second that a connection may spend where fair use is tested.
 RATE = 100.0

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
@@ -12,6 +11,7 @@ from twisted.web.http import Request
 
 from chainp2p.rpc.atonce import at_once
 from chainp2p.rpc.calls import Answering
+from chainp2p.rpc.web.body import Body
 from chainp2p.rpc.web.door import Asked, Go, Reply, Route
 from chainp2p.rpc.web.heads import KnownHead
 
@@ -54,7 +54,7 @@ class RpcRequest(Request):
 
     log = Logger()
     channel: Any
-    content: Any
+    content: Any  #: a :class:`Body`
 
     def __init__(self, channel: "RpcChannel", queued: object = None) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)
@@ -66,7 +66,7 @@ class RpcRequest(Request):
         return cast("RpcChannel", self.channel)
 
     def gotLength(self, length: int | None) -> None:
-        self.content = BytesIO()
+        self.content = Body()
         if length is not None and length > self._channel.factory.limits.body:
             self._channel.refuse(413, "request body too large\n")
 
@@ -182,7 +182,7 @@ class RpcRequest(Request):
 
     def discard(self) -> None:
         """It is refused: what came of it is not kept while the refusal is on its way."""
-        self.content = BytesIO()
+        self.content = Body()
 
     def expire(self) -> None:
         """Its time is over."""
