@@ -176,11 +176,14 @@ class Daemon(MultiService):
     def __init__(self, reactor: Any, options: Options) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         from chainp2p.node.checkup import raise_descriptors
+        from chainp2p.node.loglevels import LogLevels
         from chainp2p.node.node import Node
         from chainp2p.node.pauses import shorten_pauses
         from chainp2p.node.platform import production_platform
 
-        platform = production_platform(reactor, latency=options.latency, loss=options.loss)
+        platform = production_platform(
+            reactor, latency=options.latency, loss=options.loss, set_log_level=LogLevels().set
+        )
         raise_descriptors(options.settings)
         shorten_pauses()
         self._reactor = reactor

@@ -36,6 +36,7 @@ class Platform:
     :param security: makes the transport security of a node key (a ``chainp2p.net.security.Security``).
     :param router: makes what asks the box that leads out; None: no port is ever mapped.
     :param resolver: makes what looks up TXT records: anything with the ``lookupText`` of Twisted's ``IResolver``.
+    :param set_log_level: takes a level and a module's name; None: the log is not the node's.
     """
 
     reactor: Any
@@ -47,13 +48,20 @@ class Platform:
     security: Callable[[NodeKey], Any]
     router: Callable[[], Router] | None = None
     resolver: Callable[[], TextResolver]
+    set_log_level: Callable[[str, str], None] | None = None
 
 
-def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -> Platform:
+def production_platform(
+    reactor: Any,
+    latency: float = 0.0,
+    loss: float = 0.0,
+    set_log_level: Callable[[str, str], None] | None = None,
+) -> Platform:
     """Threads, files, TLS and the clock of this machine.
 
     :param latency: seconds that writes to peers wait, for experiments.
     :param loss: share of them (0 to 1) that wait as if a segment had been lost.
+    :param set_log_level: see :class:`Platform`.
     """
     import os
     import random
@@ -77,4 +85,5 @@ def production_platform(reactor: Any, latency: float = 0.0, loss: float = 0.0) -
         security=slow(security, reactor, chance, latency, loss),
         router=lambda: MachineRouter(reactor),
         resolver=lambda: SystemResolver(reactor),
+        set_log_level=set_log_level,
     )

@@ -262,6 +262,7 @@ class Running:
             agent=AGENT,
             secret=secret,
             data_dir=folder,
+            set_log_level=self._platform.set_log_level,
         )
         self._open("rpc", _RPC, servers.stop)
         rpc, admin = await servers.start()

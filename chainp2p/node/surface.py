@@ -40,6 +40,7 @@ def _namespaces(
     streams: Streams,
     parts: Parts | None = None,
     findings: Callable[[], Awaitable[Sequence[Finding]]] | None = None,
+    set_log_level: Callable[[str, str], None] | None = None,
 ) -> list[Namespace]:
     """All namespaces of the admin port but ``rpc``, which describes those beside it."""
     network_id = getattr(chain, "chain_id", None)
@@ -60,6 +61,8 @@ def _namespaces(
             mapping=None if parts is None else lambda: parts.mapping and parts.mapping.state,
             jobs=None if parts is None else parts.jobs,
             why_transaction=None if parts is None else parts.gossip.why_transaction,
+            set_log_level=set_log_level,
+            events=None if parts is None else parts.events,
         ),
     ]
 
@@ -77,6 +80,7 @@ class Servers:
 
     :param namespaces: the methods that the chain adds.
     :param findings: examines node and machine.
+    :param set_log_level: see ``Platform``.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Servers:
         agent: str,
         secret: bytes,
         data_dir: Path,
+        set_log_level: Callable[[str, str], None] | None,
     ) -> None:
         self._parts = parts
         self._namespaces = namespaces
@@ -99,6 +104,7 @@ class Servers:
         self._agent = agent
         self._secret = secret
         self._data_dir = data_dir
+        self._set_log_level = set_log_level
         self._started: list[RpcServer] = []
         self._metrics = NodeMetrics(parts, agent, (health.metrics, self._port_metrics))
 
@@ -121,6 +127,7 @@ class Servers:
             streams,
             parts,
             self._findings,
+            self._set_log_level,
         )
         public = self._public([*namespaces, chain_namespace(parts.chain, streams, gossip=parts.gossip.figures)])
         rpc = [

@@ -121,7 +121,11 @@ class OpenRpcTests(unittest.TestCase):
         yield "eth_getFilterChanges", ids[1]
         yield "eth_getFilterLogs", logs
         yield from (("eth_uninstallFilter", id) for id in (*ids, logs, logs))
-        for namespace, params in (("eth", ["newHeads"]), ("chain", [["heads", "transactions", "peers"]])):
+        for namespace, params in (
+            ("eth", ["newHeads"]),
+            ("chain", [["heads", "transactions", "peers"]]),
+            ("admin", ["peerEvents"]),
+        ):
             yield f"{namespace}_unsubscribe", self.ask(f"{namespace}_subscribe", *params)
 
     def pool(self, account: str) -> Iterator[tuple[Any, ...]]:
@@ -133,6 +137,7 @@ class OpenRpcTests(unittest.TestCase):
     def operating(self) -> Iterator[tuple[Any, ...]]:
         yield from ((f"admin_{name}",) for name in ("nodeInfo", "peers", "datadir", "explainSync", "reorgs", "reload"))
         yield ("admin_doctor",)
+        yield "admin_setLogLevel", "info", "chainp2p.net"
         for name in ("addPeer", "addTrustedPeer", "removeTrustedPeer", "removePeer", "ban"):
             yield f"admin_{name}", PEER
         yield ("admin_bans",)

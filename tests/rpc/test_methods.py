@@ -28,6 +28,7 @@ from chainp2p.peer.conduct import Sentence, SentenceKind
 from chainp2p.peer.ends import LinkEnd
 from chainp2p.peer.enr import make_enr, node_pairs
 from chainp2p.peer.key import NodeKey
+from chainp2p.peer.link import PeerJoined, PeerLeft
 from chainp2p.rpc.core import dumps
 from chainp2p.rpc.methods.admin import admin_namespace
 from chainp2p.rpc.methods.chain import chain_namespace
@@ -368,6 +369,34 @@ class AdminMethods(Methods):
         bare = admin_namespace(self.network, PlainChain(), agent="x")
         self.assertIsNone(self.call(bare, "datadir"))
         self.assertEqual(self.refused(bare, "explainSync")[0], -32601)
+
+    def test_log_levels(self) -> None:
+        asked: list[tuple[str, str]] = []
+        admin = admin_namespace(
+            self.network, self.chain, agent="x", set_log_level=lambda level, module: asked.append((level, module))
+        )
+        self.assertTrue(self.call(admin, "setLogLevel", "warn"))
+        self.assertTrue(self.call(admin, "setLogLevel", "debug", "chainp2p.sync"))
+        self.assertEqual(asked, [("warn", ""), ("debug", "chainp2p.sync")])
+        text = "invalid argument 0: 'loud': one of debug, info, warn, error, critical is expected"
+        self.assertEqual(self.refused(admin, "setLogLevel", "loud"), (-32602, text))
+        self.assertEqual(self.refused(admin, "setLogLevel", 3)[0], -32602)
+        self.assertEqual(self.refused(self.admin, "setLogLevel", "info")[0], -32601)
+
+    def test_peer_events(self) -> None:
+        bus, told = EventBus(), list[Any]()
+        (subscription,) = admin_namespace(self.network, self.chain, agent="x", events=bus).subscriptions
+        close = subscription.open(told.append)
+        peer = b"\x01" * 32
+        bus.publish(PeerJoined(peer, ("127.0.0.1", 30303), True))
+        bus.publish(PeerLeft(peer, ("::1", 30303), Reason.SHUTDOWN, "", False))
+        bus.publish(PeerLeft(peer, ("::1", 30303), Reason.SHUTDOWN, "it says so", False))
+        drop = {"type": "drop", "peer": "01" * 32, "remote": "[::1]:30303", "error": "shutdown"}
+        added = {"type": "add", "peer": "01" * 32, "remote": "127.0.0.1:30303"}
+        self.assertEqual(told, [added, drop, {**drop, "error": "shutdown: it says so"}])
+        close()
+        bus.publish(PeerJoined(peer, ("127.0.0.1", 30303), True))
+        self.assertEqual(len(told), 3)
 
     def test_reorganisations(self) -> None:
         self.chain.events.publish(HeadChanged(INFOS[1], (), (INFOS[1],)))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from attrs import asdict, has
 
 from chainp2p.errors import SettingsError
+from chainp2p.events import EventBus
 from chainp2p.namespaces import METHOD_NOT_FOUND, Method, Namespace, Param, RpcError
 from chainp2p.peer.address import NodeAddress, parse_node
 from chainp2p.peer.enr import Enr
@@ -18,6 +19,8 @@ from chainp2p.rpc.methods.chain import point
 from chainp2p.rpc.methods.discovery import DiscoverySource, discovery_info
 from chainp2p.rpc.methods.doctor import doctor_methods
 from chainp2p.rpc.methods.jobs import JobsView, job_methods
+from chainp2p.rpc.methods.loglevel import log_level_method
+from chainp2p.rpc.methods.peerevents import peer_events
 from chainp2p.rpc.methods.reorgs import reorg_methods
 from chainp2p.rpc.methods.why import WhyView, why_method
 from chainp2p.rpc.values import BOOLEAN, STRING, hex_bytes, members, text
@@ -263,10 +266,13 @@ def admin_namespace(
     mapping: Callable[[], Any] | None = None,
     jobs: JobsView | None = None,
     why_transaction: Callable[[bytes], Awaitable[Any]] | None = None,
+    set_log_level: Callable[[str, str], None] | None = None,
+    events: EventBus | None = None,
 ) -> Namespace:
     """:param chain: an ``IChain``. *agent*: name and version of this node. *explain*: what sync is doing.
     *findings* and *reload*: see :func:`doctor_methods`. *mapping*: how it stands with ports at the gateway.
-    *jobs*: exports and imports. *why_transaction*: see :func:`why_method`."""
+    *jobs*: exports and imports. *why_transaction*: see :func:`why_method`. *set_log_level*: see
+    :func:`log_level_method`. *events*: the bus on which peers come and go."""
     methods = _AdminMethods(network, chain, agent, data_dir, network_id, explain, mapping)
     peer = Param("peer", _node, schema={"type": "string", "description": "enr:... or PEERID@host:port"})
     return Namespace(
@@ -285,5 +291,7 @@ def admin_namespace(
             why_method(network, why_transaction),
             *doctor_methods(findings, reload),
             *job_methods(jobs),
+            log_level_method(set_log_level),
         ),
+        (peer_events(events or EventBus()),),
     )
