@@ -17,8 +17,9 @@ ATTEMPTS = 3
 #: the time of 50 KB on a slow line. The answer is still taken then.
 OVERDUE = 0.5
 #: An announced block is waited for so long (seconds), where somebody has been asked to push: who pushes at the same
-#: time may be a little further away. Mostly pushes are far ahead, since they do not wait for the block.
-PUSH_HEADSTART = 0.02
+#: time may be further away. It is a long way over a link, and the question alone would take so long; mostly pushes are
+#: far ahead, since they do not wait for the block.
+PUSH_HEADSTART = 0.1
 #: Blocks that one peer may be known to have: an honest one has one or two, more in a burst after a cut.
 BLOCKS_PER_PEER = 16
 #: Compact forms of one peer that wait for their turn, and of all (bytes): two of the largest, and of 32 peers that.
