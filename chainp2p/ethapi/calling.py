@@ -1,37 +1,47 @@
 """Handlers of ``eth`` about accounts, calls, fees and sending."""
 
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from chainp2p.chain.interfaces import Admission
 from chainp2p.ethapi.blocks import Blocks
 from chainp2p.ethapi.feehistory import FeeHistory
 from chainp2p.ethapi.fees import MAX_HISTORY, MAX_REWARD_HISTORY, TIP_BLOCKS, rewards_of, suggested_tip
-from chainp2p.ethapi.params import BlockHash, BlockRef, LogFilter
+from chainp2p.ethapi.params import BlockRef
 from chainp2p.ledger.execution import BlockContext, CallError, Message
 from chainp2p.ledger.formats.fees import base_fee_floor, next_base_fee
 from chainp2p.ledger.state.accounts import State
 from chainp2p.namespaces import INVALID_PARAMS, SERVER_ERROR, RpcError
-from chainp2p.rpc.values import hex_bytes
+from chainp2p.rpc.values import hex_bytes, text
 
 __all__ = ["Calling"]
 
-#: Hex digits of a storage slot.
-MAX_SLOT_DIGITS = 64
 #: Storage slots of one proof (go-ethereum ``internal/ethapi/api.go``).
 MAX_SLOTS = 1_024
+#: Bytes of a storage slot.
+SLOT = 32
+
+
+def _slot(value: Any) -> bytes:
+    """Read a storage slot, as many bytes as were written: hex digits with or without prefix and leading zeros."""
+    written = text(value)
+    digits = written[2:] if written[:2] in ("0x", "0X") else written
+    digits = "0" * (len(digits) % 2) + digits
+    if len(digits) > 2 * SLOT:
+        raise RpcError(
+            INVALID_PARAMS, f"storage key too long (want at most {SLOT} bytes): {encode_basestring_ascii(written)}"
+        )
+    if not digits.isascii() or (digits and not digits.isalnum()):
+        raise RpcError(INVALID_PARAMS, f"invalid hex in storage key: {encode_basestring_ascii(written)}")
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise RpcError(INVALID_PARAMS, f"invalid hex in storage key: {encode_basestring_ascii(written)}") from None
 
 
 def slot(value: Any) -> int:
-    """Read a storage slot: hex digits with or without leading zeros, at most 32 bytes."""
-    if not isinstance(value, str) or not value.lower().startswith("0x"):
-        raise ValueError("unable to decode storage key: hex string without 0x prefix")
-    digits = value[2:]
-    if len(digits) > MAX_SLOT_DIGITS:
-        raise ValueError("unable to decode storage key: hex string too long, want at most 32 bytes")
-    try:
-        return int(digits, 16) if digits else 0
-    except ValueError:
-        raise ValueError("unable to decode storage key: invalid hex string") from None
+    """Read the number of a storage slot."""
+    return int.from_bytes(_slot(value))
 
 
 def slots(value: Any) -> list[tuple[str, int]]:
@@ -39,12 +49,10 @@ def slots(value: Any) -> list[tuple[str, int]]:
     if not isinstance(value, list):
         raise ValueError("json: cannot unmarshal non-array into Go value of type []string")
     if len(value) > MAX_SLOTS:
-        raise ValueError(f"too many slots (max {MAX_SLOTS})")
-    numbers = [slot(one) for one in value]
-    return [
-        (one.lower() if len(one) == 2 + MAX_SLOT_DIGITS else hex(number), number)
-        for one, number in zip(value, numbers, strict=True)
-    ]
+        raise RpcError(INVALID_PARAMS, f"too many storage keys requested (max {MAX_SLOTS}, got {len(value)})")
+    read = map(_slot, value)
+    numbers = [(one, int.from_bytes(one)) for one in read]
+    return [(hex_bytes(one) if len(one) == SLOT else hex(number), number) for one, number in numbers]
 
 
 class Calling:
@@ -161,22 +169,3 @@ class Calling:
             return hex_bytes(result.hash)
         known = result.outcome is Admission.KNOWN
         raise RpcError(SERVER_ERROR, "already known" if known else result.reason)
-
-    # -- logs: there are none, but a question about blocks that do not exist is a mistake worth telling
-
-    async def logs(self, query: LogFilter) -> list[Any]:
-        if query.block is not None:
-            await self._blocks.hash_of(BlockHash(query.block))
-            return []
-        start = await self._height(query.start)
-        end = await self._height(query.end)
-        if start > end:
-            raise RpcError(INVALID_PARAMS, "invalid block range params")
-        return []
-
-    async def _height(self, number: str | int | None) -> int:
-        if isinstance(number, int):
-            return number
-        header = await self._blocks.header(number or "latest")
-        height: int = self._ledger.head.height if header is None else header.number
-        return height

@@ -8,6 +8,7 @@ from chainp2p.ethapi.blocks import Blocks
 from chainp2p.ethapi.calling import Calling, slot, slots
 from chainp2p.ethapi.fees import MAX_HISTORY, MAX_REWARD_HISTORY, percentiles
 from chainp2p.ethapi.filters import FilterKind, Filters, text_id
+from chainp2p.ethapi.logs import FOLLOWING_PARAM, LOG_FILTER_PARAM, Logs
 from chainp2p.ethapi.params import (
     ADDRESS_PARAM,
     BLOCK_PARAM,
@@ -17,8 +18,6 @@ from chainp2p.ethapi.params import (
     INDEX_PARAM,
     NUMBER_PARAM,
     OPTIONAL_BLOCK_PARAM,
-    LogFilter,
-    log_filter,
 )
 from chainp2p.ethapi.reading import Reading
 from chainp2p.ethapi.schemas import (
@@ -34,7 +33,7 @@ from chainp2p.ethapi.schemas import (
 )
 from chainp2p.ethapi.subscriptions import eth_subscriptions, sync_status
 from chainp2p.namespaces import Method, Namespace, Param
-from chainp2p.rpc.values import BOOLEAN, DATA, HASH, QUANTITY, data, hex_bytes, nullable, quantity
+from chainp2p.rpc.values import BOOLEAN, DATA, HASH, QUANTITY, data, hex_bytes, nullable, quantity64
 
 __all__ = ["eth_namespace", "history_cost"]
 
@@ -45,7 +44,6 @@ _LIST = {"type": "array"}
 
 _FILTER_KEY = {"type": "string", "pattern": "^0x[1-9a-f][0-9a-f]{31}$"}
 _FILTER_ID = Param("id", text_id, schema=_FILTER_KEY)
-_LOG_FILTER = Param("filter", log_filter, required=False, default=LogFilter(), schema=_OBJECT)
 #: State and block overrides of geth: taken so that clients that always send them work; nothing here depends on them.
 _OVERRIDES = (
     Param("stateOverrides", required=False, schema=_OBJECT),
@@ -53,11 +51,21 @@ _OVERRIDES = (
 )
 
 
+#: Digits of 2^64.
+MAX_COUNT_DIGITS = 20
+
+
 def _count(value: Any) -> int:
-    """Read a number of blocks, which clients send as quantity or as integer."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    return quantity(value)
+    """Read a number of blocks, which clients send as quantity, as integer or as its digits."""
+    if isinstance(value, str):
+        if value[:2] in ("0x", "0X"):
+            return quantity64(value)
+        digits = value or "0"
+    else:
+        digits = str(value) if isinstance(value, int) and not isinstance(value, bool) else "-"
+    if not digits.isascii() or not digits.isdigit() or len(digits) > MAX_COUNT_DIGITS or int(digits) >= 1 << 64:
+        raise ValueError(f'invalid hex or decimal integer "{value!s:.80}"')
+    return int(digits)
 
 
 def history_cost(count: int, newest: str | int, wanted: Sequence[float]) -> int:
@@ -68,11 +76,12 @@ def history_cost(count: int, newest: str | int, wanted: Sequence[float]) -> int:
 def eth_namespace(ledger: Any, seed: bytes) -> Namespace:
     """:param ledger: a ``Ledger``; it need not be started yet. *seed*: makes filter ids unguessable."""
     blocks = Blocks(ledger)
-    reading, calling = Reading(ledger, blocks), Calling(ledger, blocks)
+    reading, calling, logs = Reading(ledger, blocks), Calling(ledger, blocks), Logs(ledger)
     methods = (
         *_reading_methods(reading),
         *_calling_methods(calling),
-        *_filter_methods(ledger, calling, Filters(seed)),
+        *_filter_methods(ledger, logs, Filters(seed)),
+        Method("getLogs", logs.of, (LOG_FILTER_PARAM,), LOGS, "Logs of contracts; there are none."),
         Method("accounts", list, (), {"type": "array", "maxItems": 0}, "No keys live in the node: always empty."),
         Method("syncing", lambda: sync_status(ledger) or False, (), SYNCING, "How far behind the node is, or false."),
     )
@@ -151,7 +160,7 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
             calling.storage,
             (
                 ADDRESS_PARAM,
-                Param("slot", slot, schema={"type": "string", "pattern": "^0[xX][0-9a-fA-F]{0,64}$"}),
+                Param("slot", slot, schema={"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{0,64}$"}),
                 OPTIONAL_BLOCK_PARAM,
             ),
             DATA,
@@ -185,16 +194,15 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
         Method(
             "sendRawTransaction",
             calling.send_raw,
-            (Param("raw", data(), schema=DATA),),
+            (Param("raw", data, schema=DATA),),
             HASH,
             "Check a signed transaction, keep and announce it; answers its hash.",
             10,
         ),
-        Method("getLogs", calling.logs, (_LOG_FILTER,), LOGS, "Logs of contracts; there are none."),
     )
 
 
-def _filter_methods(ledger: Any, calling: Calling, filters: Filters) -> tuple[Method, ...]:
+def _filter_methods(ledger: Any, logs: Logs, filters: Filters) -> tuple[Method, ...]:
     def head_changed(event: HeadChanged) -> None:
         for info in event.entered:
             filters.happened(FilterKind.BLOCKS, hex_bytes(info.hash))
@@ -206,7 +214,7 @@ def _filter_methods(ledger: Any, calling: Calling, filters: Filters) -> tuple[Me
     ledger.events.subscribe(TransactionAdded, transaction_added)
 
     async def filter_logs(id: str) -> list[Any]:
-        return await calling.logs(filters.query(id))
+        return await logs.of(filters.query(id))
 
     new = filters.add
     return (
@@ -221,7 +229,7 @@ def _filter_methods(ledger: Any, calling: Calling, filters: Filters) -> tuple[Me
         Method(
             "newFilter",
             lambda query: new(FilterKind.LOGS, query),
-            (_LOG_FILTER,),
+            (FOLLOWING_PARAM,),
             _FILTER_KEY,
             "Start to collect logs.",
         ),

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
-from chainp2p.ethapi.params import LogFilter
+from chainp2p.ethapi.logs import LogFilter
 from chainp2p.namespaces import SERVER_ERROR, RpcError
 from chainp2p.primitives.keccak import keccak256
 

@@ -1,13 +1,24 @@
-"""Reads the parameters of Ethereum's methods: blocks, calls, filters. Pure; texts are go-ethereum's."""
+"""Reads the parameters of Ethereum's methods: blocks and calls. Pure; texts are go-ethereum's."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 from attrs import frozen
 
 from chainp2p.ledger.execution import Message
-from chainp2p.namespaces import Param
-from chainp2p.rpc.values import ADDRESS, HASH, QUANTITY, address, boolean, data, hash32, quantity
+from chainp2p.namespaces import SERVER_ERROR, Param, RpcError
+from chainp2p.rpc.values import (
+    ADDRESS,
+    HASH,
+    QUANTITY,
+    address,
+    boolean,
+    data,
+    hash32,
+    hex_number,
+    quantity,
+    quantity64,
+)
 
 __all__ = [
     "ADDRESS_PARAM",
@@ -20,20 +31,18 @@ __all__ = [
     "OPTIONAL_BLOCK_PARAM",
     "BlockHash",
     "BlockRef",
-    "LogFilter",
     "block_number",
     "block_ref",
     "call_object",
-    "log_filter",
+    "optional",
 ]
+
+T = TypeVar("T")
 
 TAGS = frozenset({"earliest", "latest", "pending", "safe", "finalized"})
 
 #: Blocks are numbered below 2^63 (geth: ``rpc.BlockNumber`` is an int64).
 MAX_NUMBER = (1 << 63) - 1
-
-#: Addresses, and topics per position, of one filter (geth limits the query; this bounds the answer's work).
-MAX_FILTER_ITEMS = 1_000
 
 
 @frozen
@@ -54,7 +63,9 @@ def block_number(value: Any) -> str | int:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER:
         return value  # not in the specification; hardhat and others take it
-    height = quantity(value)
+    if not isinstance(value, str):
+        raise ValueError("hex string without 0x prefix")
+    height = hex_number(value, 64)
     if height > MAX_NUMBER:
         raise ValueError("block number larger than int64")
     return height
@@ -69,14 +80,15 @@ def block_ref(value: Any) -> BlockRef:
         if number is not None:
             return block_number(number)
         if hash is None:
-            raise ValueError("invalid arguments; neither block nor hash specified")
+            raise ValueError("must specify either BlockHash or BlockNumber")
         return BlockHash(hash32(hash), boolean(value.get("requireCanonical") or False))
     if isinstance(value, str) and len(value) == 66:
         return BlockHash(hash32(value))
     return block_number(value)
 
 
-def _optional(read: Any, value: Any) -> Any:
+def optional(read: Callable[[Any], T], value: Any) -> T | None:
+    """Read a member that may be missing or null."""
     return None if value is None else read(value)
 
 
@@ -84,67 +96,45 @@ def call_object(value: Any) -> Message:
     """Read what is called or estimated; members that this chain does not know are ignored."""
     if not isinstance(value, Mapping):
         raise ValueError("json: cannot unmarshal non-object into Go value of type ethapi.TransactionArgs")
-    old, new = _optional(data(), value.get("data")), _optional(data(), value.get("input"))
+    old, new = optional(data, value.get("data")), optional(data, value.get("input"))
     if old is not None and new is not None and old != new:
         raise ValueError(
             'both "data" and "input" are set and not equal. Please use "input" to pass transaction call data'
         )
-    gas_price, max_fee = (_optional(quantity, value.get(name)) for name in ("gasPrice", "maxFeePerGas"))
-    tip = _optional(quantity, value.get("maxPriorityFeePerGas"))
+    gas_price, max_fee = (optional(quantity, value.get(name)) for name in ("gasPrice", "maxFeePerGas"))
+    tip = optional(quantity, value.get("maxPriorityFeePerGas"))
     if gas_price is not None and (max_fee is not None or tip is not None):
-        raise ValueError("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
+        raise RpcError(SERVER_ERROR, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
     if max_fee is not None and tip is not None and max_fee < tip:
-        raise ValueError(f"maxFeePerGas ({hex(max_fee)}) < maxPriorityFeePerGas ({hex(tip)})")
+        raise RpcError(SERVER_ERROR, f"maxFeePerGas ({hex(max_fee)}) < maxPriorityFeePerGas ({hex(tip)})")
     return Message(
-        sender=_optional(address, value.get("from")) or bytes(20),
-        to=_optional(address, value.get("to")),
-        value=_optional(quantity, value.get("value")) or 0,
+        sender=optional(address, value.get("from")) or bytes(20),
+        to=optional(address, value.get("to")),
+        value=optional(quantity, value.get("value")) or 0,
         data=new or old or b"",
         access_list=_access_list(value.get("accessList")),
-        gas=_optional(quantity, value.get("gas")),
+        gas=optional(quantity64, value.get("gas")),
         gas_price=gas_price or max_fee or 0,
+        chain_id=optional(quantity, value.get("chainId")),
     )
+
+
+def _list(value: Any, kind: str) -> list[Any]:
+    """Read a list that may be missing or null."""
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"json: cannot unmarshal non-array into Go value of type {kind}")
+    return value or []
 
 
 def _access_list(value: Any) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
-    return tuple(
-        (address(entry["address"]), tuple(map(hash32, entry.get("storageKeys") or ()))) for entry in value or ()
-    )
+    return tuple(map(_access_tuple, _list(value, "types.AccessList")))
 
 
-@frozen
-class LogFilter:
-    """Which logs are wanted; there are none on this chain, but what is asked must make sense."""
-
-    start: str | int | None = None
-    end: str | int | None = None
-    block: bytes | None = None
-    addresses: tuple[bytes, ...] = ()
-    topics: tuple[tuple[bytes, ...], ...] = ()
-
-
-def log_filter(value: Any) -> LogFilter:
-    """Read a filter object."""
+def _access_tuple(value: Any) -> tuple[bytes, tuple[bytes, ...]]:
     if not isinstance(value, Mapping):
-        raise ValueError("json: cannot unmarshal non-object into Go value of type filters.input")
-    start, end = (_optional(block_number, value.get(name)) for name in ("fromBlock", "toBlock"))
-    block = _optional(hash32, value.get("blockHash"))
-    if block is not None and (start is not None or end is not None):
-        raise ValueError("cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other")
-    addresses = _several(value.get("address"), address, "addresses")
-    topics = value.get("topics") or ()
-    if not isinstance(topics, Sequence) or isinstance(topics, str) or len(topics) > 4:
-        raise ValueError("invalid topics: at most 4 positions are expected")
-    return LogFilter(start, end, block, addresses, tuple(_several(topic, hash32, "topics") for topic in topics))
-
-
-def _several(value: Any, read: Any, name: str) -> tuple[bytes, ...]:
-    if value is None:
-        return ()
-    values = value if isinstance(value, list) else [value]
-    if len(values) > MAX_FILTER_ITEMS:
-        raise ValueError(f"too many {name}: {len(values)}")
-    return tuple(read(one) for one in values if one is not None)
+        raise ValueError("json: cannot unmarshal non-object into Go value of type types.AccessTuple")
+    keys = _list(value.get("storageKeys"), "[]common.Hash")
+    return optional(address, value.get("address")) or bytes(20), tuple(map(hash32, keys))
 
 
 _TAG_OR_NUMBER = {"anyOf": [{"enum": sorted(TAGS)}, QUANTITY, {"type": "integer", "minimum": 0}]}
@@ -155,6 +145,6 @@ BLOCK_PARAM = Param("block", block_ref, schema=_BLOCK)
 OPTIONAL_BLOCK_PARAM = Param("block", block_ref, required=False, default="latest", schema=_BLOCK)
 HASH_PARAM = Param("hash", hash32, schema=HASH)
 ADDRESS_PARAM = Param("address", address, schema=ADDRESS)
-INDEX_PARAM = Param("index", quantity, schema=QUANTITY)
+INDEX_PARAM = Param("index", quantity64, schema=QUANTITY)
 FULL_PARAM = Param("full", boolean, required=False, default=False, schema={"type": "boolean"})
 CALL_PARAM = Param("call", call_object, schema={"type": "object"})

@@ -9,7 +9,8 @@ from twisted.logger import Logger
 
 from chainp2p.chain.interfaces import HeadChanged, HeaderAdded, TransactionAdded
 from chainp2p.ethapi.blocks import Blocks
-from chainp2p.ethapi.params import BlockHash, LogFilter, log_filter
+from chainp2p.ethapi.logs import FOLLOWING_PARAM, LogFilter
+from chainp2p.ethapi.params import BlockHash
 from chainp2p.ethapi.render import header_object, transaction_object
 from chainp2p.namespaces import Param, Subscription
 from chainp2p.rpc.values import boolean, hex_bytes
@@ -117,7 +118,7 @@ def eth_subscriptions(ledger: Any, blocks: Blocks) -> tuple[Subscription, ...]:
         Subscription(
             "logs",
             logs,
-            (Param("filter", log_filter, required=False, default=LogFilter(), schema={"type": "object"}),),
+            (FOLLOWING_PARAM,),
             "Logs of contracts; there are none on this chain.",
         ),
         Subscription("syncing", syncing, (), "When the node falls behind, and when it has caught up."),

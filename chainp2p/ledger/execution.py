@@ -67,6 +67,7 @@ class Message:
     access_list: AccessList = ()
     gas: int | None = None
     gas_price: int = 0
+    chain_id: int | None = None  #: of the network that it is meant for
 
 
 class CallError(Exception):
@@ -139,15 +140,30 @@ class ValueTransfers:
         return Receipt(1, gas_before + gas, gas, base_fee + tip, sender, transaction.hash, transaction.type)
 
     def call(self, message: Message, state: Accounts, context: BlockContext) -> bytes:
+        self._check(message, context)
+        sender, price, base_fee = f"address 0x{message.sender.hex()}", message.gas_price, context.base_fee
         needed = intrinsic_gas(message.data, message.access_list)
-        if message.gas is not None and message.gas < needed:
-            raise CallError(f"intrinsic gas too low: have {message.gas}, want {needed}")
-        self.estimate(message, state, context)
-        return b""
+        gas = context.gas_limit if message.gas is None else min(message.gas, context.gas_limit)
+        balance = state.account(message.sender).balance
+        cost = (needed if message.gas is None else gas) * price + message.value
+        if 0 < price < base_fee:
+            fault = f"max fee per gas less than block base fee: {sender}, maxFeePerGas: {price}, baseFee: {base_fee}"
+        elif balance < cost:
+            fault = f"insufficient funds for gas * price + value: {sender} have {balance} want {cost}"
+        elif gas < needed:
+            fault = f"intrinsic gas too low: have {gas}, want {needed}"
+        else:
+            return b""
+        raise CallError(f"err: {fault} (supplied gas {gas})")
 
-    def estimate(self, message: Message, state: Accounts, context: BlockContext) -> int:
+    def _check(self, message: Message, context: BlockContext) -> None:
+        if message.chain_id not in (None, context.chain_id):
+            raise CallError(f"chainId does not match node's (have={message.chain_id}, want={context.chain_id})")
         if message.to is None:
             raise CallError("contract creation is not supported: this chain transfers value only")
+
+    def estimate(self, message: Message, state: Accounts, context: BlockContext) -> int:
+        self._check(message, context)
         needed = intrinsic_gas(message.data, message.access_list)
         balance = state.account(message.sender).balance
         if message.value > balance:

@@ -1,7 +1,7 @@
 """Reads and writes the values of Ethereum's JSON-RPC: quantities, byte strings. Pure. Texts are go-ethereum's."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "ADDRESS",
@@ -15,11 +15,15 @@ __all__ = [
     "data",
     "hash32",
     "hex_bytes",
+    "hex_number",
     "members",
     "nullable",
     "quantity",
+    "quantity64",
     "text",
 ]
+
+T = TypeVar("T")
 
 #: JSON Schemas, for descriptions.
 QUANTITY = {"type": "string", "pattern": "^0x(0|[1-9a-f][0-9a-f]*)$"}
@@ -38,10 +42,6 @@ def members(*names: str) -> dict[str, Any]:
 def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of what may also be null."""
     return {"anyOf": [schema, {"type": "null"}]}
-
-
-#: Hex digits of the widest quantity, 2^256 - 1.
-MAX_DIGITS = 64
 
 
 def hex_bytes(value: bytes) -> str:
@@ -63,48 +63,69 @@ def boolean(value: Any) -> bool:
     return value
 
 
-def _digits(value: Any, kind: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"json: cannot unmarshal non-string into Go value of type {kind}")
-    if value[:2] not in ("0x", "0X"):
-        raise ValueError("hex string without 0x prefix" if value else "empty hex string")
-    digits = value[2:]
-    if not digits.isascii() or not digits.isalnum() and digits:
-        raise ValueError("invalid hex string")
-    return digits
+def _typed(kind: str, read: Callable[[str], T]) -> Callable[[Any], T]:
+    """Return a reader of strings that says, as Go does, what the value should have been."""
+
+    def checked(value: Any) -> T:
+        try:
+            if not isinstance(value, str):
+                raise ValueError("non-string")
+            return read(value)
+        except ValueError as error:
+            raise ValueError(f"json: cannot unmarshal {error} into Go value of type {kind}") from None
+
+    return checked
 
 
-def quantity(value: Any) -> int:
-    """Read a quantity: ``0x`` and hex digits without leading zeros, at most 256 bits."""
-    digits = _digits(value, "hexutil.Big")
+def _digits(text: str) -> str:
+    if text[:2] not in ("0x", "0X"):
+        raise ValueError("hex string without 0x prefix")
+    return text[2:]
+
+
+def hex_number(text: str, bits: int) -> int:
+    """Read a number: ``0x`` and hex digits without leading zeros."""
+    if not text:
+        raise ValueError("empty hex string")
+    digits = _digits(text)
     if not digits:
         raise ValueError('hex string "0x"')
     if digits[0] == "0" and len(digits) > 1:
         raise ValueError("hex number with leading zero digits")
-    if len(digits) > MAX_DIGITS:
-        raise ValueError("hex number > 256 bits")
+    if not digits.isascii() or not digits.isalnum():
+        raise ValueError("invalid hex string")
+    if len(digits) * 4 > bits:
+        raise ValueError(f"hex number > {bits} bits")
     try:
         return int(digits, 16)
     except ValueError:
         raise ValueError("invalid hex string") from None
 
 
-def data(size: int | None = None) -> Callable[[Any], bytes]:
-    """Return a reader of byte strings; *size* bytes if given."""
-
-    def read(value: Any) -> bytes:
-        digits = _digits(value, "hexutil.Bytes")
-        if len(digits) % 2:
-            raise ValueError("hex string of odd length")
-        if size is not None and len(digits) != 2 * size:
-            raise ValueError(f"hex string has length {len(digits)}, want {2 * size}")
-        try:
-            return bytes.fromhex(digits)
-        except ValueError:
-            raise ValueError("invalid hex string") from None
-
-    return read
+#: Read a quantity: a number of 256 or 64 bits at most; an empty string is 0, as for go-ethereum.
+quantity = _typed("hexutil.Big", lambda text: hex_number(text, 256) if text else 0)
+quantity64 = _typed("hexutil.Uint64", lambda text: hex_number(text, 64) if text else 0)
 
 
-hash32 = data(32)
-address = data(20)
+def _bytes(text: str, size: int | None, kind: str) -> bytes:
+    digits = _digits(text) if text else ""
+    if len(digits) % 2:
+        raise ValueError("hex string of odd length")
+    if size is not None and len(digits) != 2 * size:
+        raise ValueError(f"hex string has length {len(digits)}, want {2 * size} for {kind}")
+    if not digits.isascii() or (digits and not digits.isalnum()):
+        raise ValueError("invalid hex string")
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise ValueError("invalid hex string") from None
+
+
+def _sized(size: int | None, kind: str) -> Callable[[Any], bytes]:
+    return _typed(kind, lambda text: _bytes(text, size, kind))
+
+
+#: Read a string of bytes, of any number of them or of so many; an empty string has none, as for go-ethereum.
+data = _sized(None, "hexutil.Bytes")
+hash32 = _sized(32, "common.Hash")
+address = _sized(20, "common.Address")

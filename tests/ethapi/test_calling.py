@@ -132,7 +132,8 @@ class Accounts(EthHarness):
         self.assertEqual(len(balances), 5)
         self.check_proof(NOBODY, "latest")
         self.assertEqual(self.call("eth_getProof", NOBODY, [])["storageProof"], [])
-        self.assertIn("too many slots", self.refused("eth_getProof", NOBODY, ["0x0"] * 1_025)[1])
+        text = "too many storage keys requested (max 1024, got 1025)"
+        self.assertEqual(self.refused("eth_getProof", NOBODY, ["0x0"] * 1_025), (-32602, text))
         self.assertIn("non-array", self.refused("eth_getProof", NOBODY, "0x0")[1])
 
 
@@ -144,6 +145,34 @@ class Calls(EthHarness):
         code, text = self.refused("eth_call", {"data": "0x00"}, "latest")
         self.assertEqual(code, -32000)
         self.assertIn("contract creation", text)
+
+    def test_calls_that_nobody_could_pay(self) -> None:
+        plain = {"from": ACCOUNTS[1], "to": NOBODY}
+        poor = {"from": NOBODY, "to": ACCOUNTS[1]}
+        base_fee = self.ledger.pool.base_fee
+        for call, text in (
+            ({**plain, "gas": "0x1"}, "err: intrinsic gas too low: have 1, want 21000 (supplied gas 1)"),
+            (
+                {**poor, "value": "0x1"},
+                f"err: insufficient funds for gas * price + value: address {NOBODY} have 0 want 1 "
+                "(supplied gas 30000000)",
+            ),
+            (
+                {**poor, "gas": "0x5208", "gasPrice": hex(base_fee)},
+                f"err: insufficient funds for gas * price + value: address {NOBODY} have 0 want {21_000 * base_fee} "
+                "(supplied gas 21000)",
+            ),
+            (
+                {**plain, "maxFeePerGas": "0x1"},
+                f"err: max fee per gas less than block base fee: address {ACCOUNTS[1]}, maxFeePerGas: 1, "
+                f"baseFee: {base_fee} (supplied gas 30000000)",
+            ),
+            ({**plain, "chainId": "0x1"}, "chainId does not match node's (have=1, want=7)"),
+        ):
+            self.assertEqual(self.refused("eth_call", call), (-32000, text))
+        # more gas than a block has is cut down
+        self.assertEqual(self.call("eth_call", {**plain, "gas": hex(2**64 - 1), "chainId": "0x7"}), "0x")
+        self.assertEqual(self.refused("eth_estimateGas", {**plain, "chainId": "0x1"})[0], -32000)
 
     def test_estimates(self) -> None:
         plain = {"from": ACCOUNTS[1], "to": NOBODY, "value": "0x1"}
@@ -304,10 +333,25 @@ class Logs(EthHarness):
     def test_there_are_none(self) -> None:
         self.mine()
         head = "0x" + self.ledger.head.hash.hex()
-        for query in ({}, {"fromBlock": "0x0", "toBlock": "latest"}, {"blockHash": head}, {"fromBlock": "earliest"}):
+        for query in (
+            {},
+            {"fromBlock": "0x0", "toBlock": "latest"},
+            {"blockHash": head},
+            {"fromBlock": "earliest"},
+            {"fromBlock": "finalized", "toBlock": "safe"},
+            {"fromBlock": "0x1", "toBlock": "0x1"},
+        ):
             self.assertEqual(self.call("eth_getLogs", query), [])
+            if query.get("fromBlock") != "finalized":
+                self.assertEqual(self.call("eth_getFilterLogs", self.call("eth_newFilter", query)), [])
         self.assertEqual(self.call("eth_getLogs"), [])
-        unknown = {"blockHash": "0x" + "ee" * 32}
-        self.assertEqual(self.refused("eth_getLogs", unknown)[0], -32000)
-        backwards = {"fromBlock": "0x1", "toBlock": "0x0"}
-        self.assertEqual(self.refused("eth_getLogs", backwards), (-32602, "invalid block range params"))
+        for query, error in (
+            ({"blockHash": "0x" + "ee" * 32}, (-32000, "unknown block")),
+            ({"fromBlock": "0x1", "toBlock": "0x0"}, (-32602, "invalid block range params")),
+            ({"fromBlock": "0x2"}, (-32602, "invalid block range params")),
+            ({"fromBlock": "0x0", "toBlock": "0x2"}, (-32602, "block range extends beyond current head block")),
+            ({"fromBlock": "pending"}, (-32602, "pending logs are not supported")),
+            ({"address": [NOBODY] * 1_001}, (-32000, "exceed max addresses or topics per search position")),
+        ):
+            self.assertEqual(self.refused("eth_getLogs", query), error)
+        self.assertEqual(self.refused("eth_newFilter", {"toBlock": "pending"})[0], -32602)

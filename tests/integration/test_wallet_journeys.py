@@ -44,8 +44,9 @@ TEXTS = {
     "gas limit exceeded": r"exceeds block gas limit",
     "estimate: insufficient funds": r"insufficient funds for transfer",
     "estimate: fee cap below base fee": r"max fee per gas less than block base fee: address 0x.*, maxFeePerGas: 1, .*",
-    "call: gas": r"intrinsic gas too low: have 20999, want 21000",
-    "call: insufficient funds": r"insufficient funds for transfer",
+    "call: gas": r"err: intrinsic gas too low: have 20999, want 21000 \(supplied gas 20999\)",
+    "call: insufficient funds": r"err: insufficient funds for gas \* price \+ value: address 0x[0-9a-f]{40} "
+    r"have \d+ want \d+ \(supplied gas \d+\)",
     "call: fee cap below base fee": r"max fee per gas less than block base fee: address 0x.*, maxFeePerGas: 1, .*",
     "unknown method": r"the method eth_sendUserOperation does not exist/is not available",
 }

@@ -170,8 +170,8 @@ class Calls(SynchronousTestCase):
         self.assertEqual(EXECUTION.call(Message(A, B, 5), state, context()), b"")
         for message, text in (
             (Message(A), "contract creation is not supported: this chain transfers value only"),
+            (Message(A, B, chain_id=8), "chainId does not match node's (have=8, want=31337)"),
             (Message(B, A, 1), "insufficient funds for transfer"),
-            (Message(A, B, gas=20_999), "intrinsic gas too low: have 20999, want 21000"),
             (Message(A, B, RICH - 5 * GWEI, gas_price=GWEI), "gas required exceeds allowance (5)"),
             (
                 Message(A, B, gas_price=GWEI - 1),
@@ -180,7 +180,15 @@ class Calls(SynchronousTestCase):
             ),
         ):
             with self.assertRaises(CallError) as caught:
-                EXECUTION.call(message, state, context())
+                estimate(message, state, context())
+            self.assertEqual(str(caught.exception), text)
+            self.assertRaises(CallError, EXECUTION.call, message, state, context())
+        for gas, text in (
+            (20_999, "err: intrinsic gas too low: have 20999, want 21000 (supplied gas 20999)"),
+            (0, "err: intrinsic gas too low: have 0, want 21000 (supplied gas 0)"),
+        ):
+            with self.assertRaises(CallError) as caught:
+                EXECUTION.call(Message(A, B, gas=gas), state, context())
             self.assertEqual(str(caught.exception), text)
         with self.assertRaisesRegex(CallError, r"gas required exceeds allowance \(20999\)"):
             estimate(Message(A, B, gas=20_999), state, context())

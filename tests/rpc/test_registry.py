@@ -50,9 +50,8 @@ class Registering(SynchronousTestCase):
         self.assertEqual(self.refused("eth_echo", None), (-32602, "missing value for required argument 0"))
         self.assertEqual(self.refused("eth_echo", [None]), (-32602, "missing value for required argument 0"))
         self.assertEqual(self.refused("eth_echo", ["0x1", "0x2", 3]), (-32602, "too many arguments, want at most 2"))
-        self.assertEqual(
-            self.refused("eth_echo", ["0x1", "2"]), (-32602, "invalid argument 1: hex string without 0x prefix")
-        )
+        text = "json: cannot unmarshal hex string without 0x prefix into Go value of type hexutil.Big"
+        self.assertEqual(self.refused("eth_echo", ["0x1", "2"]), (-32602, f"invalid argument 1: {text}"))
         self.assertEqual(self.refused("eth_echo", {"a": "0x1", "c": 1}), (-32602, "unknown argument 'c'"))
 
     def test_what_does_not_exist(self) -> None:

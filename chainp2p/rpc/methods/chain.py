@@ -19,7 +19,7 @@ from chainp2p.rpc.subscriptions.cursor import LENGTH, Cursor
 from chainp2p.rpc.subscriptions.stream import Streams
 from chainp2p.rpc.subscriptions.subscriber import HEADS, PEERS, TRANSACTIONS
 from chainp2p.rpc.subscriptions.text import block_members
-from chainp2p.rpc.values import DATA, HASH, QUANTITY, data, hash32, hex_bytes, nullable, quantity
+from chainp2p.rpc.values import DATA, HASH, QUANTITY, data, hash32, hex_bytes, hex_number, nullable
 from chainp2p.rpc.values import text as read_text
 
 __all__ = ["chain_namespace", "hash_or_height", "point"]
@@ -84,7 +84,7 @@ def hash_or_height(value: Any) -> bytes | int:
     if isinstance(value, str) and len(value) == 66:
         return hash32(value)
     if isinstance(value, str):
-        height = quantity(value)
+        height = hex_number(value, 64)
         if height <= MAX_HEIGHT:
             return height
     raise ValueError("a hash or a height is expected")
@@ -240,7 +240,7 @@ def chain_namespace(
             Method(
                 "submitTransaction",
                 methods.submit_transaction,
-                (Param("raw", data(), schema=DATA),),
+                (Param("raw", data, schema=DATA),),
                 HASH,
                 "Check a raw transaction, keep and announce it; answers its id.",
                 cost=10,

@@ -16,7 +16,7 @@ def web3_namespace(client_version: str) -> Namespace:
             Method(
                 "sha3",
                 lambda value: "0x" + keccak256(value).hex(),
-                (Param("data", data(), schema=DATA),),
+                (Param("data", data, schema=DATA),),
                 result=DATA,
                 doc="Keccak-256 of the data.",
             ),
