@@ -93,7 +93,15 @@ def _reading_methods(reading: Reading) -> tuple[Method, ...]:
         Method("blockNumber", reading.block_number, (), QUANTITY, "Height of the best block."),
         Method("getBlockByNumber", reading.block_by_number, (NUMBER_PARAM, FULL_PARAM), _BLOCK, "A block.", 12),
         Method("getBlockByHash", reading.block_by_hash, (HASH_PARAM, FULL_PARAM), _BLOCK, "A block.", 12),
-        Method("getHeaderByNumber", reading.header_by_number, (NUMBER_PARAM,), _HEADER, "A header.", 2),
+        Method(
+            "getHeaderByNumber",
+            reading.header_by_number,
+            (NUMBER_PARAM,),
+            _HEADER,
+            "A header.",
+            2,
+            lambda number: 10 if number == "pending" else 0,  # it has to be made, with the root of its transactions
+        ),
         Method("getHeaderByHash", reading.header_by_hash, (HASH_PARAM,), _HEADER, "A header.", 2),
         Method(
             "getBlockTransactionCountByNumber",

@@ -4,9 +4,15 @@ from typing import Any
 
 from chainp2p.ethapi.blocks import Blocks, ReadBlock
 from chainp2p.ethapi.params import BlockHash, BlockRef
-from chainp2p.ethapi.render import block_object, header_object, pending_object, receipt_object, transaction_object
-from chainp2p.ledger.formats.block import assemble
-from chainp2p.ledger.formats.header import make_header
+from chainp2p.ethapi.render import (
+    block_object,
+    header_object,
+    pending_header_object,
+    pending_object,
+    receipt_object,
+    transaction_object,
+)
+from chainp2p.ledger.formats.header import Header, make_header
 from chainp2p.ledger.formats.transaction import Transaction
 from chainp2p.ledger.formats.validation import intrinsic_gas
 from chainp2p.ledger.state.ordered import ordered_root
@@ -35,7 +41,7 @@ class Reading:
 
     async def block_by_number(self, number: str | int, full: bool) -> dict[str, Any] | None:
         if number == "pending":
-            return await self._pending(full)
+            return pending_object(*await self._pending(), full)
         return await self._block(number, full)
 
     async def block_by_hash(self, hash: bytes, full: bool) -> dict[str, Any] | None:
@@ -55,7 +61,8 @@ class Reading:
             chosen.append((transaction, sender))
         return chosen
 
-    async def _pending(self, full: bool) -> dict[str, Any] | None:
+    async def _pending(self) -> tuple[Header, list[tuple[Transaction, bytes]]]:
+        """The block that could come next."""
         head = await self._blocks.header("latest")
         assert head is not None
         chosen, pool = self._candidates(), self._ledger.pool
@@ -70,9 +77,11 @@ class Reading:
             timestamp=head.timestamp + 1,
             base_fee=pool.base_fee,
         )
-        return pending_object(header, len(assemble(header.raw, raws)), chosen, full)
+        return header, chosen
 
     async def header_by_number(self, number: str | int) -> dict[str, Any] | None:
+        if number == "pending":
+            return pending_header_object((await self._pending())[0])
         header = await self._blocks.header(number)
         return None if header is None else header_object(header)
 
@@ -127,6 +136,8 @@ class Reading:
         return "0x" if included is None else hex_bytes(included.transaction.raw)
 
     async def transaction_by_number(self, number: str | int, index: int) -> dict[str, Any] | None:
+        if number == "pending":
+            return next((transaction_object(*one) for one in self._candidates()[index : index + 1]), None)
         return await self._at(number, index)
 
     async def transaction_by_hash(self, hash: bytes, index: int) -> dict[str, Any] | None:
@@ -150,6 +161,8 @@ class Reading:
         return receipt_object(found.block, included.index, found.receipts[included.index])
 
     async def receipts(self, ref: BlockRef) -> list[dict[str, Any]] | None:
+        if ref == "pending":
+            raise RpcError(SERVER_ERROR, "pending receipts is not available")
         found = await self._read(ref)
         if found is None:
             return None

@@ -8,14 +8,22 @@ and headers, without which nobody could check the hash.
 from collections.abc import Sequence
 from typing import Any
 
-from chainp2p.ledger.formats.block import Block
+from chainp2p.ledger.formats.block import Block, assemble
 from chainp2p.ledger.formats.header import EMPTY_BLOOM, EMPTY_OMMERS_HASH, Header
 from chainp2p.ledger.formats.receipt import Receipt
 from chainp2p.ledger.formats.transaction import DYNAMIC_FEE, LEGACY, Transaction
 from chainp2p.primitives.keccak import keccak256
 from chainp2p.rpc.values import hex_bytes
 
-__all__ = ["block_object", "checksummed", "header_object", "pending_object", "receipt_object", "transaction_object"]
+__all__ = [
+    "block_object",
+    "checksummed",
+    "header_object",
+    "pending_header_object",
+    "pending_object",
+    "receipt_object",
+    "transaction_object",
+]
 
 _BLOOM = hex_bytes(EMPTY_BLOOM)
 _OMMERS = hex_bytes(EMPTY_OMMERS_HASH)
@@ -66,16 +74,19 @@ def block_object(block: Block, senders: Sequence[bytes] | None) -> dict[str, Any
     return {**header_object(header), "size": hex(block.size), "transactions": transactions, "uncles": []}
 
 
-def pending_object(
-    header: Header, size: int, transactions: Sequence[tuple[Transaction, bytes]], full: bool
-) -> dict[str, Any]:
-    """Write the block that could come next; what only a seal decides is null, as geth writes it."""
+def pending_header_object(header: Header) -> dict[str, Any]:
+    """Write the header of the block that could come next; what only a seal decides is null, as geth writes it."""
+    return {**header_object(header), **dict.fromkeys(("hash", "nonce", "miner"))}
+
+
+def pending_object(header: Header, transactions: Sequence[tuple[Transaction, bytes]], full: bool) -> dict[str, Any]:
+    """Write the block that could come next."""
     written = [
         transaction_object(transaction, sender) if full else hex_bytes(transaction.hash)
         for transaction, sender in transactions
     ]
-    unknown = dict.fromkeys(("hash", "nonce", "miner"))
-    return {**header_object(header), **unknown, "size": hex(size), "transactions": written, "uncles": []}
+    size = len(assemble(header.raw, [transaction.raw for transaction, _ in transactions]))
+    return {**pending_header_object(header), "size": hex(size), "transactions": written, "uncles": []}
 
 
 def transaction_object(

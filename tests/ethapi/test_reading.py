@@ -141,7 +141,18 @@ class Blocks(EthHarness):
         self.assertEqual(block["gasUsed"], "0x5208")
         self.assertEqual(len(self.call("eth_getBlockByNumber", "pending", False)["transactions"][0]), 66)
         self.assertEqual(self.call("eth_getBlockTransactionCountByNumber", "pending"), "0x1")
-        self.assertEqual(self.call("eth_getHeaderByNumber", "pending")["number"], "0x1")
+        self.assertEqual(self.call("eth_getBlockByNumber", "pending")["size"], block["size"])
+        header = self.call("eth_getHeaderByNumber", "pending")
+        self.assertEqual(header, {name: block[name] for name in header})
+        self.assertEqual(block.keys() - header.keys(), {"size", "transactions", "uncles"})
+        found = [self.call("eth_getTransactionByBlockNumberAndIndex", "pending", index) for index in ("0x0", "0x1")]
+        self.assertEqual(found, [block["transactions"][0], None])
+        self.assertEqual(self.call("eth_getUncleCountByBlockNumber", "pending"), "0x0")
+        refusal = (-32000, "pending receipts is not available")
+        self.assertEqual(self.refused("eth_getBlockReceipts", "pending"), refusal)
+        self.assertEqual(self.refused("eth_getBlockReceipts", {"blockNumber": "pending"}), refusal)
+        costs = [self.registry.cost("eth_getHeaderByNumber", [number]) for number in ("0x1", "pending")]
+        self.assertEqual(costs, [2, 12])
 
     def test_a_pending_block_is_not_overfull(self) -> None:
         for key in range(3, 6):
