@@ -18,7 +18,6 @@ from chainp2p.rpc.core import (
     Invalid,
     Request,
     dumps,
-    parse,
     render_batch,
     render_error,
     render_result,
@@ -28,6 +27,7 @@ from chainp2p.rpc.limits import Limits
 from chainp2p.rpc.registry import Begin, Registry, Subscribe, Unsubscribe
 from chainp2p.rpc.subscriptions.hub import Session
 from chainp2p.rpc.tally import Tally
+from chainp2p.rpc.usual import read
 
 __all__ = ["Answering", "Service"]
 
@@ -96,7 +96,7 @@ class Answering:
         tally.in_flight += 1
         try:
             await self._pay(text)
-            message = parse(text)
+            message = read(text)
             if isinstance(message, Batch):
                 response = await self._batch(message.entries)
             else:
