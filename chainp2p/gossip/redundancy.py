@@ -23,6 +23,9 @@ class Way(Enum):
     FETCHED = "fetched"
     COMPACT = "compact"  #: put together here
 
+    #: By identity, as each is there once: that of ``Enum`` is a function in Python, called for each count.
+    __hash__ = object.__hash__
+
 
 @define(eq=False)
 class Redundancy:

@@ -45,13 +45,17 @@ class RollingSeen:
 
     def update(self, ids: Iterable[bytes]) -> None:
         """Remember all of *ids*."""
-        new, limit = self._new, self._limit
-        for id in ids:
-            if id not in new:
-                if len(new) >= limit:
-                    self._old, self._new = new, set()
-                    new = self._new
-                new.add(id)
+        ids = tuple(ids)
+        if len(self._new) + len(ids) <= self._limit:
+            self._new.update(ids)
+        else:
+            for id in ids:
+                self.add(id)
+
+    def without(self, ids: Iterable[bytes]) -> list[bytes]:
+        """Return those of *ids* that are not remembered."""
+        new, old = self._new, self._old
+        return [id for id in ids if id not in new and id not in old]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -6,7 +6,6 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import chainp2p.gossip.transactions.announcing
-import chainp2p.gossip.transactions.told
 from chainp2p.chain.interfaces import Admission, TransactionAdded
 from chainp2p.errors import Penalty, Reason, RefusalReason, RequestRefused
 from chainp2p.gossip.service import GossipService
@@ -340,7 +339,7 @@ class OfTransactions(Base):
         self.assertEqual(self.successResultOf(asked).transactions, tuple(raws[:1:-1]))
 
     def test_a_flood_of_own_transactions_drops_the_oldest_announcements(self) -> None:
-        self.patch(chainp2p.gossip.transactions.told, "ANNOUNCED_MAX", 5)
+        self.patch(chainp2p.gossip.transactions.announcing, "ANNOUNCED_MAX", 5)
         self.patch(chainp2p.gossip.transactions.announcing, "PUSH_BYTES", 0)
         one, two = self.full_mesh(2)
         hashes = [one.admit(b"pay %d" % n) for n in range(8)]

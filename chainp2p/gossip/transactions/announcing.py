@@ -1,6 +1,6 @@
 """What peers are told of the transactions here, and what they get when they ask."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -8,7 +8,7 @@ from attrs import define, field
 from chainp2p.errors import RefusalReason
 from chainp2p.gossip.redundancy import Redundancy, Way
 from chainp2p.gossip.seen import RollingSeen, chosen, halved, push_count
-from chainp2p.gossip.transactions.told import Told
+from chainp2p.gossip.transactions.told import ANNOUNCED_MAX, Told
 from chainp2p.peer.link import Link
 from chainp2p.wire import encode
 from chainp2p.wire.messages import (
@@ -47,6 +47,24 @@ class _Peer:
     dialled: bool
     told: Told = field(factory=Told)
     mempool_served: bool = False
+
+
+@define(eq=False)
+class _Beat:
+    """The next time that one peer, or all that share a beat, are told.
+
+    :param news: what came into the pool since it was planned, with sizes; the oldest give way. Each peer is told what
+        it lacks of that by then.
+    """
+
+    timer: "IDelayedCall"
+    news: dict[bytes, int] = field(factory=dict)
+
+    def add(self, hash: bytes, size: int) -> None:
+        """Tell of it then."""
+        if len(self.news) >= ANNOUNCED_MAX:
+            del self.news[next(iter(self.news))]
+        self.news[hash] = size
 
 
 def chosen_by_us(link: Link) -> bool:
@@ -101,7 +119,7 @@ class Announcing:
         self._key = random.randbytes(32)
         self._peers: dict[Link, _Peer] = {}
         #: By the peer that we dialled; None: of all others.
-        self._beats: dict[Link | None, IDelayedCall] = {}
+        self._beats: dict[Link | None, _Beat] = {}
         self._public = RollingSeen(REMEMBERED)
         self._recent: dict[bytes, float] = {}
 
@@ -112,26 +130,25 @@ class Announcing:
 
     def joined(self, link: Link) -> None:
         """A peer that wants transactions."""
-        self._peers[link] = _Peer(chosen_by_us(link))
+        self._peers[link] = peer = _Peer(chosen_by_us(link))
         now = self._reactor.seconds()
         for hash in self._pool.transaction_hashes():
             if self._is_recent(hash, now) or hash not in self._public:
                 raw = self._pool.transaction(hash)
                 if raw is not None:
-                    self._peers[link].told.enqueue(hash, len(raw))
-                    self._plan(link)
+                    self._beat_of(link, peer).add(hash, len(raw))
 
     def left(self, link: Link) -> None:
         self._peers.pop(link, None)
         beat = self._beats.pop(link, None)
         if beat is not None:
-            beat.cancel()
+            beat.timer.cancel()
 
     def stop(self) -> None:
         """Forget all peers, and their beats."""
         self._peers.clear()
         for beat in self._beats.values():
-            beat.cancel()
+            beat.timer.cancel()
         self._beats.clear()
 
     def peer(self, link: Link) -> Told | None:
@@ -173,16 +190,18 @@ class Announcing:
         if new and len(raw) <= PUSH_BYTES:
             self._push(hash, raw, now)
         size, beats = len(raw), self._beats
+        for beat in beats.values():
+            beat.add(hash, size)
         for link, peer in self._peers.items():
-            if again or hash not in peer.told.known:
-                peer.told.enqueue(hash, size)
-                if (link if peer.dialled else None) not in beats:
-                    self._plan(link)
+            if again:
+                peer.told.anew.add(hash)
+            if (link if peer.dialled else None) not in beats and (again or hash not in peer.told.known):
+                self._beat_of(link, peer).add(hash, size)
 
     def dropped(self, hash: bytes) -> None:
         """It is not in the pool any more: nobody needs to be told."""
-        for peer in self._peers.values():
-            peer.told.queue.pop(hash, None)
+        for beat in self._beats.values():
+            beat.news.pop(hash, None)
 
     def _push(self, hash: bytes, raw: bytes, now: float) -> None:
         dialled = [(link.peer_id, link) for link, peer in self._peers.items() if peer.dialled]
@@ -195,33 +214,35 @@ class Announcing:
             self._peers[link].told.tell((hash,), now, whole=True)
             link.send_raw(data)
 
-    def _plan(self, link: Link) -> None:
-        """Let there be a beat for what waits to be told to *link*."""
-        beat = link if chosen_by_us(link) else None
-        if beat not in self._beats:
-            within = OTHERS_BEAT if beat is None else DIALLED_BEAT
+    def _beat_of(self, link: Link, peer: _Peer) -> _Beat:
+        """The beat on which a peer is told next; it is planned if there is none."""
+        key = link if peer.dialled else None
+        beat = self._beats.get(key)
+        if beat is None:
+            within = OTHERS_BEAT if key is None else DIALLED_BEAT
             delay = self._interval * within * self._random.random()
-            self._beats[beat] = self._reactor.callLater(delay, self._beat, beat)
+            beat = self._beats[key] = _Beat(self._reactor.callLater(delay, self._beat, key))
+        return beat
 
-    def _beat(self, beat: Link | None) -> None:
-        del self._beats[beat]
+    def _beat(self, key: Link | None) -> None:
+        news = self._beats.pop(key).news
         now = self._reactor.seconds()
-        tolds = {link: peer.told for link, peer in self._peers.items() if (link if peer.dialled else None) is beat}
-        news = {hash for told in tolds.values() for hash in told.queue}
-        places = {hash: self._pool.precedence(hash) for hash in news}
-        self._public.update(news)
-        for link, told in tolds.items():
-            self._announce(link, told, now, places)
-
-    def _announce(self, link: Link, told: Told, now: float, places: Mapping[bytes, Any]) -> None:
-        told.trim(now, TOLD_AFTER * self._interval)
-        queue, told.queue = told.queue, {}
-        if queue:
-            hashes = sorted(queue, key=places.__getitem__)
-            told.tell(hashes, now, whole=False)
-            self._counts.told += len(hashes)
-            self._counts.messages += 1
-            link.send(AnnounceTransactions(tuple([(hash, queue[hash]) for hash in hashes])))
+        lacking = {
+            link: peer.told.lacking(news)
+            for link, peer in self._peers.items()
+            if (link if peer.dialled else None) is key
+        }
+        places = {hash: self._pool.precedence(hash) for hash in set().union(*lacking.values())}
+        self._public.update(places)
+        for link, hashes in lacking.items():
+            told = self._peers[link].told
+            told.trim(now, TOLD_AFTER * self._interval)
+            if hashes:
+                hashes.sort(key=places.__getitem__)
+                told.tell(hashes, now, whole=False)
+                self._counts.told += len(hashes)
+                self._counts.messages += 1
+                link.send(AnnounceTransactions(tuple([(hash, news[hash]) for hash in hashes])))
 
     # serving
 

@@ -1,6 +1,6 @@
 """Relay of transactions over links: fetch what is announced, take what is pushed, offer both to the pool."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve
@@ -196,13 +196,19 @@ class TransactionRelay:
     # fetching
 
     def _here(self, hash: bytes) -> bool:
-        return self._pool.transaction(hash) is not None or hash in self._turned_down or hash in self._included
+        return not self._wanted((hash,))
+
+    def _wanted(self, hashes: Iterable[bytes]) -> list[bytes]:
+        """Those that are not here, and may be."""
+        pooled = self._pool.transaction
+        away = [hash for hash in hashes if pooled(hash) is None]
+        return self._included.without(self._turned_down.without(away)) if away else away
 
     async def _ask_mempool(self, link: Link) -> None:
         reply = await link.request(GetMempool())
         told = self.announcing.peer(link)
         if told is not None:
-            wanted = [hash for hash in reply.hashes if not self._here(hash)][:ANNOUNCED_MAX]
+            wanted = self._wanted(reply.hashes)[:ANNOUNCED_MAX]
             told.known.update(reply.hashes[:ANNOUNCED_MAX])
             for hash in wanted:
                 self._fetches.announced(link, hash, 0, self._reactor.seconds())
@@ -215,7 +221,7 @@ class TransactionRelay:
         sizes = dict(message.transactions)
         told.has(sizes)
         now = self._reactor.seconds()
-        new = [hash for hash in sizes if not self._here(hash)]
+        new = self._wanted(sizes)
         self.counts.announced(len(sizes), new, now)
         for hash in new:
             if hash not in self._fetches:

@@ -1,6 +1,7 @@
 """What one peer knows of our transactions, and what it is still to be told."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from itertools import takewhile
 
 from attrs import Factory, define
 
@@ -18,28 +19,27 @@ FETCHED_AFTER = 1.0
 class Told:
     """
     :param known: it has these, or was told of them.
-    :param queue: to be announced to it at its next beat, with sizes; the oldest give way.
+    :param anew: to be announced to it at its next beat though it has them, for they came again.
     :param lately: what it was told of lately, and when.
     :param fetching: those of them that it may not have yet.
     """
 
     known: RollingSeen = Factory(lambda: RollingSeen(ANNOUNCED_MAX))
-    queue: dict[bytes, int] = Factory(dict)
+    anew: set[bytes] = Factory(set)
     lately: dict[bytes, float] = Factory(dict)
     fetching: set[bytes] = Factory(set)
 
-    def enqueue(self, hash: bytes, size: int) -> None:
-        """Announce it at the next beat."""
-        if len(self.queue) >= ANNOUNCED_MAX:
-            del self.queue[next(iter(self.queue))]
-        self.queue[hash] = size
+    def lacking(self, news: Iterable[bytes]) -> list[bytes]:
+        """Return what it is to be told of *news*; what has come anew is news once."""
+        if not self.anew:
+            return self.known.without(news)
+        anew, self.anew = self.anew, set()
+        return [hash for hash in news if hash in anew or hash not in self.known]
 
     def has(self, hashes: Collection[bytes]) -> None:
         """It has told us of them, or fetched them."""
         self.known.update(hashes)
-        if self.queue:
-            for hash in hashes:
-                self.queue.pop(hash, None)
+        self.anew.difference_update(hashes)
         self.fetching.difference_update(hashes)
 
     def tell(self, hashes: Collection[bytes], now: float, whole: bool) -> None:
@@ -57,6 +57,7 @@ class Told:
     def trim(self, now: float, seconds: float) -> None:
         """Forget when it was told of what it was told of *seconds* ago, once it has had the time to fetch it."""
         latest = now - max(seconds, FETCHED_AFTER)
-        while self.lately and self.lately[oldest := next(iter(self.lately))] <= latest:
-            del self.lately[oldest]
-            self.fetching.discard(oldest)
+        old = [hash for hash, _ in takewhile(lambda item: item[1] <= latest, self.lately.items())]
+        for hash in old:
+            del self.lately[hash]
+        self.fetching.difference_update(old)

@@ -142,7 +142,9 @@ class FetchTracker(Generic[K]):
         entry.announced[id] = None
         waits = self._limits.patience > 0 and not entry.preferred and self._preferred > 0
         word = _Word(size, self._lot(), waits)
-        thing = self._things.setdefault(id, _Thing())
+        thing = self._things.get(id)
+        if thing is None:
+            thing = self._things[id] = _Thing()
         thing.words[peer] = word
         if waits:
             self._waiting.append((now + self._limits.patience, peer, id, word))
@@ -178,10 +180,7 @@ class FetchTracker(Generic[K]):
 
     def forget(self, id: bytes) -> None:
         """It is here, or not wanted any more."""
-        thing = self._things.get(id)
-        if thing is not None:
-            if thing.asked is not None:
-                self._unask(id)
+        if id in self._things:
             self._forget_thing(id)
 
     @property
@@ -304,7 +303,10 @@ class FetchTracker(Generic[K]):
             self._forget_thing(id)
 
     def _forget_thing(self, id: bytes) -> None:
-        for peer in self._things.pop(id).words:
+        thing = self._things.pop(id)
+        if thing.asked is not None:
+            del self._peers[thing.asked].in_flight[id], self._asked[id]
+        for peer in thing.words:
             entry = self._peers[peer]
             del entry.announced[id]
             entry.open.pop(id, None)

@@ -102,7 +102,7 @@ def _happening(one: Any) -> dict[str, Any]:
     return {
         "when": one.when,
         "since": one.since,
-        "count": one.count,
+        "count": one.times,
         "kind": one.stage.value,
         "code": one.code,
         "id": None if one.peer_id is None else one.peer_id.hex(),

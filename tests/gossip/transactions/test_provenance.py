@@ -40,7 +40,7 @@ class ProvenanceTests(SynchronousTestCase):
         for reason in ("nonce too low: next nonce 5", "full", "nonce too low: next nonce 6"):
             self.memory.note(b"a", Stage.REFUSED, PEER, reason)
         full, low = self.memory.about(b"a")
-        self.assertEqual((full.code, low.code, low.count), ("full", "nonce_too_low", 2))
+        self.assertEqual((full.code, low.code, low.times), ("full", "nonce_too_low", 2))
         self.assertEqual((low.since, low.when, low.text), (1.0, 3.0, "nonce too low: next nonce 6"))
 
     def test_the_first_and_the_last_of_many_are_kept(self) -> None:

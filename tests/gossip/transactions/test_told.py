@@ -2,7 +2,6 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-import chainp2p.gossip.transactions.told
 from chainp2p.gossip.transactions.told import FETCHED_AFTER, Told
 
 
@@ -18,18 +17,18 @@ class ToldTests(SynchronousTestCase):
 
     def test_who_fetched_it_has_it_and_may_fetch_it_again(self) -> None:
         told = Told()
-        told.enqueue(b"a", 1)
         told.tell((b"a",), 0.0, whole=False)
         told.has((b"a",))
         self.assertFalse(told.lacks(b"a", 0.1))
-        self.assertEqual((told.queue, list(told.lately)), ({}, [b"a"]))
+        self.assertEqual((told.lacking((b"a", b"b")), list(told.lately)), ([b"b"], [b"a"]))
 
-    def test_the_oldest_announcements_give_way(self) -> None:
-        self.patch(chainp2p.gossip.transactions.told, "ANNOUNCED_MAX", 3)
+    def test_what_came_again_is_news_once_unless_it_says_so_itself(self) -> None:
         told = Told()
-        for n in range(5):
-            told.enqueue(bytes([n]), n)
-        self.assertEqual(told.queue, {b"\x02": 2, b"\x03": 3, b"\x04": 4})
+        told.has((b"a", b"b", b"c"))
+        told.anew.update((b"a", b"b"))
+        told.has((b"b",))
+        self.assertEqual(told.lacking((b"a", b"b", b"c", b"d")), [b"a", b"d"])
+        self.assertEqual(told.lacking((b"a", b"b", b"c")), [])
 
     def test_what_is_long_ago_is_forgotten(self) -> None:
         told = Told()
