@@ -61,6 +61,13 @@ class Turns(Generic[K, T]):
         queue = self._queues.get(peer)
         return 0 if queue is None else len(queue.waiting)
 
+    def free(self) -> bool:
+        """Answer whether a piece of work may begin that is not asked for: nobody waits, and there is room. It has begun
+        then."""
+        free = not self._ring and self.under_way < self._room
+        self.under_way += free
+        return free
+
     def ask(self, peer: K, cost: float, work: T) -> None:
         """*peer* makes us work."""
         queue = self._queues.get(peer)

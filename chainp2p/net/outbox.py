@@ -61,11 +61,9 @@ class Outbox:
         self._write()
 
     def _write(self) -> None:
-        while not (self._paused or self._closed):
-            data = self.queue.next(WRITE_BYTES)
-            if not data:
-                return
-            self._transport.write(data)
+        queue = self.queue
+        while queue.queued and not (self._paused or self._closed):
+            self._transport.write(queue.next(WRITE_BYTES))
 
     def last_word(self, payload: bytes) -> None:
         """Write one control message after what the transport has already, give up all else and let go of it."""

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from chainp2p.errors import PeerGone, RequestRefused, RequestTimedOut, StorageError
 
-__all__ = ["Bell", "Postponed", "Tasks"]
+__all__ = ["Bell", "Postponed", "Tasks", "at_once"]
 
 #: Nobody's fault: a peer went away, was slow or busy, or the service stops; or told already, by who watches the disk.
 QUIET = (CancelledError, PeerGone, RequestTimedOut, RequestRefused, StorageError)
@@ -40,15 +40,14 @@ class Tasks:
     def watch(self, deferred: "Deferred[Any]") -> None:
         """Look after what runs already; after :meth:`stop` it is cancelled."""
         self._running[deferred] = None
-
-        def ended(result: Any) -> None:
-            self._running.pop(deferred, None)
-            if isinstance(result, Failure) and not isinstance(result.value, QUIET):
-                self._log.failure("a background task failed", failure=result)
-
-        deferred.addBoth(ended)
+        deferred.addBoth(self._ended, deferred)
         if self._stopped:
             deferred.cancel()
+
+    def _ended(self, result: Any, deferred: "Deferred[Any]") -> None:
+        self._running.pop(deferred, None)
+        if isinstance(result, Failure) and not isinstance(result.value, QUIET):
+            self._log.failure("a background task failed", failure=result)
 
     def start(self) -> None:
         """Accept work (again)."""
@@ -94,6 +93,19 @@ class Bell:
         sleeping, self._sleeping = self._sleeping, None
         if sleeping is not None:
             sleeping.callback(None)
+
+
+def at_once(work: Callable[[], Any], ended: Callable[[], None]) -> "Deferred[Any]":
+    """Begin *work* now; *ended* is called when it is over, before those who wait are told.
+
+    :param work: answers what comes of it, or a Deferred or coroutine of that.
+    """
+    return maybeDeferred(work).addBoth(_pass_on, ended)
+
+
+def _pass_on(outcome: Any, ended: Callable[[], None]) -> Any:
+    ended()
+    return outcome
 
 
 class Postponed:

@@ -49,6 +49,7 @@ steps = st.lists(
         st.tuples(st.just("ask"), st.integers(0, 3), costs),
         st.tuples(st.just("ask"), st.integers(0, 3), costs),
         st.tuples(st.just("next")),
+        st.tuples(st.just("free")),
         st.tuples(st.just("ended")),
         st.tuples(st.just("withdraw"), st.integers(0, 3), st.integers(0, 60)),
         st.tuples(st.just("left"), st.integers(0, 3)),
@@ -85,6 +86,10 @@ class AnySchedule(SynchronousTestCase):
                         (peer,) = [peer for peer, queue in waiting.items() if queue and queue[0][0] == work]
                         served[peer] += waiting[peer].pop(0)[1]
                         self.fair(waiting, served, since)
+                case ("free",):
+                    before = turns.under_way
+                    self.assertEqual(turns.free(), before < room and not any(waiting.values()))
+                    self.assertLessEqual(turns.under_way, room)
                 case ("ended",) if turns.under_way:
                     turns.ended()
                 case "withdraw", peer, number:
