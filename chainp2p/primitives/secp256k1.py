@@ -3,7 +3,6 @@
 from coincurve import PrivateKey, PublicKey
 from coincurve._libsecp256k1 import ffi, lib  # type: ignore[import-not-found]
 from coincurve.context import GLOBAL_CONTEXT
-from coincurve.ecdsa import cdata_to_der, deserialize_compact
 from coincurve.flags import EC_UNCOMPRESSED
 
 __all__ = ["ORDER", "PrivateKey", "PublicKey", "SignatureError", "in_range", "public_key", "recover", "sign", "verify"]
@@ -66,9 +65,13 @@ def recover(signature: bytes, digest: bytes) -> bytes:
 
 def verify(public: bytes, signature: bytes, digest: bytes) -> bool:
     """Tell whether the 64-byte r || s is *public*'s (any SEC 1 form, or x || y) over *digest*; high s is refused."""
-    try:
-        _check_low_s(signature)
-        key = PublicKey(b"\x04" + public if len(public) == 64 else public)
-        return key.verify(cdata_to_der(deserialize_compact(signature[:64])), digest, hasher=None)
-    except ValueError:
+    if len(signature) < 64 or len(digest) != 32 or not in_range(signature[:32], signature[32:64]):
         return False
+    point = b"\x04" + public if len(public) == 64 else public
+    new, context = ffi.new, GLOBAL_CONTEXT.ctx
+    key, parsed = new("secp256k1_pubkey *"), new("secp256k1_ecdsa_signature *")
+    return bool(
+        lib.secp256k1_ec_pubkey_parse(context, key, point, len(point))
+        and lib.secp256k1_ecdsa_signature_parse_compact(context, parsed, signature[:64])
+        and lib.secp256k1_ecdsa_verify(context, parsed, digest, key)
+    )
