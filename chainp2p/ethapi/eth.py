@@ -8,7 +8,7 @@ from chainp2p.ethapi.blocks import Blocks
 from chainp2p.ethapi.calling import Calling, slot, slots
 from chainp2p.ethapi.fees import MAX_HISTORY, MAX_REWARD_HISTORY, percentiles
 from chainp2p.ethapi.filters import FilterKind, Filters, text_id
-from chainp2p.ethapi.logs import FOLLOWING_PARAM, LOG_FILTER_PARAM, Logs
+from chainp2p.ethapi.logs import FOLLOWING_PARAM, LOG_FILTER_PARAM, LogFilter, Logs
 from chainp2p.ethapi.params import (
     ADDRESS_PARAM,
     BLOCK_PARAM,
@@ -20,6 +20,7 @@ from chainp2p.ethapi.params import (
     OPTIONAL_BLOCK_PARAM,
 )
 from chainp2p.ethapi.reading import Reading
+from chainp2p.ethapi.render import transaction_object
 from chainp2p.ethapi.schemas import (
     BLOCK,
     FEE_HISTORY,
@@ -211,28 +212,44 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
 
 
 def _filter_methods(ledger: Any, logs: Logs, filters: Filters) -> tuple[Method, ...]:
+    now = ledger.now
+
     def head_changed(event: HeadChanged) -> None:
         for info in event.entered:
-            filters.happened(FilterKind.BLOCKS, hex_bytes(info.hash))
+            filters.happened(now(), FilterKind.BLOCKS, hex_bytes(info.hash))
 
     def transaction_added(event: TransactionAdded) -> None:
-        filters.happened(FilterKind.TRANSACTIONS, hex_bytes(event.hash))
+        if not filters:
+            return
+        filters.happened(now(), FilterKind.TRANSACTIONS, hex_bytes(event.hash))
+        entry = ledger.pool.entry(event.hash)
+        if entry is not None:
+            size = len(entry.transaction.raw)
+            filters.happened(now(), FilterKind.WHOLE_TRANSACTIONS, entry, size)
 
     ledger.events.subscribe(HeadChanged, head_changed)
     ledger.events.subscribe(TransactionAdded, transaction_added)
 
     async def filter_logs(id: str) -> list[Any]:
-        return await logs.of(filters.query(id))
+        return await logs.of(filters.query(now(), id))
 
-    new = filters.add
+    def changes(id: str) -> list[Any]:
+        return [
+            one if isinstance(one, str) else transaction_object(one.transaction, one.sender)
+            for one in filters.changes(now(), id)
+        ]
+
+    def new(kind: FilterKind, query: LogFilter | None = None) -> str:
+        return filters.add(now(), kind, query)
+
     return (
         Method("newBlockFilter", lambda: new(FilterKind.BLOCKS), (), _FILTER_KEY, "Start to collect block hashes."),
         Method(
             "newPendingTransactionFilter",
-            lambda full: new(FilterKind.TRANSACTIONS),
+            lambda full: new(FilterKind.WHOLE_TRANSACTIONS if full else FilterKind.TRANSACTIONS),
             (FULL_PARAM,),
             _FILTER_KEY,
-            "Start to collect hashes of pooled transactions.",
+            "Start to collect hashes of pooled transactions, or them as a whole.",
         ),
         Method(
             "newFilter",
@@ -243,11 +260,11 @@ def _filter_methods(ledger: Any, logs: Logs, filters: Filters) -> tuple[Method, 
         ),
         Method(
             "getFilterChanges",
-            filters.changes,
+            changes,
             (_FILTER_ID,),
             FILTER_CHANGES,
             "What was collected since the last call.",
         ),
         Method("getFilterLogs", filter_logs, (_FILTER_ID,), LOGS, "All logs that a filter is about."),
-        Method("uninstallFilter", filters.remove, (_FILTER_ID,), BOOLEAN, "Stop to collect."),
+        Method("uninstallFilter", lambda id: filters.remove(now(), id), (_FILTER_ID,), BOOLEAN, "Stop to collect."),
     )

@@ -143,7 +143,7 @@ SYNCING = {
 }
 #: There are no logs on this chain.
 LOGS = {"type": "array", "maxItems": 0}
-FILTER_CHANGES = _list(HASH)
+FILTER_CHANGES = _list({"anyOf": [HASH, TRANSACTION]})
 
 POOL_STATUS = _object({"pending": QUANTITY, "queued": QUANTITY})
 

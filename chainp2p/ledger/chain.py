@@ -135,7 +135,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
             self._producer = Miner(self.engine, mine, random, now, sole_start)
         self._policy = Policy(verify == "all", assume_valid, max_reorg_depth)
         self._executor = executor
-        self._now = now
+        self.now = now
         self._open_database = open_database
         self._pool_limits = PoolLimits() if pool_limits is None else pool_limits
         self._recovery = SenderRecovery(executor)
@@ -159,7 +159,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
             self._producer,
             self._policy,
             self._open_database,
-            self._now(),
+            self.now(),
         )
         self._opened = opened
         if self._producer is not None:
@@ -290,12 +290,12 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
     def check_run(self, raws: Sequence[bytes], after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
         if self.engine.finalizes:
             self._recovery.expect(raws)
-        return self._lane.run(self._core().branches.check_run, raws, self._now(), after, self._sampling)
+        return self._lane.run(self._core().branches.check_run, raws, self.now(), after, self._sampling)
 
     async def _headers(
         self, f: Callable[..., tuple[list[HeaderInfo] | HeadersRejected, News]], raws: Sequence[bytes], *more: Any
     ) -> list[HeaderInfo]:
-        outcome, news = await self._lane.run(f, raws, self._now(), *more)
+        outcome, news = await self._lane.run(f, raws, self.now(), *more)
         self._apply(news)
         if isinstance(outcome, HeadersRejected):
             raise outcome
@@ -315,7 +315,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         core = self._core()
         if all(core.known(blocks.block_hash(header)) for header in headers):
             return succeed([True] * len(headers))
-        return self._lane.run(core.acceptable, headers, self._now())
+        return self._lane.run(core.acceptable, headers, self.now())
 
     async def _submit(self, raws: Sequence[bytes]) -> list[Verdict]:
         core = self._core()
@@ -324,7 +324,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         try:
             prepared = await self._recovery.blocks(raws, self.pool, self._acceptable)
             await before  # blocks reach the lane in the order they came, whosever senders took longer
-            job = self._lane.run(core.submit, raws, self._now(), prepared)
+            job = self._lane.run(core.submit, raws, self.now(), prepared)
         finally:
             queued.callback(None)
         verdicts, news = await job
@@ -347,7 +347,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         if moved is not None:
             self._changed(head=True)
             pool_change = self.pool.on_head(
-                news.state, news.next_base_fee, news.gas_limit, moved.included, moved.left, self._now()
+                news.state, news.next_base_fee, news.gas_limit, moved.included, moved.left, self.now()
             )
         publish = self.events.publish
         for info in news.added:

@@ -38,7 +38,7 @@ class PoolDoor:
     reader: Reader
     _journal: PoolJournal
     _recovery: SenderRecovery
-    _now: Callable[[], float]
+    now: Callable[[], float]
     _changed: Callable[..., Any]
     _expire_at = float("-inf")
 
@@ -49,7 +49,7 @@ class PoolDoor:
         return self._recovery.sender(transaction).addCallback(self._add, transaction, local)
 
     def _add(self, sender: "bytes | TransactionError", transaction: Transaction, local: bool) -> AdmissionResult:
-        result, change = self.pool.add(transaction, sender, self._now(), local)
+        result, change = self.pool.add(transaction, sender, self.now(), local)
         self._pool_moved(change)
         self._expire()
         return self._told(result, local)
@@ -100,7 +100,7 @@ class PoolDoor:
 
     def _expire(self) -> None:
         """Drop transactions that waited too long, now and then: heads and new transactions are the clock."""
-        now = self._now()
+        now = self.now()
         if now >= self._expire_at:
             self._expire_at = now + EXPIRY_INTERVAL
             self._pool_moved(self.pool.expire(now))

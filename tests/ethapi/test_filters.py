@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.chain.interfaces import HeaderAdded
-from chainp2p.ethapi.filters import MAX_FILTERS, MAX_ITEMS, FilterKind, Filters
+from chainp2p.ethapi.filters import LIFETIME, MAX_FILTERS, MAX_ITEMS, MAX_SIZE, FilterKind, Filters
 from chainp2p.ethapi.render import checksummed
 from chainp2p.namespaces import RpcError
 from chainp2p.primitives.keccak import keccak256
@@ -17,21 +17,46 @@ from tests.ethapi.common import ACCOUNTS, EthHarness, transfer
 class Bounds(SynchronousTestCase):
     def test_memory_is_bounded(self) -> None:
         filters = Filters(b"x")
-        first = filters.add(FilterKind.BLOCKS)
-        second = filters.add(FilterKind.BLOCKS)
-        filters.changes(first)
+        first = filters.add(0.0, FilterKind.BLOCKS)
+        second = filters.add(0.0, FilterKind.BLOCKS)
+        filters.changes(0.0, first)
         for _ in range(MAX_FILTERS - 1):
-            filters.add(FilterKind.TRANSACTIONS)
+            filters.add(0.0, FilterKind.TRANSACTIONS)
         self.assertEqual(len(filters), MAX_FILTERS)
-        self.assertRaises(RpcError, filters.changes, second)
+        self.assertRaises(RpcError, filters.changes, 0.0, second)
         for index in range(MAX_ITEMS + 5):
-            filters.happened(FilterKind.BLOCKS, str(index))
-        self.assertEqual(filters.changes(first)[0], "5")
-        self.assertNotEqual(Filters(b"y").add(FilterKind.BLOCKS), Filters(b"x").add(FilterKind.BLOCKS))
+            filters.happened(0.0, FilterKind.BLOCKS, str(index))
+        self.assertEqual(filters.changes(0.0, first)[0], "5")
+        ids = [Filters(seed).add(0.0, FilterKind.BLOCKS) for seed in (b"x", b"y")]
+        self.assertEqual(len(set(ids)), 2)
+
+    def test_large_items_are_bounded_by_their_bytes(self) -> None:
+        filters = Filters(b"x")
+        id = filters.add(0.0, FilterKind.WHOLE_TRANSACTIONS)
+        for _ in range(2):
+            for index in range(20):
+                filters.happened(0.0, FilterKind.WHOLE_TRANSACTIONS, index, MAX_SIZE // 8)
+            self.assertEqual(filters.changes(0.0, id), list(range(12, 20)))
+
+    def test_who_does_not_ask_is_forgotten(self) -> None:
+        filters = Filters(b"x")
+        asked, left, logs = (filters.add(0.0, kind) for kind in (FilterKind.BLOCKS, FilterKind.BLOCKS, FilterKind.LOGS))
+        filters.happened(LIFETIME - 1, FilterKind.BLOCKS, "a")
+        self.assertEqual(filters.changes(LIFETIME - 1, asked), ["a"])
+        self.assertEqual(len(filters), 3)
+        filters.happened(LIFETIME + 1, FilterKind.BLOCKS, "b")
+        self.assertEqual(len(filters), 1)
+        self.assertEqual(filters.changes(LIFETIME + 1, asked), ["b"])
+        error = self.assertRaises(RpcError, filters.changes, LIFETIME + 1, left)
+        self.assertEqual((error.code, error.message), (-32000, "filter not found"))
+        self.assertFalse(filters.remove(LIFETIME + 1, logs))
+        # a clock that is put back forgets nobody
+        self.assertEqual(filters.changes(5.0, asked), [])
+        self.assertFalse(filters.remove(3 * LIFETIME, asked))
 
     def test_ids_are_quantities(self) -> None:
         filters = Filters(b"x")
-        ids = [filters.add(FilterKind.BLOCKS) for _ in range(64)]
+        ids = [filters.add(0.0, FilterKind.BLOCKS) for _ in range(64)]
         self.assertEqual([hex(int(id, 16)) for id in ids], ids)
         self.assertEqual({len(id) for id in ids}, {34})
         self.assertEqual(len(set(ids)), 64)
@@ -52,6 +77,28 @@ class Polling(EthHarness):
         self.assertTrue(self.call("eth_uninstallFilter", blocks))
         self.assertFalse(self.call("eth_uninstallFilter", blocks))
         self.assertEqual(self.refused("eth_getFilterChanges", blocks), (-32000, "filter not found"))
+
+    def test_whole_transactions(self) -> None:
+        whole, hashes = (self.call("eth_newPendingTransactionFilter", full) for full in (True, False))
+        raws = [transfer(3, nonce) for nonce in range(2)]
+        self.get(self.ledger.admit(raws[0], True))
+        pending = self.call("eth_getTransactionByHash", "0x" + keccak256(raws[0]).hex())
+        self.mine(raws[1])
+        # they are told as they were when they came, though they are in a block by now
+        first, second = self.call("eth_getFilterChanges", whole)
+        self.assertEqual((first, first["blockHash"], second["nonce"]), (pending, None, "0x1"))
+        self.assertEqual(self.call("eth_getFilterChanges", hashes), [first["hash"], second["hash"]])
+        self.assertEqual(self.call("eth_getFilterChanges", whole), [])
+
+    def test_they_do_not_live_for_ever(self) -> None:
+        ids = [self.call("eth_newBlockFilter"), self.call("eth_newFilter", {})]
+        self.clock.now += LIFETIME - 1
+        self.assertEqual([self.call("eth_getFilterChanges", id) for id in ids], [[], []])
+        self.clock.now += LIFETIME + 1
+        for id in ids:
+            for method in ("eth_getFilterChanges", "eth_getFilterLogs"):
+                self.assertEqual(self.refused(method, id), (-32000, "filter not found"))
+            self.assertFalse(self.call("eth_uninstallFilter", id))
 
 
 class Pushing(EthHarness):
