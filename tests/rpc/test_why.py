@@ -146,6 +146,8 @@ class WhyTest(SynchronousTestCase):
         ]:
             self.why("peer", name)
             self.assertEqual(self.explainer.asked.pop(), asked)
+        code, text = self.refused("tx", "x")
+        self.assertEqual((code, "'x': peer id" in text, "for tx the hash of a transaction" in text), (-32602, True, True))
         self.assertIn("never of addresses", self.refused("ban", "10.0.0.7")[1])
 
     def test_what_is_wrong_is_said(self) -> None:

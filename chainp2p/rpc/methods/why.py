@@ -16,6 +16,11 @@ __all__ = ["WhyView", "why_method"]
 PREFIX_MIN = 4
 #: What can be asked about; ``sync`` is told by ``admin_explainSync``.
 KINDS = ("peer", "ban", "tx")
+#: What an argument may be.
+_DESCRIBED = (
+    "peer id or the first digits of one, enr:..., PEERID@host:port; for peer also an IP address, with port;"
+    " for tx the hash of a transaction"
+)
 #: Causes in one answer, the newest.
 HISTORY = 100
 
@@ -68,7 +73,10 @@ def _subject(value: Any) -> tuple[str, int | None] | str | bytes:
     digits = word.removeprefix("0x").lower()
     if PREFIX_MIN <= len(digits) < 64 and not set(digits) - set("0123456789abcdef"):
         return digits
-    return peer_key(word)
+    try:
+        return peer_key(word)
+    except ValueError:
+        raise ValueError(f"{word!r:.80}: {_DESCRIBED} is expected") from None
 
 
 def _cause(one: Any) -> dict[str, Any]:
@@ -146,14 +154,10 @@ def why_method(view: WhyView, transaction: Callable[[bytes], Awaitable[Any]] | N
         return _answer(explainer.why(kind, id))
 
     about = {"type": "string", "enum": list(KINDS)}
-    described = (
-        "peer id or the first digits of one, enr:..., PEERID@host:port; for peer also an IP address, with port;"
-        " for tx the hash of a transaction"
-    )
     return Method(
         "why",
         why,
-        (Param("kind", _kind, schema=about), Param("id", _subject, schema={**STRING, "description": described})),
+        (Param("kind", _kind, schema=about), Param("id", _subject, schema={**STRING, "description": _DESCRIBED})),
         members("subject", "state", "code", "line", "evidence", "history"),
         "Why a peer is here or not, or is banned; where a transaction came from, and why it is in no block.",
     )
