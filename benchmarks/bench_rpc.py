@@ -3,7 +3,8 @@
 The node is the daemon with a chain of some blocks; the yardsticks (``rpc_yardsticks.py``) answer from memory and check
 next to nothing, and anvil (npm) is a node too, in Rust; without npm its lines are left out. Each is one process on the
 first core, this process is the load on another (``rpc_load.py``): 64 connections that are kept, each with one request
-in flight; ids count up to 1,000, so that requests are not all of one length. The kinds take turns. Times are
+in flight; ids count up to 1,000, so that requests are not all of one length. A batch repeats the three calls, or asks
+for the balances of as many accounts: only the node looks anything up then. The kinds take turns. Times are
 microseconds for a call, of which a batch has 100: by wall clock, and by CPU of the server, which should be the same (it
 is not where others want its core). ``fixed bytes`` says what the load reaches where nothing is read or made.
 
@@ -21,7 +22,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import frozen
 from bench_download import DAEMON, ENDPOINTS, ask, family, import_file
@@ -47,6 +48,9 @@ FIXED = "fixed bytes"
 #: How many times as fast as the yardsticks a call should be, and a call of a batch.
 AIMS = {"call": {"twisted.web": 2.5, "aiohttp": 1.0}, "batch": {"aiohttp": 1.5}}
 
+#: A method and its parameters.
+Asked: TypeAlias = tuple[str, list[Any]]
+
 
 @frozen
 class Case:
@@ -59,12 +63,8 @@ class Case:
 
 
 def cases() -> list[Case]:
-    address = "0x" + accounts(1)[0][1].hex()
-    asked: list[tuple[str, list[Any]]] = [
-        ("eth_chainId", []),
-        ("eth_blockNumber", []),
-        ("eth_getBalance", [address, "latest"]),
-    ]
+    balances: list[Asked] = [("eth_getBalance", ["0x" + one.hex(), "latest"]) for _, one in accounts(BATCH)]
+    asked: list[Asked] = [("eth_chainId", []), ("eth_blockNumber", []), balances[0]]
 
     def call(id: int, method: str, params: list[Any]) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
@@ -73,10 +73,15 @@ def cases() -> list[Case]:
         return post("/", json.dumps(content).encode())
 
     ids = range(1, IDS + 1)
-    batches = [[call(id, *asked[id % len(asked)]) for id in ids[at : at + BATCH]] for at in range(0, IDS, BATCH)]
+
+    def batches(asked: Sequence[Asked]) -> list[bytes]:
+        calls = [call(id, *asked[id % len(asked)]) for id in ids]
+        return [request(calls[at : at + BATCH]) for at in range(0, IDS, BATCH)]
+
     return [
         *(Case(method, "call", 1, [request(call(id, method, params)) for id in ids]) for method, params in asked),
-        Case(f"batch of {BATCH}, each of its calls", "batch", BATCH, list(map(request, batches))),
+        Case(f"batch of {BATCH}, each of its calls", "batch", BATCH, batches(asked)),
+        Case(f"batch of {BATCH} balances, each of its calls", "distinct", BATCH, batches(balances)),
     ]
 
 
@@ -191,7 +196,7 @@ def line(case: Case, own: Sequence[float], name: str, theirs: Sequence[float]) -
         name,
         statistics.median(theirs) * 1e6,
         statistics.median(one / mine for mine, one in zip(own, theirs, strict=True)),
-        AIMS[case.kind].get(name),
+        AIMS.get(case.kind, {}).get(name),
     )
 
 

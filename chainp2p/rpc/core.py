@@ -27,6 +27,7 @@ __all__ = [
     "render_error",
     "render_notification_frame",
     "render_result",
+    "to_json",
     "too_many_values",
 ]
 
@@ -170,28 +171,32 @@ def _id(value: Any) -> str:
     return "null" if value is None else ""
 
 
-def dumps(value: Any) -> bytes:
+def to_json(value: Any) -> str:
     """Return a result as JSON (ASCII); ValueError or TypeError if it is none."""
-    text = encode_basestring_ascii(value) if type(value) is str else _encode(value)
-    return text.encode("ascii")
+    return encode_basestring_ascii(value) if type(value) is str else _encode(value)
 
 
-def render_result(id: str, result: bytes) -> bytes:
+def dumps(value: Any) -> bytes:
+    """The same as bytes."""
+    return to_json(value).encode("ascii")
+
+
+def render_result(id: str, result: str) -> str:
     """Return the response that carries *result*, which is JSON already."""
-    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id.encode("ascii"), result)
+    return f'{{"jsonrpc":"2.0","id":{id},"result":{result}}}'
 
 
-def render_error(id: str, code: int, message: str, data: Any = None) -> bytes:
+def render_error(id: str, code: int, message: str, data: Any = None) -> str:
     """Return the response that carries an error."""
     error: dict[str, Any] = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id.encode("ascii"), dumps(error))
+    return f'{{"jsonrpc":"2.0","id":{id},"error":{to_json(error)}}}'
 
 
-def render_batch(responses: Sequence[bytes]) -> bytes:
+def render_batch(responses: Sequence[str]) -> str:
     """Return the response to a batch from the responses to its entries."""
-    return b"[" + b",".join(responses) + b"]"
+    return f"[{','.join(responses)}]"
 
 
 def render_notification_frame(namespace: str, result: bytes) -> tuple[bytes, bytes]:

@@ -28,10 +28,10 @@ class Latencies:
     counts: list[int] = Factory(lambda: [0] * (len(BUCKETS) + 1))
     total: float = 0.0
 
-    def add(self, seconds: float) -> None:
-        """One took so long."""
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
+    def add(self, seconds: float, times: int = 1) -> None:
+        """One took so long, or each of several."""
+        self.counts[bisect_left(BUCKETS, seconds)] += times
+        self.total += seconds * times
 
     def metrics(self, name: str, labels: Mapping[str, str]) -> Iterator[Metric]:
         """The samples of the histogram *name*."""
@@ -59,14 +59,14 @@ class Tally:
     sent: Counter[str] = field(factory=Counter, init=False)  #: bytes of answers and events, by transport
     replies: Counter[int] = field(factory=Counter, init=False)  #: what HTTP refused, by status
 
-    def called(self, method: str, seconds: float, error: int | None) -> None:
-        """A call has ended; *error*: its code."""
+    def called(self, method: str, seconds: float, error: int | None, times: int = 1) -> None:
+        """A call has ended, or several alike; *error*: its code."""
         found = self.latencies.get(method)
         if found is None:
             found = self.latencies[method] = Latencies()
-        found.add(seconds)
+        found.add(seconds, times)
         if error is not None:
-            self.errors[method, error] += 1
+            self.errors[method, error] += times
 
     def metrics(self) -> Iterator[Metric]:
         """All of it."""

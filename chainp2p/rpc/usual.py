@@ -7,7 +7,7 @@ else, no JSON included, is nobody's fault here: it is read the strict way, and j
 """
 
 from json.encoder import encode_basestring_ascii
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType
 from msgspec.json import Decoder
@@ -32,7 +32,7 @@ _decode = Decoder(_Call | list[_Call]).decode
 
 
 def read(text: bytes) -> Message:
-    """Read one message as :func:`~chainp2p.rpc.core.parse` does."""
+    """Read one message as :func:`~chainp2p.rpc.core.parse` does; in a batch, equal lists of strings are one list."""
     if too_many_values(text):
         return parse(text)
     try:
@@ -43,7 +43,17 @@ def read(text: bytes) -> Message:
         return Request(_echo(found.id), found.method, found.params)
     if not found:
         return parse(text)
-    return Batch(tuple([Request(_echo(call.id), call.method, call.params) for call in found]))
+    known: dict[tuple[Any, ...], list[Any]] = {}
+    requests = []
+    for call in found:
+        id, params = call.id, call.params
+        if params is not None:
+            try:
+                params = known.setdefault(tuple(params), params)
+            except TypeError:
+                pass  # an object or a list is among them
+        requests.append(Request(str(id) if type(id) is int else _echo(id), call.method, params))
+    return Batch(tuple(requests))
 
 
 def _echo(id: _Id) -> str | None:

@@ -19,6 +19,7 @@ from chainp2p.rpc.core import (
     render_error,
     render_notification_frame,
     render_result,
+    to_json,
 )
 
 
@@ -171,7 +172,7 @@ class Parsing(SynchronousTestCase):
 
 class Rendering(SynchronousTestCase):
     def test_a_result(self) -> None:
-        self.assertEqual(render_result("1", dumps({"a": None})), b'{"jsonrpc":"2.0","id":1,"result":{"a":null}}')
+        self.assertEqual(render_result("1", to_json({"a": None})), '{"jsonrpc":"2.0","id":1,"result":{"a":null}}')
 
     def test_an_error(self) -> None:
         self.assertEqual(
@@ -181,7 +182,7 @@ class Rendering(SynchronousTestCase):
         self.assertEqual(json.loads(render_error("1", 3, "reverted", "0x"))["error"]["data"], "0x")
 
     def test_a_batch(self) -> None:
-        self.assertEqual(render_batch([b"1", b"2"]), b"[1,2]")
+        self.assertEqual(render_batch(["1", "2"]), "[1,2]")
 
     def test_lone_surrogates_leave_as_escapes(self) -> None:
         self.assertEqual(dumps("\ud800"), b'"\\ud800"')

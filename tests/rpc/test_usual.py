@@ -1,13 +1,25 @@
-"""Messages in their usual form against the strict way to read them: there is no difference but in speed."""
+"""Messages in their usual form against the strict way to read and answer them: there is no difference but in speed."""
 
-from typing import Any
+import json
+from typing import Any, cast
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.rpc import core, usual
+from chainp2p.namespaces import Method, Namespace, Param, RpcError
+from chainp2p.node.surface import documented_namespaces
+from chainp2p.rpc import calls, core, usual
+from chainp2p.rpc.atonce import at_once
+from chainp2p.rpc.calls import Answering, Service
 from chainp2p.rpc.core import Batch, Invalid, Number, Request
+from chainp2p.rpc.fairuse import FairUse
+from chainp2p.rpc.limits import Limits
+from chainp2p.rpc.reads import READS
+from chainp2p.rpc.registry import Registry
+from chainp2p.rpc.tally import Tally
 
 USUAL = [
     b'{"jsonrpc":"2.0","id":1,"method":"m"}',
@@ -138,3 +150,174 @@ class Reading(SynchronousTestCase):
     @given(bodies())
     def test_whatever_comes(self, text: bytes) -> None:
         self.same(text)
+
+    def test_equal_parameters_of_a_batch_are_one_object(self) -> None:
+        params = (
+            b'["a","b"]',
+            b'["a", "b"]',
+            b'["a"]',
+            b"[]",
+            b"[ ]",
+            b"[true]",
+            b'["true"]',
+            b"[null]",
+            b'[["a"]]',
+            b'[["a"]]',
+        )
+        entry = b'{"jsonrpc":"2.0","method":"m","id":1,"params":%b}'
+        batch = usual.read(b"[" + b",".join(entry % one for one in params) + b"]")
+        assert isinstance(batch, Batch)
+        known = [cast(Request, one).params for one in batch.entries]
+        same = {(a, b) for a in range(len(known)) for b in range(a) if known[a] is known[b]}
+        self.assertEqual(same, {(1, 0), (4, 3)})
+
+
+class Node:
+    """Methods that read and one that changes what they read."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.asked = 0
+        self.waited: Deferred[Any] = Deferred()
+
+    def _read(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return f"{self.sent} \u20ac {arguments!r}"
+
+    async def _later(self, *arguments: Any) -> Any:
+        return self._read(*arguments)
+
+    def _send(self, *arguments: Any) -> int:
+        self.sent += 1
+        return self.sent
+
+    def _refuse(self) -> None:
+        raise RpcError(-32000, "no", {"sent": self.sent})
+
+    def _fail(self) -> None:
+        raise KeyError("ours")
+
+    def registry(self) -> Registry:
+        two = (Param("a", required=False), Param("b", required=False))
+        return Registry(
+            [
+                Namespace("eth", (Method("chainId", self._read), Method("getBalance", self._later, two, cost=2))),
+                Namespace(
+                    "t",
+                    (
+                        Method("send", self._send, two),
+                        Method("refuse", self._refuse),
+                        Method("fail", self._fail),
+                        Method("big", lambda: "x" * 3_000),
+                        Method("wait", lambda: self.waited),
+                    ),
+                ),
+            ]
+        )
+
+
+class Answers(SynchronousTestCase):
+    """Answers, tally and debts, with messages read the usual way and results told again, and without both."""
+
+    def answer(self, text: bytes, pays: bool, strictly: bool) -> Any:
+        limits = Limits(
+            batch=6, batch_answers=4_000, cost_rate=1.0, cost_soft=20.0, cost_hard=8.0, subnet_cost_hard=1e9
+        )
+        node, clock, tally = Node(), Clock(), Tally()
+        allowance = FairUse(limits).allowance("203.0.113.5") if pays else None
+        service = Service(node.registry(), limits, cast(Any, clock), tally)
+        patches = [self.patch(calls, "read", core.parse), self.patch(calls, "READS", frozenset())] if strictly else []
+        found = at_once(Answering(service, allowance, None).answer(text))
+        for patch in patches:
+            patch.restore()
+        self.flushLoggedErrors(KeyError)
+        counts = {name: latencies.counts for name, latencies in tally.latencies.items()}
+        debt = None if allowance is None else round(allowance._full_at, 9)
+        return found, node.sent, counts, tally.errors, tally.sent, tally.received, debt
+
+    def same(self, text: bytes, pays: bool) -> None:
+        self.assertEqual(self.answer(text, pays, False), self.answer(text, pays, True), text[:300])
+
+    @settings(deadline=None, derandomize=True, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+    @given(bodies(), st.booleans())
+    def test_whatever_comes(self, text: bytes, pays: bool) -> None:
+        self.same(text, pays)
+
+
+class Repeats(SynchronousTestCase):
+    """A batch makes a call once that it has several times, as long as nothing can have changed."""
+
+    def setUp(self) -> None:
+        self.node, self.clock, self.tally = Node(), Clock(), Tally()
+        self.limits = Limits()
+
+    def ask(self, *asked: Any, pays: bool = False) -> Any:
+        """Answer a batch of methods, or of pairs (method, parameters)."""
+        pairs = [(one, []) if isinstance(one, str) else one for one in asked]
+        text = json.dumps(
+            [{"jsonrpc": "2.0", "id": id, "method": pair[0], "params": pair[1]} for id, pair in enumerate(pairs)]
+        )
+        service = Service(self.node.registry(), self.limits, cast(Any, self.clock), self.tally)
+        allowance = FairUse(self.limits).allowance("203.0.113.5") if pays else None
+        return at_once(Answering(service, allowance, None).answer(text.encode()))
+
+    def results(self, answer: bytes) -> list[str]:
+        entries = json.loads(answer)
+        self.assertEqual([entry["id"] for entry in entries], list(range(len(entries))))
+        return [str(entry["result"]).partition(" ")[0] for entry in entries]
+
+    def calls(self, method: str) -> int:
+        return sum(self.tally.latencies[method].counts)
+
+    def test_each_is_made_once_and_counted(self) -> None:
+        balances = [("eth_getBalance", ["a", block]) for block in ("x", "y")]
+        self.assertEqual(self.results(self.ask(*["eth_chainId", *balances] * 50)), ["0"] * 150)
+        self.assertEqual(self.node.asked, 3)
+        self.assertEqual((self.calls("eth_chainId"), self.calls("eth_getBalance")), (50, 100))
+
+    def test_what_may_change_something_lies_between(self) -> None:
+        answer = self.ask("eth_chainId", "eth_chainId", "t_send", "eth_chainId", "t_send", "eth_chainId")
+        self.assertEqual(self.results(answer), ["0", "0", "1", "1", "2", "2"])
+
+    def test_what_may_change_something_and_is_refused_lies_between(self) -> None:
+        self.ask(
+            "eth_chainId", "t_refuse", "eth_chainId", "t_none", "eth_chainId", ("eth_chainId", ["x"]), "eth_chainId"
+        )
+        self.assertEqual(self.node.asked, 3)
+
+    def test_time_lies_between(self) -> None:
+        waiting = self.ask("eth_chainId", "t_wait", "eth_chainId", "eth_chainId")
+        self.node.sent = 7
+        self.node.waited.callback("0")
+        self.assertEqual(self.results(self.successResultOf(waiting)), ["0", "0", "7", "7"])
+
+    def test_others_were_let_in_between(self) -> None:
+        node, clock = self.node, self.clock
+
+        class Slow(Node):
+            def _read(self, *arguments: Any) -> Any:
+                clock.rightNow += 1
+                return super()._read(*arguments)
+
+        self.node = node = Slow()
+        waiting = self.ask("eth_chainId", "eth_chainId", "eth_chainId")
+        self.assertNoResult(waiting)
+        node.sent = 7
+        clock.pump([0, 0])
+        self.assertEqual(self.results(self.successResultOf(waiting)), ["0", "7", "7"])
+
+    def test_who_pays_is_looked_at_call_by_call(self) -> None:
+        self.limits = Limits(cost_hard=3.0, cost_soft=3.0)
+        answers = json.loads(self.ask(*["eth_chainId"] * 6, pays=True))
+        self.assertEqual(["result" in one for one in answers], [True] * 3 + [False] * 3)
+        self.assertEqual(self.tally.errors, {("eth_chainId", -32005): 3})
+
+    def test_too_large_answers_end_here_too(self) -> None:
+        self.limits = Limits(batch_answers=200)
+        answers = json.loads(self.ask(*["eth_chainId"] * 9))
+        self.assertEqual(["result" in one for one in answers], [True] * 5 + [False] * 4)
+
+    def test_each_is_a_method(self) -> None:
+        known = Registry(documented_namespaces())
+        self.assertEqual([name for name in READS if not known.knows(name)], [])
+        self.assertEqual([name for name in READS if known.cost(name) != 1], [])
