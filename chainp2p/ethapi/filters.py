@@ -1,11 +1,13 @@
 """Filters that are polled: what happened since the last question. Pure.
 
-A filter that nobody asks for five minutes is gone, as with go-ethereum; until then it keeps its newest items. Past a
-thousand filters the one that was asked longest ago goes.
+All filters of a kind see the same, so the newest of it is kept once, and each knows how far it was told: an event costs
+with a thousand filters what it costs with one. A filter that nobody asks for five minutes is gone, as with go-ethereum;
+past a thousand the one that was asked longest ago goes.
 """
 
 from collections import OrderedDict, deque
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from attrs import define, field
@@ -17,7 +19,7 @@ from chainp2p.primitives.keccak import keccak256
 __all__ = ["FilterKind", "Filters"]
 
 MAX_FILTERS = 1_000
-#: Items of one filter, and their bytes: whole transactions may have 128 KiB each, but all filters hold the same ones.
+#: Items of one kind, and their bytes: whole transactions may have 128 KiB each.
 MAX_ITEMS, MAX_SIZE = 4_096, 8 * 1024 * 1024
 #: Seconds without a question (geth ``eth/filters``: 5 minutes).
 LIFETIME = 300.0
@@ -33,24 +35,44 @@ class FilterKind(Enum):
 
 
 @define(eq=False)
-class _Filter:
-    kind: FilterKind
-    asked: float
-    query: LogFilter | None = None
+class _Seen:
+    """The newest of what filters of one kind see; nothing while there is none."""
+
+    filters: int = 0
     items: deque[tuple[Any, int]] = field(factory=deque)
     size: int = 0
+    before: int = 0  #: items that are not kept any more
+
+    @property
+    def end(self) -> int:
+        return self.before + len(self.items)
 
     def add(self, item: Any, size: int) -> None:
         self.items.append((item, size))
         self.size += size
         while len(self.items) > MAX_ITEMS or self.size > MAX_SIZE:
-            self.size -= self.items.popleft()[1]
+            self._drop()
 
-    def take(self) -> list[Any]:
-        items = [item for item, _ in self.items]
-        self.items.clear()
-        self.size = 0
-        return items
+    def left(self) -> None:
+        """A filter has gone."""
+        self.filters -= 1
+        while self.items and not self.filters:
+            self._drop()
+
+    def _drop(self) -> None:
+        self.size -= self.items.popleft()[1]
+        self.before += 1
+
+    def since(self, place: int) -> list[Any]:
+        return [item for item, _ in islice(self.items, max(0, place - self.before), None)]
+
+
+@define(eq=False)
+class _Filter:
+    seen: _Seen
+    asked: float
+    place: int  #: how much of what is seen it was told
+    query: LogFilter | None = None
 
 
 class Filters:
@@ -60,6 +82,7 @@ class Filters:
         self._seed = seed
         self._count = 0
         self._filters: OrderedDict[str, _Filter] = OrderedDict()
+        self._seen = {kind: _Seen() for kind in FilterKind}
 
     def add(self, now: float, kind: FilterKind, query: LogFilter | None = None) -> str:
         """Make a filter and return its id, which is a quantity as well: web3.js reads it as a number and back."""
@@ -67,28 +90,36 @@ class Filters:
         self._count += 1
         digest = keccak256(self._seed + self._count.to_bytes(8, "big"))
         id = f"0x{int.from_bytes(digest[:16]) | _FIRST_BIT:x}"
-        self._filters[id] = _Filter(kind, now, query)
+        seen = self._seen[kind]
+        seen.filters += 1
+        self._filters[id] = _Filter(seen, now, seen.end, query)
         if len(self._filters) > MAX_FILTERS:
-            self._filters.popitem(last=False)
+            self._forget(next(iter(self._filters)))
         return id
+
+    def _forget(self, id: str) -> None:
+        self._filters.pop(id).seen.left()
 
     def _expire(self, now: float) -> None:
         while self._filters:
             id, oldest = next(iter(self._filters.items()))
             if now - oldest.asked <= LIFETIME:
                 break
-            del self._filters[id]
+            self._forget(id)
 
     def happened(self, now: float, kind: FilterKind, item: Any, size: int = 0) -> None:
         """Note an event, of *size* bytes, for all filters of its kind."""
         self._expire(now)
-        for one in self._filters.values():
-            if one.kind is kind:
-                one.add(item, size)
+        seen = self._seen[kind]
+        if seen.filters:
+            seen.add(item, size)
 
     def changes(self, now: float, id: str) -> list[Any]:
         """Return what happened since the last call; :exc:`RpcError` if there is no such filter."""
-        return self._get(now, id).take()
+        found = self._get(now, id)
+        items = found.seen.since(found.place)
+        found.place = found.seen.end
+        return items
 
     def query(self, now: float, id: str) -> LogFilter:
         """Return the query of a filter of logs; :exc:`RpcError` for any other."""
@@ -109,7 +140,10 @@ class Filters:
     def remove(self, now: float, id: str) -> bool:
         """Forget a filter; False if it is unknown."""
         self._expire(now)
-        return self._filters.pop(id, None) is not None
+        known = id in self._filters
+        if known:
+            self._forget(id)
+        return known
 
     def __len__(self) -> int:
         return len(self._filters)

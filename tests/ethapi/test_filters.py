@@ -1,5 +1,6 @@
 """Filters that are polled, subscriptions that are pushed, and the pool's namespace."""
 
+import random
 from typing import Any
 
 from attrs import evolve
@@ -29,6 +30,31 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(filters.changes(0.0, first)[0], "5")
         ids = [Filters(seed).add(0.0, FilterKind.BLOCKS) for seed in (b"x", b"y")]
         self.assertEqual(len(set(ids)), 2)
+
+    def test_each_gets_what_came_since_it_asked(self) -> None:
+        for seed in range(20):
+            chance, filters = random.Random(seed), Filters(b"x")
+            waiting: dict[str, list[int]] = {}
+            for number in range(300):
+                match chance.randrange(8):
+                    case 0:
+                        waiting[filters.add(0.0, FilterKind.BLOCKS)] = []
+                    case 1 if waiting:
+                        id = chance.choice(list(waiting))
+                        self.assertEqual(filters.changes(0.0, id), waiting[id], seed)
+                        waiting[id] = []
+                    case 2 if waiting:
+                        id = chance.choice(list(waiting))
+                        self.assertTrue(filters.remove(0.0, id))
+                        del waiting[id]
+                    case _:
+                        filters.happened(0.0, FilterKind.BLOCKS, number, 1)
+                        filters.happened(0.0, FilterKind.LOGS, number, 1)
+                        for items in waiting.values():
+                            items.append(number)
+            for id in waiting:
+                filters.remove(0.0, id)
+            self.assertEqual([(one.size, len(one.items)) for one in filters._seen.values()], [(0, 0)] * 4)
 
     def test_large_items_are_bounded_by_their_bytes(self) -> None:
         filters = Filters(b"x")
