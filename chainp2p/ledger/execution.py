@@ -166,9 +166,11 @@ class ValueTransfers:
         self._check(message, context)
         needed = intrinsic_gas(message.data, message.access_list)
         balance = state.account(message.sender).balance
-        if message.value > balance:
+        if message.value > balance or (message.gas_price and message.value == balance):
             raise CallError("insufficient funds for transfer")
-        allowance = context.gas_limit if message.gas is None else min(message.gas, context.gas_limit)
+        allowance = context.gas_limit
+        if message.gas is not None and message.gas >= _SMALLEST_GAS:  # less is no limit, for go-ethereum neither
+            allowance = min(message.gas, allowance)
         if 0 < message.gas_price < context.base_fee:
             raise CallError(
                 f"max fee per gas less than block base fee: address 0x{message.sender.hex()}, "

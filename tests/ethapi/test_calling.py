@@ -180,7 +180,11 @@ class Calls(EthHarness):
         self.assertEqual(self.call("eth_estimateGas", {**plain, "data": "0x0011"}, "latest"), hex(21_020))
         poor = {"from": NOBODY, "to": ACCOUNTS[1], "value": "0x1"}
         self.assertEqual(self.refused("eth_estimateGas", poor), (-32000, "insufficient funds for transfer"))
-        self.assertIn("gas required exceeds allowance", self.refused("eth_estimateGas", {**plain, "gas": "0x1"})[1])
+        self.assertEqual(self.call("eth_estimateGas", {**plain, "gas": "0x0"}), hex(21_000))
+        data = {**plain, "data": "0x00", "gas": "0x5208"}
+        self.assertEqual(self.refused("eth_estimateGas", data), (-32000, "gas required exceeds allowance (21000)"))
+        whole = {**plain, "value": hex(1_000 * ETHER), "maxFeePerGas": hex(GWEI)}
+        self.assertEqual(self.refused("eth_estimateGas", whole), (-32000, "insufficient funds for transfer"))
 
 
 class Sending(EthHarness):

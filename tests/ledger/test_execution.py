@@ -190,8 +190,16 @@ class Calls(SynchronousTestCase):
             with self.assertRaises(CallError) as caught:
                 EXECUTION.call(Message(A, B, gas=gas), state, context())
             self.assertEqual(str(caught.exception), text)
-        with self.assertRaisesRegex(CallError, r"gas required exceeds allowance \(20999\)"):
-            estimate(Message(A, B, gas=20_999), state, context())
+        with self.assertRaisesRegex(CallError, r"gas required exceeds allowance \(21000\)"):
+            estimate(Message(A, B, data=b"x", gas=21_000), state, context())
+        # what no transaction could do with is no limit
+        for gas in (0, 20_999):
+            self.assertEqual(estimate(Message(A, B, gas=gas), state, context()), 21_000)
+        # who sends all has nothing left for the gas
+        for sender, value in ((A, RICH), (B, 0)):
+            with self.assertRaisesRegex(CallError, "insufficient funds for transfer"):
+                estimate(Message(sender, C, value, gas_price=GWEI), state, context())
+            self.assertEqual(estimate(Message(sender, C, value), state, context()), 21_000)
         with self.assertRaisesRegex(CallError, r"gas required exceeds allowance \(5000\)"):
             estimate(Message(A, B), state, context(gas_limit=5_000))
 
