@@ -10,6 +10,7 @@ from attrs import frozen
 
 from chainp2p.namespaces import (
     INVALID_PARAMS,
+    INVALID_REQUEST,
     METHOD_NOT_FOUND,
     Method,
     Namespace,
@@ -20,6 +21,9 @@ from chainp2p.namespaces import (
 )
 
 __all__ = ["Begin", "Registry", "Subscribe", "Unsubscribe", "bind"]
+
+#: Characters of a method's name that is told back (geth ``rpc/json.go``).
+MAX_NAME = 2_048
 
 
 @frozen
@@ -86,6 +90,8 @@ class Registry:
             if verb == "unsubscribe":
                 return _unsubscribe(namespace, params)
             return (self._begin if namespace in self._streams else self._subscribe)(namespace, params)
+        if len(method) > MAX_NAME:
+            raise RpcError(INVALID_REQUEST, f"method name too long: {len(method)} > {MAX_NAME}")
         raise RpcError(METHOD_NOT_FOUND, f"the method {method} does not exist/is not available")
 
     def knows(self, method: str) -> bool:
@@ -118,7 +124,7 @@ class Registry:
             raise RpcError(INVALID_PARAMS, "expected subscription name as first argument")
         found = self._subscriptions[namespace].get(name)
         if found is None:
-            raise RpcError(METHOD_NOT_FOUND, f'no "{name}" subscription in {namespace} namespace')
+            raise RpcError(METHOD_NOT_FOUND, f'no "{name:.80}" subscription in {namespace} namespace')
         arguments = bind(found.params, given[1:], first=1)
         return Subscribe(namespace, found, tuple(arguments), f"{namespace} {name} {arguments!r}")
 
@@ -168,5 +174,5 @@ def _by_name(declared: Sequence[Param], given: Mapping[str, Any]) -> list[Any]:
     names = [param.name for param in declared]
     for name in given:
         if name not in names:
-            raise RpcError(INVALID_PARAMS, f"unknown argument {name!r}")
+            raise RpcError(INVALID_PARAMS, f"unknown argument {name!r:.80}")
     return [given.get(name) for name in names]

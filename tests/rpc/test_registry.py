@@ -58,6 +58,10 @@ class Registering(SynchronousTestCase):
         for name in ("eth_what", "what", "", "eth_", "net_subscribe", "_subscribe"):
             self.assertEqual(self.refused(name, []), (-32601, f"the method {name} does not exist/is not available"))
 
+    def test_long_names_are_not_told_back(self) -> None:
+        for name in ("x" * 2_049, "x" * 3_000 + "_subscribe"):
+            self.assertEqual(self.refused(name, []), (-32600, f"method name too long: {len(name)} > 2048"))
+
     def test_subscribing(self) -> None:
         self.assertEqual(self.refused("eth_subscribe", ["newHeads"]), (-32601, "notifications not supported"))
         found = self.registry.invoke("eth_subscribe", ["newHeads"], True)
