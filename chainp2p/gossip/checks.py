@@ -18,10 +18,10 @@ __all__ = ["BLOCK_TURNS", "HEADER", "TRANSACTION_TURNS", "Checks", "block_cost",
 #: What checks cost, in microseconds of a core. They are estimates: only how they compare decides whose turn it is.
 #: A header: a seal, and a way to the chain's lane and back.
 HEADER = 200.0
-#: The quantum of a peer's turn, and how many checks are under way at a time. Transactions: ten of them, and as many as
-#: are recovered in one job while the next one gathers. Blocks: one of 40 KB, and enough that the lane, and the threads
-#: that recover what its next block needs, are never idle.
-TRANSACTION_TURNS, BLOCK_TURNS = (1_000.0, 64), (20_000.0, 8)
+#: The quantum of a peer's turn, and how many checks are under way at a time. Transactions: ten of them, and five
+#: milliseconds with all that an admission brings with it. Blocks: one of 40 KB, and enough that the lane, and the
+#: threads that recover what its next block needs, are never idle.
+TRANSACTION_TURNS, BLOCK_TURNS = (1_000.0, 32), (20_000.0, 8)
 #: Nobody wants to know any more what has waited so long; and how often what waits is looked at. Seconds.
 LONGEST, LOOKED_AT = 60.0, 5.0
 
@@ -44,6 +44,9 @@ def block_cost(size: int) -> float:
 class Checks:
     """Checks that begin in the order of :class:`~chainp2p.gossip.turns.Turns`.
 
+    Of checks that are over at once, as those of a pool are, no more than *room* begin in one turn of the reactor: all
+    else has its turns between.
+
     A check whose peer has gone before its turn came does not take place, and one that has waited for
     :data:`LONGEST` neither: ``PeerGone``, in both cases.
 
@@ -58,6 +61,9 @@ class Checks:
         self._turns: Turns[Link, Postponed] = Turns(quantum, room)
         self._beginning = False
         self._timer: IDelayedCall | None = None
+        #: Checks that were over at once, and when they make room.
+        self._over = 0
+        self._room: IDelayedCall | None = None
 
     def waiting(self, link: "Link") -> int:
         """How many checks of a peer have not begun."""
@@ -67,7 +73,10 @@ class Checks:
         """Call *check* when it is the turn of *link*, and answer what that answers."""
 
         if self._turns.free():
-            return at_once(check, self._ended)
+            outer, self._beginning = self._beginning, True
+            done = at_once(check, self._ended)
+            self._beginning = outer
+            return done
 
         def withdrawn(piece: Postponed) -> None:
             self._turns.withdraw(link, lambda other: other is piece)
@@ -83,23 +92,34 @@ class Checks:
 
     def stop(self) -> None:
         """Look at what waits no more: all peers are gone."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for call in (self._timer, self._room):
+            if call is not None:
+                call.cancel()
+        self._timer = self._room = None
 
     def _begin(self) -> None:
-        """Begin what may; a check that is over at once makes room in this same loop."""
+        """Begin what may."""
         if self._beginning:
             return
         self._beginning = True
-        while begun := self._turns.next():
-            for piece in begun:
-                piece.begin(self._ended)
+        for piece in self._turns.next():
+            piece.begin(self._ended)
         self._beginning = False
         self._watch()
 
     def _ended(self) -> None:
-        self._turns.ended()
+        if not self._beginning:
+            self._turns.ended()
+            self._begin()
+            return
+        self._over += 1
+        if self._room is None:
+            self._room = self._reactor.callLater(0, self._make_room)
+
+    def _make_room(self) -> None:
+        """What was over at once makes room for others."""
+        self._room, over, self._over = None, self._over, 0
+        self._turns.ended(over)
         self._begin()
 
     def _watch(self) -> None:

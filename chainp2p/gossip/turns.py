@@ -98,9 +98,9 @@ class Turns(Generic[K, T]):
                 self._leave(peer)
         return begun
 
-    def ended(self) -> None:
-        """A piece of work that had begun is over."""
-        self.under_way -= 1
+    def ended(self, pieces: int = 1) -> None:
+        """So many pieces of work that had begun are over."""
+        self.under_way -= pieces
 
     def withdraw(self, peer: K, unwanted: Callable[[T], bool]) -> list[T]:
         """Forget what is *unwanted* of a peer's work that has not begun, and return it."""

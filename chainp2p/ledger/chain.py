@@ -171,7 +171,7 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         self._set(news)
         floor = base_fee_floor(self.genesis.base_fee)
         self.pool = Pool(self.chain_id, news.state, news.next_base_fee, news.gas_limit, floor, self._pool_limits)
-        await self._journal.restore(self.pool, self._recovery, opened.pooled)
+        await self._journal.restore(self.pool, opened.pooled)
         report(news)
 
     async def _open_reader(self, opened: Opened) -> Reader:

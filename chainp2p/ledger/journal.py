@@ -14,9 +14,8 @@ from chainp2p.chain.executor import Executor
 from chainp2p.chain.interfaces import Admission
 from chainp2p.errors import StorageError
 from chainp2p.ledger.core import LedgerCore
-from chainp2p.ledger.formats.transaction import Transaction
+from chainp2p.ledger.formats.transaction import Transaction, recover_senders
 from chainp2p.ledger.pool.pool import Journaled, Pool, PoolChange
-from chainp2p.ledger.senders import SenderRecovery
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -46,13 +45,14 @@ class PoolJournal:
         self._busy = False
         self._due = False
 
-    async def restore(self, pool: Pool, recovery: SenderRecovery, pooled: Iterable[Journaled]) -> None:
+    async def restore(self, pool: Pool, pooled: Iterable[Journaled]) -> None:
         """Fill *pool* with what it held before; what does not fit any more is forgotten."""
-        for one in pooled:
-            result = pool.precheck(one.raw)
+        checked = [(one, pool.precheck(one.raw)) for one in pooled]
+        signed = [result for _, result in checked if isinstance(result, Transaction)]
+        senders = iter(await self._lane.run(recover_senders, signed))
+        for one, result in checked:
             if isinstance(result, Transaction):
-                sender = await recovery.sender(result)
-                result, change = pool.add(result, sender, one.added, one.local)
+                result, change = pool.add(result, next(senders), one.added, one.local)
                 self.forget(dropped.hash for dropped in change.dropped)
             if result.outcome is not Admission.ADMITTED:
                 self.forget([result.hash])

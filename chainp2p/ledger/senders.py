@@ -5,8 +5,9 @@ such a chunk decodes is kept for the lane that connects the blocks, so that noth
 is busy connecting blocks each recovery waits for the GIL three times, a switch interval each, and threads gain nothing:
 many at once, as in a download, go to processes, if there are cores for them.
 
-Single transactions gather while a chunk is away. Blocks with few unknown senders are left to the lane that connects
-them: a job and its way back cost more than the recovery.
+Blocks with few unknown senders are left to the lane that connects them: a job and its way back cost more than the
+recovery. So it is with what comes alone: the pool recovers the sender of a transaction where it is admitted
+(:mod:`chainp2p.ledger.pooldoor`).
 """
 
 from collections import deque
@@ -129,33 +130,6 @@ class SenderRecovery:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._processes = _Processes(executor)
-        self._waiting: list[tuple[Transaction, Deferred[bytes | TransactionError]]] = []
-        self._away = False
-
-    def sender(self, transaction: Transaction) -> "Deferred[bytes | TransactionError]":
-        """Recover the sender of one transaction."""
-        done: Deferred[bytes | TransactionError] = Deferred()
-        self._waiting.append((transaction, done))
-        if not self._away:
-            self._send()
-        return done
-
-    def _send(self) -> None:
-        chunk, self._waiting = self._waiting[:CHUNK], self._waiting[CHUNK:]
-        self._away = bool(chunk)
-        if chunk:
-            job = self._executor.run(recover_senders, [transaction for transaction, _ in chunk])
-            job.addCallbacks(self._came_back, self._failed, callbackArgs=(chunk,), errbackArgs=(chunk,))
-
-    def _came_back(self, senders: "list[bytes | TransactionError]", chunk: Any) -> None:
-        self._send()
-        for (_, done), sender in zip(chunk, senders, strict=True):
-            done.callback(sender)
-
-    def _failed(self, failure: Any, chunk: Any) -> None:
-        self._send()
-        for _, done in chunk:
-            done.errback(failure)
 
     def look(self, known: Prepared, pool: KnownSenders) -> list[Split]:
         """Add what the pool knows of the transactions in split blocks; return the blocks that are worth a job."""

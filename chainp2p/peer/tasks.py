@@ -39,6 +39,8 @@ class Tasks:
 
     def watch(self, deferred: "Deferred[Any]") -> None:
         """Look after what runs already; after :meth:`stop` it is cancelled."""
+        if deferred.called and not deferred.paused and not isinstance(deferred.result, Failure):
+            return  # it is over, and well
         self._running[deferred] = None
         deferred.addBoth(self._ended, deferred)
         if self._stopped:

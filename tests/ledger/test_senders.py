@@ -4,36 +4,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.formats.block import assemble, split
 from chainp2p.ledger.formats.transaction import Transaction
 from chainp2p.ledger.recovering import NOBODY, Signed, pack, recover_packed, unpack
-from chainp2p.ledger.senders import CHUNK, PROCESS_CHUNK, WORTH_A_PROCESS, Prepared, SenderRecovery
+from chainp2p.ledger.senders import PROCESS_CHUNK, WORTH_A_PROCESS, Prepared, SenderRecovery
 from tests.ledger.forge import Forge
 from tests.ledger.network import ADDRESSES, AtOnce, genesis_of, transfer
-
-
-class Later:
-    """Jobs wait until they are let go."""
-
-    spare_cores = 0
-
-    def __init__(self) -> None:
-        self.jobs: list[tuple[Any, Any, Any]] = []
-
-    def run(self, f: Any, /, *args: Any) -> "Deferred[Any]":
-        done: Deferred[Any] = Deferred()
-        self.jobs.append((done, f, args))
-        return done
-
-    def lane(self, name: str) -> "Later":
-        return self
-
-    def go(self) -> None:
-        done, f, args = self.jobs.pop(0)
-        done.callback(f(*args))
 
 
 class Away:
@@ -86,28 +64,6 @@ class FullPool:
 
 
 class SenderTests(SynchronousTestCase):
-    def test_single_ones_gather_while_a_chunk_is_away(self) -> None:
-        later = Later()
-        recovery = SenderRecovery(later)
-        count = CHUNK + 8
-        waiting = [recovery.sender(Transaction.decode(transfer(nonce % 3, nonce))) for nonce in range(count)]
-        sizes = []
-        while later.jobs:
-            sizes.append(len(later.jobs[0][2][0]))
-            later.go()
-        self.assertEqual(sizes, [1, CHUNK, 7])
-        self.assertEqual([self.successResultOf(one) for one in waiting], [ADDRESSES[n % 3] for n in range(count)])
-
-    def test_a_job_that_fails_fails_its_own_only(self) -> None:
-        later = Later()
-        recovery = SenderRecovery(later)
-        one = recovery.sender(Transaction.decode(transfer(0, 0)))
-        other = recovery.sender(Transaction.decode(transfer(1, 0)))
-        later.jobs.pop(0)[0].errback(Failure(KeyError("threads are gone")))
-        self.failureResultOf(one, KeyError)
-        later.go()
-        self.assertEqual(self.successResultOf(other), ADDRESSES[1])
-
     def test_blocks(self) -> None:
         recovery = SenderRecovery(AtOnce())
         forge = Forge(genesis_of(1))

@@ -274,17 +274,18 @@ class TransactionRelay:
 
     def _admit_all(self, link: Link, received: dict[bytes, bytes]) -> None:
         """Offer fetched ones to the pool, all at a time; ask for more when the last of them is through."""
-        left = set(received)
+        offers = [self._admit(link, raw, hash, Way.FETCHED) for hash, raw in received.items()]
+        left = {offer for offer in offers if not offer.called}
 
-        def through(outcome: Any, hash: bytes) -> Any:
-            left.discard(hash)
+        def through(outcome: Any, offer: "Deferred[None]") -> Any:
+            left.discard(offer)
             if not left:
                 self._pump()
             return outcome
 
-        for hash, raw in received.items():
-            self._tasks.watch(self._admit(link, raw, hash, Way.FETCHED).addBoth(through, hash))
-        if not received:
+        for offer in offers:
+            self._tasks.watch(offer.addBoth(through, offer) if offer in left else offer)
+        if not left:
             self._pump()
 
     def _new_transaction(self, link: Link, message: NewTransaction) -> None:

@@ -12,7 +12,7 @@ Specification, with the reason of each rule:
 - What the head's state says is read once per sender and head, and only where the account changed.
 
 Costs: admission 10 us, a new head 1 us per sender, the list for a block 2 us per transaction. Texts are go-ethereum's
-(``core/txpool``), because client libraries match them. Senders are recovered by the caller, in threads.
+(``core/txpool``), because client libraries match them. Senders are recovered by the caller.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
