@@ -63,20 +63,6 @@ def boolean(value: Any) -> bool:
     return value
 
 
-def _typed(kind: str, read: Callable[[str], T]) -> Callable[[Any], T]:
-    """Return a reader of strings that says, as Go does, what the value should have been."""
-
-    def checked(value: Any) -> T:
-        try:
-            if not isinstance(value, str):
-                raise ValueError("non-string")
-            return read(value)
-        except ValueError as error:
-            raise ValueError(f"json: cannot unmarshal {error} into Go value of type {kind}") from None
-
-    return checked
-
-
 def _digits(text: str) -> str:
     if text[:2] not in ("0x", "0X"):
         raise ValueError("hex string without 0x prefix")
@@ -102,9 +88,27 @@ def hex_number(text: str, bits: int) -> int:
         raise ValueError("invalid hex string") from None
 
 
+def _unmarshalled(read: Callable[[str, Any, str], T], size: Any, kind: str) -> Callable[[Any], T]:
+    """Return a reader of strings that says, as Go does, what the value should have been."""
+
+    def checked(value: Any) -> T:
+        try:
+            if not isinstance(value, str):
+                raise ValueError("non-string")
+            return read(value, size, kind)
+        except ValueError as error:
+            raise ValueError(f"json: cannot unmarshal {error} into Go value of type {kind}") from None
+
+    return checked
+
+
+def _number(text: str, bits: int, kind: str) -> int:
+    return hex_number(text, bits) if text else 0
+
+
 #: Read a quantity: a number of 256 or 64 bits at most; an empty string is 0, as for go-ethereum.
-quantity = _typed("hexutil.Big", lambda text: hex_number(text, 256) if text else 0)
-quantity64 = _typed("hexutil.Uint64", lambda text: hex_number(text, 64) if text else 0)
+quantity = _unmarshalled(_number, 256, "hexutil.Big")
+quantity64 = _unmarshalled(_number, 64, "hexutil.Uint64")
 
 
 def _bytes(text: str, size: int | None, kind: str) -> bytes:
@@ -121,11 +125,7 @@ def _bytes(text: str, size: int | None, kind: str) -> bytes:
         raise ValueError("invalid hex string") from None
 
 
-def _sized(size: int | None, kind: str) -> Callable[[Any], bytes]:
-    return _typed(kind, lambda text: _bytes(text, size, kind))
-
-
 #: Read a string of bytes, of any number of them or of so many; an empty string has none, as for go-ethereum.
-data = _sized(None, "hexutil.Bytes")
-hash32 = _sized(32, "common.Hash")
-address = _sized(20, "common.Address")
+data = _unmarshalled(_bytes, None, "hexutil.Bytes")
+hash32 = _unmarshalled(_bytes, 32, "common.Hash")
+address = _unmarshalled(_bytes, 20, "common.Address")
