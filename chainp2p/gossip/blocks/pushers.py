@@ -49,7 +49,8 @@ class Pushers(Generic[K]):
     3. One place is always a dialled peer's, if there is one: an attacker that is near can be first everywhere, but does
        not choose whom we dial.
     4. Who lost its place and had pushed nothing gets none again while others are there: it was first with words only,
-       or is so far away that we always knew before.
+       or is so far away that we always knew before. Or it was told each time that it need not push; so it is forgiven
+       as soon as it gives a block that it announced to us who ask for it.
 
     Each change is answered as whom to tell what. Cost: O(peers).
     """
@@ -114,6 +115,11 @@ class Pushers(Generic[K]):
             lead = now - first.announced >= LEAD
             self._first[hash] = _First(first.peer if lead else peer, None)
         self._note(hash, _First(peer, None))
+
+    def brought(self, peer: K) -> None:
+        """*peer* announced a block and, when it was asked, gave it."""
+        if peer in self._peers:
+            self._peers[peer].idle = False
 
     def _note(self, hash: bytes, first: "_First[K]") -> None:
         if hash not in self._first:

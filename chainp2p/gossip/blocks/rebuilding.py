@@ -337,6 +337,8 @@ class Rebuilding:
             return _End.FAILED
         if not self._receiver.wanted(hash):
             return _End.LATE
+        if sketch is None:
+            self._pushers.brought(link)
         return _End.HERE if await self._finish(link, made, header) else _End.MISMATCH
 
     async def _complete(self, link: Link, made: Draft, unseen: bool) -> bool:

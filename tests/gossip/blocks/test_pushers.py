@@ -63,7 +63,13 @@ class PushersTests(SynchronousTestCase):
         while "d" in self.pushers:
             self.first(next(one for one in "abc" if one not in self.pushers), 20)
         self.assertEqual(self.first("d", 30), [])
-        # unless there are no others
+        # unless it gives what it announced, or there are no others
+        self.pushers.brought("x")
+        self.assertEqual(self.first("d", 31), [])
+        self.pushers.brought("d")
+        self.assertEqual(self.first("d", 32)[-1], ("d", True))
+        while "d" in self.pushers:
+            self.first(next(one for one in "abc" if one not in self.pushers), 40)
         for one in "ab":
             self.pushers.left(one)
         self.assertIn("d", self.pushers)
@@ -105,7 +111,7 @@ class PushersTests(SynchronousTestCase):
     @settings(deadline=None, derandomize=True, max_examples=300)
     @given(
         st.lists(
-            st.tuples(st.sampled_from("jldapg"), st.integers(0, 6), st.integers(0, 3), st.floats(0, 0.03)), max_size=60
+            st.tuples(st.sampled_from("jldapgb"), st.integers(0, 6), st.integers(0, 3), st.floats(0, 0.03)), max_size=60
         )
     )
     def test_what_peers_were_told_is_who_is_chosen(self, steps: list[tuple[str, int, int, float]]) -> None:
@@ -127,6 +133,8 @@ class PushersTests(SynchronousTestCase):
                 pushers.announced(peer, id(block), now)
             elif verb == "p":
                 pushers.pushed(peer, id(block), now)
+            elif verb == "b":
+                pushers.brought(peer)
             elif verb == "g":
                 changes = pushers.good(id(block))
             for one, wanted in changes:
