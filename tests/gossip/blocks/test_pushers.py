@@ -51,28 +51,33 @@ class PushersTests(SynchronousTestCase):
         self.assertEqual(self.pushers.good(id(1)), [("a", False), ("d", True)])  # nobody pushed it at all
         self.assertEqual(self.pushers.good(id(1)), [])
 
-    def test_words_alone_win_a_place_once(self) -> None:
-        self.join("abcd")
-        self.assertEqual(self.first("d", 1)[-1], ("d", True))
+    def lose(self, peer: str) -> None:
+        """*peer* wins a place, pushes nothing, and loses it to those that do."""
+        self.assertEqual(self.first(peer, 1)[-1], (peer, True))
         for n in (2, 3):
             for one in "abc":
                 self.pushers.pushed(one, id(n), 0.0)
             self.pushers.good(id(n))
-        changes = [self.first(one, 10 + n) for n, one in enumerate("bca") if one not in self.pushers]
-        self.assertTrue(changes)
-        while "d" in self.pushers:
-            self.first(next(one for one in "abc" if one not in self.pushers), 20)
+        while peer in self.pushers:
+            changes = self.first(next(one for one in "abc" if one not in self.pushers), 20)
+            self.assertTrue(changes)
+
+    def test_words_alone_win_a_place_once(self) -> None:
+        self.join("abcd")
+        self.lose("d")
         self.assertEqual(self.first("d", 30), [])
-        # unless it gives what it announced, or there are no others
-        self.pushers.brought("x")
-        self.assertEqual(self.first("d", 31), [])
-        self.pushers.brought("d")
-        self.assertEqual(self.first("d", 32)[-1], ("d", True))
-        while "d" in self.pushers:
-            self.first(next(one for one in "abc" if one not in self.pushers), 40)
+        # unless there are no others
         for one in "ab":
             self.pushers.left(one)
         self.assertIn("d", self.pushers)
+
+    def test_who_gives_what_it_announced_wins_a_place_again(self) -> None:
+        self.join("abcd")
+        self.lose("d")
+        self.pushers.brought("stranger")
+        self.assertEqual(self.first("d", 30), [])
+        self.pushers.brought("d")
+        self.assertEqual(self.first("d", 31)[-1], ("d", True))
 
     def test_one_place_is_a_dialled_peers(self) -> None:
         self.join("abc")
