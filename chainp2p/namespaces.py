@@ -56,6 +56,7 @@ class Method:
     doc: str = ""
     cost: int = 1  #: units of the fair-use limits; a trivial read is 1
     extra: Callable[..., int] | None = None  #: units beside *cost* for these parsed parameters
+    reads: bool = False  #: only what is at hand, and answers shortly: a batch that repeats the call makes it once
 
 
 @frozen

@@ -83,15 +83,29 @@ def eth_namespace(ledger: Any, seed: bytes) -> Namespace:
         *_calling_methods(calling),
         *_filter_methods(ledger, logs, Filters(seed)),
         Method("getLogs", logs.of, (LOG_FILTER_PARAM,), LOGS, "Logs of contracts; there are none."),
-        Method("accounts", list, (), {"type": "array", "maxItems": 0}, "No keys live in the node: always empty."),
-        Method("syncing", lambda: sync_status(ledger) or False, (), SYNCING, "How far behind the node is, or false."),
+        Method(
+            "accounts",
+            list,
+            (),
+            {"type": "array", "maxItems": 0},
+            "No keys live in the node: always empty.",
+            reads=True,
+        ),
+        Method(
+            "syncing",
+            lambda: sync_status(ledger) or False,
+            (),
+            SYNCING,
+            "How far behind the node is, or false.",
+            reads=True,
+        ),
     )
     return Namespace("eth", methods, eth_subscriptions(ledger, blocks))
 
 
 def _reading_methods(reading: Reading) -> tuple[Method, ...]:
     return (
-        Method("blockNumber", reading.block_number, (), QUANTITY, "Height of the best block."),
+        Method("blockNumber", reading.block_number, (), QUANTITY, "Height of the best block.", reads=True),
         Method("getBlockByNumber", reading.block_by_number, (NUMBER_PARAM, FULL_PARAM), _BLOCK, "A block.", 12),
         Method("getBlockByHash", reading.block_by_hash, (HASH_PARAM, FULL_PARAM), _BLOCK, "A block.", 12),
         Method(
@@ -160,10 +174,17 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
     account = (ADDRESS_PARAM, OPTIONAL_BLOCK_PARAM)
     call = (CALL_PARAM, OPTIONAL_BLOCK_PARAM, *_OVERRIDES)
     return (
-        Method("chainId", calling.chain_id, (), QUANTITY, "Chain id (EIP-155)."),
-        Method("getBalance", calling.balance, account, QUANTITY, "Balance in wei."),
-        Method("getTransactionCount", calling.transaction_count, account, QUANTITY, "Nonce of the next transaction."),
-        Method("getCode", calling.code, account, DATA, "Code at an address."),
+        Method("chainId", calling.chain_id, (), QUANTITY, "Chain id (EIP-155).", reads=True),
+        Method("getBalance", calling.balance, account, QUANTITY, "Balance in wei.", reads=True),
+        Method(
+            "getTransactionCount",
+            calling.transaction_count,
+            account,
+            QUANTITY,
+            "Nonce of the next transaction.",
+            reads=True,
+        ),
+        Method("getCode", calling.code, account, DATA, "Code at an address.", reads=True),
         Method(
             "getStorageAt",
             calling.storage,
@@ -174,6 +195,7 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
             ),
             DATA,
             "A storage slot.",
+            reads=True,
         ),
         Method(
             "getProof",
@@ -185,8 +207,8 @@ def _calling_methods(calling: Calling) -> tuple[Method, ...]:
         ),
         Method("call", calling.call, call, DATA, "What a call would answer.", 5),
         Method("estimateGas", calling.estimate_gas, call, QUANTITY, "The gas that a transaction needs.", 5),
-        Method("gasPrice", calling.gas_price, (), QUANTITY, "Base fee of the next block plus a fair tip."),
-        Method("maxPriorityFeePerGas", calling.max_priority_fee, (), QUANTITY, "A fair tip."),
+        Method("gasPrice", calling.gas_price, (), QUANTITY, "Base fee of the next block plus a fair tip.", reads=True),
+        Method("maxPriorityFeePerGas", calling.max_priority_fee, (), QUANTITY, "A fair tip.", reads=True),
         Method(
             "feeHistory",
             calling.fee_history,

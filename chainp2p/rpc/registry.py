@@ -70,6 +70,8 @@ class Registry:
         if "rpc_discover" in self._methods:
             # the name that the OpenRPC specification asks for
             self._methods["rpc.discover"] = self._methods["rpc_discover"]
+        #: Methods that say of themselves that they only read.
+        self.reads = frozenset(name for name, method in self._methods.items() if method.reads)
 
     def invoke(
         self, method: str, params: "Sequence[Any] | Mapping[str, Any] | None", subscriptions: bool = False

@@ -13,8 +13,10 @@ def net_namespace(network_id: int, peer_count: Callable[[], int], listening: Cal
     return Namespace(
         "net",
         (
-            Method("version", lambda: str(network_id), result=STRING, doc="Network id, in decimal."),
-            Method("listening", lambda: bool(listening()), result=BOOLEAN, doc="Whether peers may connect."),
-            Method("peerCount", lambda: hex(peer_count()), result=QUANTITY, doc="Connected peers."),
+            Method("version", lambda: str(network_id), result=STRING, doc="Network id, in decimal.", reads=True),
+            Method(
+                "listening", lambda: bool(listening()), result=BOOLEAN, doc="Whether peers may connect.", reads=True
+            ),
+            Method("peerCount", lambda: hex(peer_count()), result=QUANTITY, doc="Connected peers.", reads=True),
         ),
     )

@@ -12,7 +12,9 @@ def web3_namespace(client_version: str) -> Namespace:
     return Namespace(
         "web3",
         (
-            Method("clientVersion", lambda: client_version, result=STRING, doc="Name and version of this node."),
+            Method(
+                "clientVersion", lambda: client_version, result=STRING, doc="Name and version of this node.", reads=True
+            ),
             Method(
                 "sha3",
                 lambda value: "0x" + keccak256(value).hex(),
