@@ -1,7 +1,7 @@
 """Answers one message, single or batch, under its deadline: entries in order, others let in between.
 
 A batch answers what it has when its time is over; the rest gets errors, as go-ethereum does it. What it asks again of
-methods that only read (:mod:`~chainp2p.rpc.reads`) is told again, unless another method or anybody else ran meanwhile.
+methods that only read is told again, unless another method or anybody else ran meanwhile.
 """
 
 from collections import Counter
