@@ -66,6 +66,7 @@ def main() -> int:
         "lacked",
         "free",
         "asked",
+        "fetched",
         "whole",
         "again",
         "p50 s",
