@@ -115,8 +115,9 @@ class Servers(Generic[K]):
     3. Then standing decides; then, who was never measured is given a little to do, but not what all wait for; then,
        who will have answered first, with all that it has to answer before.
     4. A peer has no more open than it delivers in the target time, in :data:`PARTS` requests, and gets nothing more
-       while an answer is overdue. Where little is wanted each is asked for its share, so that the fast do not wait for
-       what the slow were asked for; and the slow are asked only for what is far enough ahead.
+       while an answer is overdue; but what all wait for, if nobody else could be asked for it. Where little is wanted
+       each is asked for its share, so that the fast do not wait for what the slow were asked for; and the slow are
+       asked only for what is far enough ahead.
 
     :param typical: bytes of a block of late.
     """
@@ -165,13 +166,23 @@ class Servers(Generic[K]):
         server = self[source.key]
         if not server.asks:
             return True
-        if any(self.due(ask) <= now for ask in server.asks):
+        if self.overdue(source, now):
             return False
         busy = 1 if server.stalls else REQUESTS_MAX
         if urgent:
             return len(server.asks) < busy
         room = server.rate.allowance(self.target()) - (server.open_blocks + 1) * self.typical
         return len(server.asks) < busy and room >= 0
+
+    def overdue(self, source: Source[K], now: float) -> bool:
+        """Whether it should have answered something by now."""
+        return any(self.due(ask) <= now for ask in self[source.key].asks)
+
+    def last_resort(self, able: Sequence[Source[K]], now: float) -> list[Source[K]]:
+        """Return who may be asked though its answers are overdue, where that is true of all who are *able*."""
+        if not all(self.overdue(source, now) for source in able):
+            return []
+        return [source for source in able if len(self[source.key].asks) < REQUESTS_MAX]
 
     def in_time(self, some: Sequence[Source[K]], able: Sequence[Source[K]], before: int, now: float) -> list[Source[K]]:
         """Return those of *some* who will have sent one more block when the *before* it have come from all who are

@@ -110,6 +110,8 @@ class Window(Generic[K]):
         able = servers.able(first, sources, now)
         asked = {ask.peer for ask in self._asks.get(first.hash, ())}
         some = [one for one in able if one.key not in asked and servers.free(one, now)]
+        if not some and not asked and at == self.row.edge_at:
+            some = servers.last_resort(able, now)
         source = servers.quickest(servers.in_time(some, able, at - self.row.start, now), urgent=at == self.row.edge_at)
         if source is None:
             return None

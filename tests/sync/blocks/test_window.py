@@ -306,6 +306,22 @@ class Rules(SynchronousTestCase):
         self.window.servers["a"].claimed()
         self.assertEqual(len(self.ask(1.5, only)), 1)
 
+    def test_who_is_overdue_is_asked_for_the_edge_if_all_others_lack_it(self) -> None:
+        """It may have answered nothing that it was asked when it was away, and answer now."""
+        two = self.all[:2]
+        self.window.plan(blocks(1, 1), 1_000, 0.0)
+        (old,) = self.ask(0.0, two[:1])
+        self.window.servers["b"].rate.measured(100_000, 0.0, 0.1)
+        self.window.plan(blocks(5, 5), 1_000, 0.0)  # the first has come by gossip
+        (ask,) = self.ask(0.0, two[1:])
+        self.window.lacked(ask, 0.05)
+        self.assertFalse(self.window.nobody(1.0, two))
+        (late,) = self.ask(1.0, two)
+        self.assertEqual((late.peer, late.run[0].height), ("a", 5))
+        self.assertEqual(self.ask(1.0, two), [])  # no more than that
+        self.window.arrived(late, [b"x" for _ in late.run], 1.1)
+        self.assertEqual(self.window.servers["a"].asks, [old])
+
     def test_another_plan_keeps_what_fits(self) -> None:
         self.window.plan(blocks(1, 4), 1_000, 0.0)
         for ask in self.ask():
