@@ -15,8 +15,9 @@ OUTBOUND_SLOTS = 16
 #: inbound slot of somebody, and a network in which all want as many as all have takes in nobody else.
 OUTBOUND_SHARE = 3
 #: One inbound slot in 16, so 4 of 64, is kept for peers that are behind us, and as many for ones never seen before: a
-#: full network must let in who comes to catch up, and who comes for the first time. One each of so few as 4.
-RESERVED_SHARE, RESERVED_FROM = 16, 4
+#: full network must let in who comes to catch up, and who comes for the first time. Of so few as 4 one is kept for who
+#: is behind, of 8 one more for who comes for the first time.
+RESERVED_SHARE, BEHIND_FROM, FRESH_FROM = 16, 4, 8
 #: For so long a peer counts as new (seconds): time to learn other addresses, and the slot is free for the next one.
 FRESH_TIME = 300.0
 #: For so long a peer counts as behind (seconds): by then it has learnt whom else to ask, and most have caught up.
@@ -63,8 +64,8 @@ class Slots:
         """Return the slots of a node that may have *max_peers* in all and has so many outbound ones."""
         inbound = max(max_peers - OUTBOUND_SLOTS, min(max_peers, OUTBOUND_SLOTS))
         inbound = max(0, min(inbound, max_peers - outbound))
-        reserved = max(inbound // RESERVED_SHARE, 1 if inbound >= RESERVED_FROM else 0)
-        return cls(inbound, reserved, reserved)
+        share = inbound // RESERVED_SHARE
+        return cls(inbound, max(share, int(inbound >= BEHIND_FROM)), max(share, int(inbound >= FRESH_FROM)))
 
     @property
     def general(self) -> int:

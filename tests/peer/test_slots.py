@@ -19,7 +19,7 @@ class SharesTest(SynchronousTestCase):
         self.assertEqual(Slots.of(80, 30), Slots(50, 3, 3))  # held peers may be more than 16
         self.assertEqual(Slots.of(32, 0), Slots(16, 1, 1))
         self.assertEqual(Slots.of(20, 9), Slots(11, 1, 1))
-        self.assertEqual(Slots.of(4, 0), Slots(4, 1, 1))
+        self.assertEqual(Slots.of(4, 0), Slots(4, 1, 0))
         self.assertEqual(Slots.of(3, 1), Slots(2, 0, 0))
         self.assertEqual(Slots.of(3, 5), Slots(0, 0, 0))
         self.assertEqual(Slots.of(80, 16).general, 56)
