@@ -502,6 +502,22 @@ class OfBlocks(Base):
         self.clock.run_for(1.0)
         self.assertEqual(two.chain.head, one.chain.head)
 
+    def test_sync_is_told_who_has_a_block_whose_header_alone_is_here(self) -> None:
+        """It may have been told before that this peer has it not."""
+        one, other = self.node("one"), self.node("other")
+        raws = [other.chain.produce() for _ in range(3)]
+        hashes = [other.chain.block_hash(raw) for raw in raws]
+        headers = [self.successResultOf(other.chain.header(hash)) for hash in hashes]
+        self.successResultOf(one.chain.add_headers(headers))
+        far, _ = connect(Puppet(self.net, "p", make_status(), {}), one)
+        far.send(AnnounceBlocks(((hashes[1], 2), (hashes[2], 3))))
+        self.clock.run_for(1.0)
+        self.assertEqual(one.heard, [(hashes[2], 3)])
+        one.chain.submit_block(raws[0])
+        far.send(AnnounceBlocks(((hashes[0], 1),)))
+        self.clock.run_for(1.0)
+        self.assertEqual(one.heard, [(hashes[2], 3)])
+
     def test_orphans_are_connected_when_their_parent_comes(self) -> None:
         one, other = self.node("one"), self.node("other")
         raws = []

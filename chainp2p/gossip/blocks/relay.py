@@ -1,7 +1,7 @@
 """Blocks that come over links: checked, then spread; fetched when they are announced, parked when they are early."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BlockRelay"]
 
+#: A block as it is announced: hash and height.
+_Named: TypeAlias = tuple[bytes, int]
 #: Fetching announced blocks: see :class:`FetchTracker`.
 LIMITS = FetchLimits(announced=64, in_flight=8, ids=1, bytes=1, seconds=5.0)
 #: Blocks of one peer being checked at a time; more are left to sync.
@@ -319,13 +321,17 @@ class BlockRelay:
             if peer.looking < LOOKED_UP_PER_PEER:
                 self._tasks.spawn(self._look_at(link, peer, message.blocks))
 
-    async def _look_at(self, link: Link, peer: _Peer, blocks: Sequence[tuple[bytes, int]]) -> None:
+    async def _look_at(self, link: Link, peer: _Peer, blocks: Sequence[_Named]) -> None:
         peer.looking += 1
         try:
-            unknown = await self._unknown(blocks)
+            unknown, awaited = await self._news(blocks)
         finally:
             peer.looking -= 1
-        if not unknown or link not in self._peers:
+        if link not in self._peers:
+            return
+        if awaited:
+            self.heard(link, *awaited[-1])
+        if not unknown:
             return
         hash, height = max(unknown, key=lambda block: block[1])
         if len(unknown) > 1 or height > self._chain.head.height + 1:
@@ -342,13 +348,18 @@ class BlockRelay:
             self._fetches.announced(link, hash, 1, self._reactor.seconds())
         self._pump()
 
-    async def _unknown(self, blocks: Sequence[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
-        unknown = []
+    async def _news(self, blocks: Sequence[_Named]) -> tuple[list[_Named], list[_Named]]:
+        """Return which of *blocks* are unknown, and which sync waits for, since their headers alone are here."""
+        unknown: list[_Named] = []
+        awaited: list[_Named] = []
         for hash, height in blocks:
-            fresh = hash not in self._judged and hash not in self._checking
-            if fresh and height > self._chain.finalized.height and await self._chain.locate(hash) is None:
-                unknown.append((hash, height))
-        return unknown
+            if self.wanted(hash) and height > self._chain.finalized.height:
+                known = await self._chain.locate(hash)
+                if known is None:
+                    unknown.append((hash, height))
+                elif known.height > self._chain.head.height:
+                    awaited.append((hash, known.height))
+        return unknown, awaited
 
     def _pump(self) -> None:
         for link, (hash,) in self._fetches.next(self._reactor.seconds()):
