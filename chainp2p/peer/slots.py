@@ -1,7 +1,6 @@
 """How the inbound slots of a node are shared out, and who gets one."""
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -74,15 +73,11 @@ class Slots:
 
     def _general_ones(self, seats: Sequence[Seat], now: float) -> list[Seat]:
         """Return who of *seats*, oldest first, holds a general slot."""
-        reserved: set[int] = set()
-
-        def reserve(count: int, claims: Callable[[Seat], bool], time: float) -> None:
-            holders = (seat for seat in seats if claims(seat) and now < seat.candidate.since + time)
-            free = (id(seat) for seat in holders if id(seat) not in reserved)
-            reserved.update(list(islice(free, count)))
-
-        reserve(self.fresh, lambda seat: seat.fresh, FRESH_TIME)
-        reserve(self.behind, lambda seat: seat.behind, BEHIND_TIME)
+        fresh = [seat for seat in seats if seat.fresh and now < seat.candidate.since + FRESH_TIME]
+        reserved = {id(seat) for seat in fresh[: self.fresh]}
+        behind = [seat for seat in seats if seat.behind and now < seat.candidate.since + BEHIND_TIME]
+        unreserved = [id(seat) for seat in behind if id(seat) not in reserved]
+        reserved.update(unreserved[: self.behind])
         return [seat for seat in seats if id(seat) not in reserved]
 
     def judge(self, seats: Sequence[Seat], newcomer: Seat, now: float, secret: bytes) -> Verdict | None:
