@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainp2p.errors import PeerGone, Reason
 from chainp2p.gossip.turns import Turns
-from chainp2p.peer.tasks import Postponed, at_once
+from chainp2p.peer.tasks import Postponed, begin
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -74,7 +74,7 @@ class Checks:
 
         if self._turns.free():
             outer, self._beginning = self._beginning, True
-            done = at_once(check, self._ended)
+            done = begin(check, self._ended)
             self._beginning = outer
             return done
 

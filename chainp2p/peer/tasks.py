@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from chainp2p.errors import PeerGone, RequestRefused, RequestTimedOut, StorageError
 
-__all__ = ["Bell", "Postponed", "Tasks", "at_once"]
+__all__ = ["Bell", "Postponed", "Tasks", "begin"]
 
 #: Nobody's fault: a peer went away, was slow or busy, or the service stops; or told already, by who watches the disk.
 QUIET = (CancelledError, PeerGone, RequestTimedOut, RequestRefused, StorageError)
@@ -97,7 +97,7 @@ class Bell:
             sleeping.callback(None)
 
 
-def at_once(work: Callable[[], Any], ended: Callable[[], None]) -> "Deferred[Any]":
+def begin(work: Callable[[], Any], ended: Callable[[], None]) -> "Deferred[Any]":
     """Begin *work* now; *ended* is called when it is over, before those who wait are told.
 
     :param work: answers what comes of it, or a Deferred or coroutine of that.
@@ -130,16 +130,14 @@ class Postponed:
 
     def begin(self, ended: Callable[[], None]) -> None:
         """Begin it; *ended* is called when it is over, before those who wait are told."""
-        self._running = maybeDeferred(self._work)
-        self._running.addBoth(self._over, ended)
+        self._running = begin(self._work, ended).addBoth(self._over)
 
     def miss(self, error: Exception) -> None:
         """It does not take place."""
         if not self.done.called:
             self.done.errback(error)
 
-    def _over(self, outcome: Any, ended: Callable[[], None]) -> None:
-        ended()
+    def _over(self, outcome: Any) -> None:
         if not self.done.called:
             self.done.callback(outcome)
 
