@@ -12,6 +12,9 @@ STAMP := $(VENV)/.installed
 # What trial runs as well; simulations and processes know no test runner.
 UNITS := $(filter-out tests.integration tests.simulation,$(subst /,.,$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py)))) tests.test_tap
 
+# Tests start some hundred processes: compiled once, each of them is there sooner.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: venv devnet test check bench sweep docs clean test-wallets
 
 venv: $(STAMP)
