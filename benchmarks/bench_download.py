@@ -274,7 +274,7 @@ def parts_of(folder: Path, data: Path) -> tuple[dict[str, float], float]:
         (rows.LedgerRows, "add_receipts", "rows: receipts, index of transactions"),
         (rows.LedgerRows, "add_undo", "rows: undo"),
         (rows.LedgerRows, "write_accounts", "rows: accounts"),
-        (ChainStore, "add_body", "rows: bodies"),
+        (ChainStore, "add_bodies", "rows: bodies"),
         (senders.SenderRecovery, "look", "looking into the pool"),
     ):
         parts.wrap(owner, name, part)

@@ -128,9 +128,8 @@ def write_chain(data: Path, genesis: Genesis, state: State) -> None:
     def write() -> None:
         core.store.execute("DELETE FROM accounts")
         core.rows.write_accounts(state.rows())
-        core.store.add_body(first.hash, assemble(first.raw, ()))
-        for height in range(1, GRID + 1):
-            core.store.set_best(height, made[height - 1].hash)
+        core.store.add_bodies([(first.hash, assemble(first.raw, ()))])
+        core.store.set_best((header.number, header.hash) for header in made[:GRID])
         for name in ("head", "finalized", "base"):
             core.store.set_meta(name, first.hash)
 

@@ -5,13 +5,14 @@ in SQL, a constraint) is ours and goes on as it is.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from os.path import isabs
 
 from chainp2p.errors import StartupError, StorageError
 
-__all__ = ["file_of", "guarded", "is_private", "prepare", "transaction"]
+__all__ = ["file_of", "guarded", "insert", "is_private", "prepare", "transaction"]
 
 #: What to do about each primary result code of SQLite that is the disk's or another program's doing.
 _REMEDIES = {
@@ -64,6 +65,24 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+#: Rows in one statement: SQLite before 3.32 takes 999 values.
+_ROWS = 64
+
+
+def insert(connection: sqlite3.Connection, into: str, row: str, rows: Iterable[Sequence[object]]) -> None:
+    """Insert *rows* by few statements, inside a transaction of the caller's.
+
+    Each statement lets go of the interpreter's lock and waits for it, each row of ``executemany`` too: with a busy
+    reactor the rows of a block without transactions took 150 us, of which 30 were SQLite's.
+
+    :param into: ``INSERT INTO table(columns)``, or as it ought to be.
+    :param row: the values of one row, as ``(?,?,0)``; at most 15 question marks.
+    """
+    left = iter(rows)
+    while some := list(islice(left, _ROWS)):
+        connection.execute(f"{into} VALUES{','.join([row] * len(some))}", tuple(chain.from_iterable(some)))
 
 
 def prepare(connection: sqlite3.Connection, tables: str, steps: Sequence[str] = (), known_by: str = "") -> None:

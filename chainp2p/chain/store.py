@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
-from chainp2p.chain.database import file_of, guarded, prepare, transaction
+from chainp2p.chain.database import file_of, guarded, insert, prepare, transaction
 from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.errors import StartupError, StorageError
 
@@ -151,10 +151,10 @@ class ChainStore:
 
     # -- headers
 
-    def add_header(self, info: HeaderInfo, rest: bytes, raw: bytes) -> None:
-        """Store a header that is not stored yet."""
-        row = (info.hash, info.parent, info.height, info.rank, rest, raw)
-        self.execute(f"INSERT INTO headers({_INFO}, bad, rest, raw) VALUES(?,?,?,?,0,?,?)", row)
+    def add_headers(self, headers: Iterable[tuple[HeaderInfo, bytes, bytes]]) -> None:
+        """Store headers (info, rest, raw) that are not stored yet."""
+        rows = ((info.hash, info.parent, info.height, info.rank, rest, raw) for info, rest, raw in headers)
+        insert(self.connection, f"INSERT INTO headers({_INFO}, bad, rest, raw)", "(?,?,?,?,0,?,?)", rows)
 
     def mark_bad(self, hashes: Iterable[bytes], bad: bool = True) -> None:
         """Note that these headers failed, or descend from one that did; or, after all, did not."""
@@ -194,9 +194,9 @@ class ChainStore:
 
     # -- bodies
 
-    def add_body(self, hash: bytes, raw: bytes) -> None:
-        """Store a block."""
-        self.execute("INSERT OR REPLACE INTO bodies(hash, raw) VALUES(?,?)", (hash, raw))
+    def add_bodies(self, bodies: Iterable[tuple[bytes, bytes]]) -> None:
+        """Store blocks (hash, raw)."""
+        insert(self.connection, "INSERT OR REPLACE INTO bodies(hash, raw)", "(?,?)", bodies)
 
     def body(self, hash: bytes) -> bytes | None:
         """A stored block."""
@@ -205,9 +205,9 @@ class ChainStore:
 
     # -- the best connected chain
 
-    def set_best(self, height: int, hash: bytes) -> None:
-        """Put a block on the best chain."""
-        self.execute("INSERT OR REPLACE INTO best VALUES(?,?)", (height, hash))
+    def set_best(self, places: Iterable[tuple[int, bytes]]) -> None:
+        """Put blocks (height, hash) on the best chain."""
+        insert(self.connection, "INSERT OR REPLACE INTO best", "(?,?)", places)
 
     def cut_best(self, height: int) -> None:
         """Take all above *height* off the best chain."""

@@ -102,8 +102,8 @@ class StoredCore:
         except BlockRefused as error:
             raise StartupError(f"the rules refuse their own genesis block: {error}") from None
         self.headers.create(block.header, summary, block.raw_header)
-        self.store.add_body(hash, self._rules.genesis())
-        self.store.set_best(0, hash)
+        self.store.add_bodies([(hash, self._rules.genesis())])
+        self.store.set_best([(0, hash)])
         for key, value in layer.written.items():
             self.state.set(key, value)
         self.store.set_meta("head", hash)
@@ -161,7 +161,7 @@ class StoredCore:
             return AlreadyKnown(info)
         if node is None or not node.live:
             return Stored(info)  # nothing below the finalized block is ever connected: bodies are not kept
-        self.store.add_body(info.hash, raw)
+        self.store.add_bodies([(info.hash, raw)])
         self.tree.add_body(node)
         self._blocks[info.hash] = block
         return node
@@ -204,7 +204,7 @@ class StoredCore:
                 self.store.execute("RELEASE move")
                 return node, str(refused)
             self.state.apply(node.info.height, layer.written)
-            self.store.set_best(node.info.height, node.info.hash)
+            self.store.set_best([(node.info.height, node.info.hash)])
         self.store.execute("RELEASE move")
         return None
 

@@ -40,7 +40,7 @@ class StoredHeaders:
 
     def create(self, header: ReadHeader, summary: Summary, raw: bytes) -> None:
         """Store the genesis header in a new database."""
-        self._store.add_header(header_info(header, summary), _pack(summary), raw)
+        self._store.add_headers([(header_info(header, summary), _pack(summary), raw)])
         self._store.set_meta("finalized", header.hash)
 
     def load(self) -> None:
@@ -110,7 +110,7 @@ class StoredHeaders:
         """Check and store one header; raises HeadersRejected."""
         info, place = self._check(index, raw, {}, now)
         if place is not None:
-            self._store.add_header(info, _pack(place.summary), raw)
+            self._store.add_headers([(info, _pack(place.summary), raw)])
             if self.tree.get(info.parent) is not None:
                 self.tree.add(info, place)
             self.added.append(info)

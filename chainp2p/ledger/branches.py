@@ -76,7 +76,7 @@ class Branches:
         header = self._genesis.header
         entry = self._engine.first()
         info = HeaderInfo(header.hash, header.parent, 0, self._engine.rank(entry, 0))
-        self._store.add_header(info, self._engine.pack(entry, True), header.raw)
+        self._store.add_headers([(info, self._engine.pack(entry, True), header.raw)])
         self._store.set_meta("finalized", header.hash)
 
     def load(self, evidence: Iterable[Evidence]) -> None:
@@ -172,17 +172,40 @@ class Branches:
 
         :param sealers: whose keys sealed them, by their bytes, as far as that was recovered already.
         """
-        found = []
+        found, rows = [], []
+        rejected: HeadersRejected | None = None
         for index, raw in enumerate(raws):
-            candidate = self._check_one(index, raw, {}, now, sealers.get(raw))
-            found.append(candidate if isinstance(candidate, HeaderInfo) else self.store(candidate).info)
+            try:
+                candidate = self._check_one(index, raw, {}, now, sealers.get(raw))
+            except HeadersRejected as error:
+                rejected = error
+                break
+            if not isinstance(candidate, HeaderInfo):
+                rows.append(self._row(candidate))
+                candidate = self._join(candidate).info
+            found.append(candidate)
+            if rows and found[-1].height < self.tree.floor:  # the next one finds its parent in the database only
+                self._store.add_headers(rows)
+                rows.clear()
+        self._store.add_headers(rows)
+        if rejected is not None:
+            raise rejected
         return found
 
     def store(self, candidate: Candidate) -> Candidate:
         """Store a header that passed its checks."""
-        info, entry = candidate.info, candidate.data
+        self._store.add_headers([self._row(candidate)])
+        return self._join(candidate)
+
+    def _row(self, candidate: Candidate) -> tuple[HeaderInfo, bytes, bytes]:
+        """What is stored of a header."""
+        info = candidate.info
         whole = info.height % TALLY_INTERVAL == 0
-        self._store.add_header(info, self._engine.pack(entry, whole), candidate.header.raw)
+        return info, self._engine.pack(candidate.data, whole), candidate.header.raw
+
+    def _join(self, candidate: Candidate) -> Candidate:
+        """Let a header that passed its checks, and is stored or about to be, join the tree."""
+        info, entry = candidate.info, candidate.data
         node = None
         if info.height >= self.tree.floor:
             node = self.tree.add(info, entry)

@@ -104,8 +104,8 @@ class LedgerCore:
     def _create(self) -> None:
         header = self.genesis.header
         Branches(self.genesis, self.engine, self.store).create()
-        self.store.add_body(header.hash, assemble(header.raw, ()))
-        self.store.set_best(0, header.hash)
+        self.store.add_bodies([(header.hash, assemble(header.raw, ()))])
+        self.store.set_best([(0, header.hash)])
         self.store.set_meta("head", header.hash)
         self.rows.write_accounts(self.genesis.state.rows())
 
@@ -188,6 +188,7 @@ class LedgerCore:
         blocks: dict[bytes, Block] = {}
         with self._transaction():
             outcomes = [self._take(raw, now, blocks, prepared) for raw in raws]
+            self.store.add_bodies((hash, block.raw) for hash, block in blocks.items())
             moved = self._follow(blocks, prepared.senders)
             self._keep_evidence()
             self._join_fresh()
@@ -203,7 +204,7 @@ class LedgerCore:
         return verdicts[0], news
 
     def _take(self, raw: bytes, now: float, blocks: dict[bytes, Block], prepared: Prepared) -> "Verdict | Node[Entry]":
-        """Store one block; a node where the verdict depends on what follows."""
+        """Put one block among the *blocks* to store; a node where the verdict depends on what follows."""
         block: Block | None = None
         broken = ""
         try:
@@ -229,7 +230,6 @@ class LedgerCore:
             self._condemn(node, broken)
             return node
         blocks[info.hash] = block
-        self.store.add_body(info.hash, raw)
         branches.tree.add_body(node)
         return node
 

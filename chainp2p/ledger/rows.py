@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from chainp2p.chain.database import insert
 from chainp2p.ledger import places
 from chainp2p.ledger.consensus.equivocation import Evidence
 from chainp2p.ledger.formats.receipt import Receipt
@@ -43,8 +44,8 @@ INSERT OR REPLACE INTO accounts SELECT
 FROM row
 """
 
-#: Rows of the pool in one statement, for the same reason.
-_POOL_ROWS = 64
+#: Names in one question.
+_NAMES = 64
 
 
 class LedgerRows:
@@ -76,11 +77,10 @@ class LedgerRows:
         if gone:
             self._many("DELETE FROM accounts WHERE key=?", gone)
 
-    def add_undo(self, height: int, hash: bytes, changes: Sequence[Change]) -> None:
-        """Note what the accounts were before block *hash*."""
-        string, wrap = rlp.encode, rlp.wrap_list
-        old = wrap(b"".join([wrap(b"\xa0" + key + (string(old) if old else b"\x80")) for key, old, _ in changes]))
-        self._execute("INSERT OR REPLACE INTO undo VALUES(?,?,?)", (height, hash, old))
+    def add_undo(self, blocks: Iterable[tuple[int, bytes, Sequence[Change]]]) -> None:
+        """Note what the accounts were before each of these blocks (height, hash, what it changed)."""
+        rows = ((height, hash, _old_accounts(changes)) for height, hash, changes in blocks)
+        insert(self._connection, "INSERT OR REPLACE INTO undo", "(?,?,?)", rows)
 
     def undo(self, height: int) -> tuple[bytes, tuple[Change, ...]] | None:
         """(block hash, changes that lead back to the state before it) on the best chain; None: pruned."""
@@ -132,14 +132,12 @@ class LedgerRows:
 
     def add_pooled(self, entries: Iterable[tuple[bytes, Journaled]]) -> None:
         """Keep transactions of the pool for the next start."""
-        rows = [(hash, one.raw, one.added, int(one.local)) for hash, one in entries]
-        for some in _parts(rows, _POOL_ROWS):
-            values = ",".join(["(?,?,?,?)"] * len(some))
-            self._execute(f"INSERT OR REPLACE INTO pool VALUES {values}", [value for row in some for value in row])
+        rows = ((hash, one.raw, one.added, int(one.local)) for hash, one in entries)
+        insert(self._connection, "INSERT OR REPLACE INTO pool", "(?,?,?,?)", rows)
 
     def drop_pooled(self, hashes: Iterable[bytes]) -> None:
         """They left the pool."""
-        for some in _parts(list(hashes), _POOL_ROWS):
+        for some in _parts(list(hashes), _NAMES):
             self._execute(f"DELETE FROM pool WHERE hash IN ({','.join('?' * len(some))})", some)
 
     def pooled(self) -> list[Journaled]:
@@ -159,6 +157,11 @@ class LedgerRows:
     def evidence(self) -> list[Evidence]:
         """All that was kept."""
         return [Evidence(*row) for row in self._execute("SELECT * FROM evidence ORDER BY rowid")]
+
+
+def _old_accounts(changes: Sequence[Change]) -> bytes:
+    string, wrap = rlp.encode, rlp.wrap_list
+    return wrap(b"".join([wrap(b"\xa0" + key + (string(old) if old else b"\x80")) for key, old, _ in changes]))
 
 
 def _receipt_item(receipt: Receipt) -> bytes:

@@ -1,6 +1,6 @@
 """State sync on the lane that owns the database: what is aimed at, chunks that come, and the state that they become."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from chainp2p.chain.interfaces import HeaderInfo
 from chainp2p.chain.states import ChunkRefused, ChunkTaken, StateGoal, StatePart
@@ -89,14 +89,17 @@ class StateSync:
             self.drop()
             return "what was downloaded does not have the root of the block", None
 
+        def path(height: int) -> Iterator[tuple[int, bytes]]:
+            for at in range(1, height + 1):
+                below = core.branches.tree.at(at)
+                assert below is not None  # nothing was connected, so the tree goes down to genesis
+                yield at, below.info.hash
+
         def write() -> None:
             self._staged.become_accounts()
             store = core.store
-            store.add_body(goal.block.hash, raw)
-            for height in range(1, goal.block.height + 1):
-                below = core.branches.tree.at(height)
-                assert below is not None  # nothing was connected, so the tree goes down to genesis
-                store.set_best(height, below.info.hash)
+            store.add_bodies([(goal.block.hash, raw)])
+            store.set_best(path(goal.block.height))
             for name in ("head", "finalized", "base"):
                 store.set_meta(name, goal.block.hash)
 
@@ -127,7 +130,7 @@ class StateSync:
         height, base = store.height_on_best(hash), store.height_on_best(store.meta("base") or b"")
         if height is None or base is None or height > base:
             return False
-        store.add_body(hash, raw)
+        store.add_bodies([(hash, raw)])
         return True
 
     def drop(self) -> None:

@@ -22,12 +22,11 @@ class StoreTests(SynchronousTestCase):
         self.assertTrue(self.store.open(h(9)))
         with self.store.transaction():
             for height in range(6):
-                self.store.add_header(
-                    HeaderInfo(h(height), h(height - 1 if height else 99), height, h(height)), b"r", b"raw%d" % height
-                )
-                self.store.add_body(h(height), b"body%d" % height)
-                self.store.set_best(height, h(height))
-            self.store.add_header(HeaderInfo(h(50), h(2), 3, h(3)), b"side", b"rawside")
+                info = HeaderInfo(h(height), h(height - 1 if height else 99), height, h(height))
+                self.store.add_headers([(info, b"r", b"raw%d" % height)])
+            self.store.add_bodies([(h(height), b"body%d" % height) for height in range(6)])
+            self.store.set_best([(height, h(height)) for height in range(6)])
+            self.store.add_headers([(HeaderInfo(h(50), h(2), 3, h(3)), b"side", b"rawside")])
 
     def test_open_again_and_by_others(self) -> None:
         self.assertFalse(self.store.open(h(9)))
@@ -86,7 +85,7 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(self.store.blocks_from(h(2), 9, 11), [b"body2", b"body3"])
         self.assertEqual(self.store.blocks_from(h(2), 9, 1), [b"body2"])
         self.assertIsNone(self.store.blocks_from(h(50), 9, 100))
-        self.store.add_body(h(50), b"side")
+        self.store.add_bodies([(h(50), b"side")])
         self.assertEqual(self.store.blocks_from(h(50), 9, 100), [b"side"])
         self.store.execute("DELETE FROM bodies WHERE hash=?", (h(5),))
         self.assertIsNone(self.store.blocks_from(h(5), 1, 100))
@@ -99,16 +98,16 @@ class StoreTests(SynchronousTestCase):
         connections[0].execute("PRAGMA journal_mode=WAL")
         writer, reader = map(ChainStore, connections)
         writer.open(h(9))
-        writer.set_best(1, h(1))
+        writer.set_best([(1, h(1))])
         with reader.snapshot():
             self.assertEqual(reader.hash_at(1), h(1))
-            writer.set_best(1, h(2))
+            writer.set_best([(1, h(2))])
             self.assertEqual(reader.hash_at(1), h(1))
         self.assertEqual(reader.hash_at(1), h(2))
 
     def test_the_best_chain_is_cut_and_grows(self) -> None:
         self.store.cut_best(2)
-        self.store.set_best(3, h(50))
+        self.store.set_best([(3, h(50))])
         self.assertEqual([self.store.hash_at(height) for height in range(5)], [h(0), h(1), h(2), h(50), None])
         self.assertEqual(self.store.height_on_best(h(50)), 3)
         self.assertIsNone(self.store.height_on_best(h(3)))

@@ -58,7 +58,7 @@ class Rows(SynchronousTestCase):
     @given(st.dictionaries(st.sampled_from(KEYS), st.tuples(VALUES, VALUES), max_size=8))
     def test_undo(self, changes: dict[bytes, tuple[bytes | None, bytes | None]]) -> None:
         connection, own = rows()
-        own.add_undo(7, KEYS[0], [Change(key, *pair) for key, pair in changes.items()])
+        own.add_undo([(7, KEYS[0], [Change(key, *pair) for key, pair in changes.items()])])
         self.assertEqual(own.undo(7), (KEYS[0], tuple(Change(key, old, None) for key, (old, _) in changes.items())))
         own.cut_undo(6)
         self.assertIsNone(own.undo(7))
