@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from chainp2p.errors import PeerGone, RequestRefused, RequestTimedOut, StorageError
 
-__all__ = ["Bell", "Postponed", "Tasks", "begin"]
+__all__ = ["Bell", "Postponed", "Tasks", "begin", "dismiss"]
 
 #: Nobody's fault: a peer went away, was slow or busy, or the service stops; or told already, by who watches the disk.
 QUIET = (CancelledError, PeerGone, RequestTimedOut, RequestRefused, StorageError)
@@ -108,6 +108,12 @@ def begin(work: Callable[[], Any], ended: Callable[[], None]) -> "Deferred[Any]"
 def _pass_on(outcome: Any, ended: Callable[[], None]) -> Any:
     ended()
     return outcome
+
+
+def dismiss(deferred: "Deferred[Any]") -> None:
+    """Cancel what nobody waits for any more; how it ends is not told."""
+    deferred.addErrback(lambda failure: None)
+    deferred.cancel()
 
 
 class Postponed:

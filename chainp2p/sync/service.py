@@ -91,7 +91,7 @@ class SyncService:
         self._tasks = Tasks(self.log)
         self._headers_bell, self._blocks_bell = Bell(reactor), Bell(reactor)
         shared = Shared(chain, reactor, now, self._claims, self._asking, self.log, self._tasks.spawn)
-        self._headers = HeaderFetch(shared, self._quests, self._wake)
+        self._headers = HeaderFetch(shared, self._quests, self._wake, self._blocks_bell.ring)
         self._blocks = BlockFetch(shared, self._blocks_bell.ring, coming)
         self._states = StateFetch(shared, self._blocks_bell.ring, states)
         self._backfill = Backfill(shared, backfill)
@@ -233,11 +233,8 @@ class SyncService:
         """Do what there is to do; answer whether anything came of it."""
         self._report()
         self._claims.drop_losing(self._chain.best_header)
-        best = self._chain.best_header.hash
         self._headers.look()
         progress = await self._headers.turn()
-        if self._chain.best_header.hash != best:
-            self._blocks_bell.ring()
         if not progress and self._reactor.seconds() >= self._poll_at and not self._blocks.busy:
             self._poll_at = self._next_poll()
             self._headers.poll()

@@ -1,16 +1,20 @@
 """Headers from one peer: find where its chain leaves ours, then take what follows, to its end."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
 
 from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
 from chainp2p.errors import PeerFault, Reason
+from chainp2p.peer.tasks import dismiss
 from chainp2p.sync.headers.ancestor import AncestorSearch
 from chainp2p.sync.headers.sieve import OtherHeaders, Sieve, Stage
 from chainp2p.sync.serving import HEADERS_MAX
 from chainp2p.sync.state import wins
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
 
 __all__ = [
     "Ask",
@@ -30,8 +34,8 @@ __all__ = [
 #: Headers looked at of a branch that parts below the finalized block, only to prove a conflict (chain design, "Sync").
 PROBE_HEADERS = 4_096
 
-#: Asks the peer for at most so many raw headers after a hash; None: it does not have that on its best chain.
-Ask: TypeAlias = Callable[[bytes, int], Awaitable[Sequence[bytes] | None]]
+#: Asks the peer, now, for at most so many raw headers after a hash; None: it does not have that on its best chain.
+Ask: TypeAlias = "Callable[[bytes, int], Deferred[Sequence[bytes] | None]]"
 
 
 @frozen
@@ -73,7 +77,8 @@ class Terms:
     :param begin: makes the sieve for what follows a header of ours.
     :param ceiling: a chain higher than this that has not shown its worth is given up.
     :param judged: the end of its chain when that was found to rank too low, if it was.
-    :param go_on: asked after each message, whether to ask for the next one now.
+    :param go_on: asked at each message, whether to ask for the next one, too.
+    :param grown: told when our best header is another one: the blocks need not wait for the end of the chain.
     :param count: headers that are asked for at once.
     :param moved: our best header is another one than when the sieve was begun or last gone on with.
     """
@@ -83,6 +88,7 @@ class Terms:
     ceiling: int
     judged: HeaderInfo | None
     go_on: Callable[[], bool]
+    grown: Callable[[], None]
     count: int = HEADERS_MAX
     moved: bool = False
 
@@ -151,19 +157,35 @@ def _wins(chain: Any, tip: HeaderInfo) -> bool:
 
 
 async def _forward(chain: Any, ask: Ask, terms: Terms, sieve: Sieve, raws: Sequence[bytes] | None) -> Outcome:
-    while raws:
-        try:
-            await sift(chain, sieve, raws, chain.best_header)
-        except OtherHeaders as changed:
-            return Turned(str(changed))
-        if sieve.stage is not Stage.AGAIN:
-            if sieve.last.hash == terms.claimed:
-                break
-            if sieve.stage is not Stage.OPEN and sieve.last.height > terms.ceiling:
-                break
-        if not terms.go_on():
-            return Paused()
-        raws = await ask(sieve.asked, terms.count)
+    """Follow its chain from *raws* on; what comes after some headers is asked for before these are checked."""
+    ahead: Deferred[Sequence[bytes] | None] | None = None
+    try:
+        while raws:
+            best, last, goes_on = chain.best_header, chain.block_hash(raws[-1]), terms.go_on()
+            if goes_on and len(raws) == terms.count and last != terms.claimed:
+                ahead = ask(last, terms.count)
+            try:
+                await sift(chain, sieve, raws, best)
+            except OtherHeaders as changed:
+                return Turned(str(changed))
+            finally:
+                if chain.best_header.hash != best.hash:
+                    terms.grown()
+            if sieve.stage is not Stage.AGAIN:
+                if sieve.last.hash == terms.claimed:
+                    break
+                if sieve.stage is not Stage.OPEN and sieve.last.height > terms.ceiling:
+                    break
+            if not goes_on:
+                return Paused()
+            if ahead is not None and sieve.asked != last:  # they come again from the start
+                dismiss(ahead)
+                ahead = None
+            raws = await (ahead or ask(sieve.asked, terms.count))
+            ahead = None
+    finally:
+        if ahead is not None:
+            dismiss(ahead)
     if raws is None:
         return Turned()
     if sieve.stage is Stage.AGAIN:

@@ -1,10 +1,12 @@
 """The headers of peers: looks at what several of them claim at once, and what is worth more, one chain at a time."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from chainp2p.chain.interfaces import HeaderInfo, HeadersRejected
 from chainp2p.errors import PeerFault, Reason
 from chainp2p.peer.link import Link
+from chainp2p.peer.tasks import begin
 from chainp2p.sync.asking import UNANSWERED
 from chainp2p.sync.claims import ASKED_LAST, Claim
 from chainp2p.sync.headers.ancestor import NEAR
@@ -14,6 +16,9 @@ from chainp2p.sync.headers.sieve import Sieve, Stage
 from chainp2p.sync.serving import HEADERS_MAX
 from chainp2p.sync.shared import TICK, Shared
 from chainp2p.sync.state import short
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
 
 __all__ = ["HeaderFetch", "LOOKS_AT_ONCE", "LOOK_HEADERS"]
 
@@ -45,12 +50,16 @@ class HeaderFetch:
        from the next.
 
     :param ring: lets :meth:`turn` be called soon.
+    :param grown: told while a chain is followed that our best header is another one.
     """
 
-    def __init__(self, shared: Shared, quests: Quests[Link], ring: Callable[[], None]) -> None:
+    def __init__(
+        self, shared: Shared, quests: Quests[Link], ring: Callable[[], None], grown: Callable[[], None]
+    ) -> None:
         self._shared = shared
         self._quests = quests
         self._ring = ring
+        self._grown = grown
         self._looks: dict[Link, tuple[bytes, float]] = {}
         self._turning = False
         self._running = self._probing = False
@@ -147,13 +156,8 @@ class HeaderFetch:
     async def _chase(self, link: Link, claim: Claim) -> bool:
         """Follow one peer's headers to their end, or for as long as its turn is; answer as :meth:`_follow`."""
 
-        async def ask(after: bytes, count: int) -> Sequence[bytes] | None:
-            sieve = self._quests.get(link).sieve
-            what = f"headers after {short(after)}{sieve.words() if sieve is not None else ''}"
-            headers = await self._shared.asking.headers(link, after, count, what, aside=look)
-            if headers is not None:
-                self._shared.asking.hashes(headers[-1:])
-            return headers
+        def ask(after: bytes, count: int) -> "Deferred[Sequence[bytes] | None]":
+            return begin(lambda: self._ask(link, after, count, look), lambda: None)
 
         before: bytes = self._shared.chain.best_header.hash
         began, look = self._shared.seconds(), link in self._looks
@@ -175,6 +179,14 @@ class HeaderFetch:
         finally:
             self._quests.spent(link, self._shared.seconds() - began, again)
         return self._ended(link, claim, outcome, before)
+
+    async def _ask(self, link: Link, after: bytes, count: int, look: bool) -> Sequence[bytes] | None:
+        sieve = self._quests.get(link).sieve
+        what = f"headers after {short(after)}{sieve.words() if sieve is not None else ''}"
+        headers = await self._shared.asking.headers(link, after, count, what, aside=look)
+        if headers is not None:
+            self._shared.asking.hashes(headers[-1:])
+        return headers
 
     def _ended(self, link: Link, claim: Claim, outcome: Outcome, before: bytes) -> bool:
         now, moved, sieve = self._shared.seconds(), self._moved(before), self._quests.get(link).sieve
@@ -232,6 +244,7 @@ class HeaderFetch:
             max(claim.height, chain.best_header.height) + CEILING_SLACK,
             quest.judged,
             go_on,
+            self._grown,
             count=LOOK_HEADERS if look else HEADERS_MAX,
             moved=moved,
         )
