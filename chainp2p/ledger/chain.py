@@ -10,6 +10,7 @@ from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -284,8 +285,13 @@ class Ledger(StateDoor, PoolDoor, ProducingDoor, DecisionDoor):
         return Deferred.fromCoroutine(self._add_headers(raws))
 
     async def _add_headers(self, raws: Sequence[bytes]) -> list[HeaderInfo]:
-        sealers = await self._recovery.sealers(raws) if self.engine.finalizes else {}
-        return await self._headers(self._core().add_headers, raws, sealers)
+        added: list[HeaderInfo] = []
+        for part, sealers in self._recovery.sealers(raws) if self.engine.finalizes else [(raws, succeed({}))]:
+            try:
+                added += await self._headers(self._core().add_headers, part, await sealers)
+            except HeadersRejected as error:
+                raise evolve(error, index=len(added) + error.index) from None
+        return added
 
     def check_run(self, raws: Sequence[bytes], after: Any) -> "Deferred[tuple[list[HeaderInfo], Any]]":
         if self.engine.finalizes:

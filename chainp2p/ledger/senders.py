@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from chainp2p.chain.executor import Executor, Process
 from chainp2p.ledger.formats.block import Split, split
@@ -170,10 +170,16 @@ class SenderRecovery:
             for _ in range(self._executor.spare_cores):
                 self._processes.recover(Signed.HEADERS, ())
 
-    async def sealers(self, raws: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Who sealed these headers, by their bytes, as far as it is worth it and they are good."""
+    def sealers(self, raws: Sequence[bytes]) -> "list[tuple[Sequence[bytes], Deferred[dict[bytes, bytes]]]]":
+        """These headers in parts, each with who sealed them, by their bytes, as far as it is worth it and they are
+        good: one part can be stored while the next is looked at.
+        """
         if not self._many(raws):
-            return {}
+            return [(raws, succeed({}))]
+        parts = [raws[at : at + WORTH_A_PROCESS] for at in range(0, len(raws), WORTH_A_PROCESS)]
+        return [(part, Deferred.fromCoroutine(self._sealers(part))) for part in parts]
+
+    async def _sealers(self, raws: Sequence[bytes]) -> dict[bytes, bytes]:
         chunks = [raws[at : at + PROCESS_CHUNK] for at in range(0, len(raws), PROCESS_CHUNK)]
         found = await gatherResults([self._processes.recover(Signed.HEADERS, chunk) for chunk in chunks])
         pairs = [(chunk, answer) for chunk, answer in zip(chunks, found, strict=True) if answer is not None]

@@ -187,16 +187,23 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(known.senders, expected)
 
     def test_headers(self) -> None:
-        forge = Forge(genesis_of(2))
-        line = forge.line(forge.root, range(1, WORTH_A_PROCESS))
-        raws = [made.header.raw for made in (*line, forge.grow(line[-1], WORTH_A_PROCESS, seal=False))]
+        forge, count = Forge(genesis_of(2)), WORTH_A_PROCESS + PROCESS_CHUNK
+        line = forge.line(forge.root, range(1, count))
+        raws = [made.header.raw for made in (*line, forge.grow(line[-1], count, seal=False))]
         sealers = {made.header.raw: made.header.miner for made in line}
         cores = Cores(1)
         recovery = SenderRecovery(cores)
         for fails in (False, True):
-            done = Deferred.fromCoroutine(recovery.sealers(raws))
+            parts = recovery.sealers(raws)
+            self.assertEqual([raw for part, _ in parts for raw in part], raws)
             for chunk in range(WORTH_A_PROCESS // PROCESS_CHUNK):
+                self.assertNoResult(parts[0][1])
                 cores.processes[0].go(fails=fails and chunk == 3)
-            expected = dict(list(sealers.items())[: 3 * PROCESS_CHUNK]) if fails else sealers
-            self.assertEqual(self.successResultOf(done), expected)
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(recovery.sealers(raws[1:]))), {})
+            found = self.successResultOf(parts[0][1])
+            if not fails:
+                self.assertNoResult(parts[1][1])  # the first part need not wait for it
+                cores.processes[0].go()
+            found |= self.successResultOf(parts[1][1])
+            self.assertEqual(found, dict(list(sealers.items())[: 3 * PROCESS_CHUNK]) if fails else sealers)
+        [(part, few)] = recovery.sealers(raws[: WORTH_A_PROCESS - 1])
+        self.assertEqual((part, self.successResultOf(few)), (raws[: WORTH_A_PROCESS - 1], {}))
