@@ -5,6 +5,8 @@ gap. With ``periodMs`` 0 (on demand) there is one signer and a slot is just the 
 milliseconds; *now* is Unix time in seconds.
 """
 
+from struct import Struct
+
 from attrs import frozen
 
 from chainp2p.ledger.consensus.engine import UNSEEN, HeaderInvalid, check_line, fee_after
@@ -38,6 +40,8 @@ ROUNDING_MS = 0.01
 WARM_UP_SECONDS = 10.0
 
 _SLOT_MAX = 2**64 - 1
+
+_RANK = Struct(">QQQQ").pack
 
 
 @frozen(eq=False)
@@ -76,8 +80,7 @@ class SlotEntry:
 
 def rank_of(entry: SlotEntry, height: int) -> bytes:
     """Rank: slot of J, total difficulty (1 a block, the genesis's own 1 included), earlier slot."""
-    parts = (entry.tally.justified.slot, height + 1, _SLOT_MAX - entry.slot)
-    return bytes(8) + b"".join(part.to_bytes(8, "big") for part in parts)
+    return _RANK(0, entry.tally.justified.slot, height + 1, _SLOT_MAX - entry.slot)
 
 
 def seal_header(header: Header, key: bytes) -> Header:

@@ -37,6 +37,8 @@ SUBMIT_BLOCKS, SUBMIT_BYTES, SUBMITS = 64, 8 * 1024 * 1024, 4
 #: two, and a twentieth of the bytes.
 GOSSIP_FIRST = 1.0
 
+_STORED = (Connected, Stored, AlreadyKnown)
+
 
 class BlockFetch:
     """Carries out what the :class:`~chainp2p.sync.blocks.window.Window` says.
@@ -277,7 +279,7 @@ class BlockFetch:
             self._ring()
 
     def _verdict(self, info: HeaderInfo, verdict: Verdict, now: float) -> None:
-        stored = isinstance(verdict, Connected | Stored | AlreadyKnown)
+        stored = isinstance(verdict, _STORED)
         link = self.window.judged(info.hash, stored, now)
         if not stored:
             self._planned = None
