@@ -78,7 +78,7 @@ class Terms:
     :param ceiling: a chain higher than this that has not shown its worth is given up.
     :param judged: the end of its chain when that was found to rank too low, if it was.
     :param go_on: asked at each message, whether to ask for the next one, too.
-    :param grown: told when our best header is another one: the blocks need not wait for the end of the chain.
+    :param grown: told when headers were stored: their blocks need not wait for the end of the chain.
     :param count: headers that are asked for at once.
     :param moved: our best header is another one than when the sieve was begun or last gone on with.
     """
@@ -161,16 +161,13 @@ async def _forward(chain: Any, ask: Ask, terms: Terms, sieve: Sieve, raws: Seque
     ahead: Deferred[Sequence[bytes] | None] | None = None
     try:
         while raws:
-            best, last, goes_on = chain.best_header, chain.block_hash(raws[-1]), terms.go_on()
+            last, goes_on = chain.block_hash(raws[-1]), terms.go_on()
             if goes_on and len(raws) == terms.count and last != terms.claimed:
                 ahead = ask(last, terms.count)
             try:
-                await sift(chain, sieve, raws, best)
+                await sift(chain, sieve, raws, chain.best_header, terms.grown)
             except OtherHeaders as changed:
                 return Turned(str(changed))
-            finally:
-                if chain.best_header.hash != best.hash:
-                    terms.grown()
             if sieve.stage is not Stage.AGAIN:
                 if sieve.last.hash == terms.claimed:
                     break
@@ -193,16 +190,23 @@ async def _forward(chain: Any, ask: Ask, terms: Terms, sieve: Sieve, raws: Seque
     return Chased(sieve.last, sieve.stage is Stage.OPEN)
 
 
-async def sift(chain: Any, sieve: Sieve, raws: Sequence[bytes], over: HeaderInfo) -> list[HeaderInfo]:
+def _nobody() -> None:
+    """Nobody is told."""
+
+
+async def sift(
+    chain: Any, sieve: Sieve, raws: Sequence[bytes], over: HeaderInfo, grown: Callable[[], None] = _nobody
+) -> list[HeaderInfo]:
     """Put headers that a peer sent through its sieve; return those that were stored.
 
     :param over: the header that their branch has to win over.
+    :param grown: told when some were stored; there may be more to come.
     :raises OtherHeaders: they are not those that came before.
     """
     if sieve.stage is Stage.OPEN:
-        return await _store(chain, sieve, raws)
+        return await _store(chain, sieve, raws, grown)
     if sieve.stage is Stage.AGAIN:
-        return await _store(chain, sieve, sieve.again(raws, lambda raw: hashes_of(chain, [raw])[0]))
+        return await _store(chain, sieve, sieve.again(raws, lambda raw: hashes_of(chain, [raw])[0]), grown)
     rejected: HeadersRejected | None = None
     try:
         infos, after = await chain.check_run(raws, sieve.after)
@@ -213,16 +217,19 @@ async def sift(chain: Any, sieve: Sieve, raws: Sequence[bytes], over: HeaderInfo
         raws = raws[: error.index]
         infos, after = await chain.check_run(raws, sieve.after)
     _linked(sieve.asked, infos)
-    stored = await _store(chain, sieve, sieve.looked(raws, infos, after, over))
+    stored = await _store(chain, sieve, sieve.looked(raws, infos, after, over), grown)
     if rejected is not None:
         raise rejected
     return stored
 
 
-async def _store(chain: Any, sieve: Sieve, raws: Sequence[bytes]) -> list[HeaderInfo]:
+async def _store(chain: Any, sieve: Sieve, raws: Sequence[bytes], grown: Callable[[], None]) -> list[HeaderInfo]:
     stored: list[HeaderInfo] = []
     for at in range(0, len(raws), HEADERS_MAX):
-        infos = await chain.add_headers(raws[at : at + HEADERS_MAX])
+        try:
+            infos = await chain.add_headers(raws[at : at + HEADERS_MAX])
+        finally:
+            grown()  # those before a bad one were stored
         _linked(sieve.kept, infos)
         sieve.stored(infos[-1])
         stored.extend(infos)

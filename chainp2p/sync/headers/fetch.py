@@ -50,7 +50,7 @@ class HeaderFetch:
        from the next.
 
     :param ring: lets :meth:`turn` be called soon.
-    :param grown: told while a chain is followed that our best header is another one.
+    :param grown: told when headers were stored while a chain is followed; there may be more to come.
     """
 
     def __init__(
