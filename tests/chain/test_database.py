@@ -5,7 +5,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.chain.database import file_of, guarded, is_private, prepare, transaction
+from chainp2p.chain.database import file_of, guarded, insert, is_private, prepare, transaction
 from chainp2p.chain.store import ChainStore
 from chainp2p.errors import StartupError, StorageError
 
@@ -98,6 +98,26 @@ class TransactionTests(DatabaseCase):
             self.connection.execute("SELECT * FROM nowhere")
         with self.assertRaises(sqlite3.ProgrammingError), guarded("x"):
             self.connection.execute("SELECT ?")
+
+
+class InsertTests(DatabaseCase):
+    def test_any_number_of_rows_in_few_statements(self) -> None:
+        connection, statements = self.open(), []
+        connection.execute("CREATE TABLE numbers(number INTEGER PRIMARY KEY, name TEXT, mark INTEGER)")
+        connection.set_trace_callback(lambda sql: statements.append(sql) if sql.startswith("INSERT") else None)
+        at = 0
+        for count, few in ((0, 0), (1, 1), (63, 1), (64, 1), (65, 2), (1000, 16)):
+            statements.clear()
+            rows = ((number, f"number {number}") for number in range(at, at + count))
+            insert(connection, "INSERT INTO numbers(number, name, mark)", "(?,?,7)", rows)
+            self.assertEqual(len(statements), few)
+            at += count
+        found = connection.execute("SELECT * FROM numbers ORDER BY number").fetchall()
+        self.assertEqual(found, [(number, f"number {number}", 7) for number in range(at)])
+        with self.assertRaises(sqlite3.IntegrityError):
+            insert(connection, "INSERT INTO numbers", "(?,?,?)", [(at, "", 0), (0, "", 0)])
+        insert(connection, "INSERT OR REPLACE INTO numbers", "(?,?,?)", [(0, "none", 1)])
+        self.assertEqual(connection.execute("SELECT * FROM numbers WHERE number=0").fetchone(), (0, "none", 1))
 
 
 class VersionTests(DatabaseCase):

@@ -6,15 +6,18 @@ import random
 from zope.interface.verify import verifyObject
 
 import chainp2p.ledger.branches
+import chainp2p.ledger.senders
 from chainp2p.chain.interfaces import HeadersRejected, IHeaderRuns
 from chainp2p.ledger.branches import SHORT_RUN
 from chainp2p.ledger.candidate import Candidate
 from chainp2p.ledger.consensus.finality import span_count
 from chainp2p.ledger.formats import header
+from chainp2p.ledger.senders import SenderRecovery
 from chainp2p.primitives.secp256k1 import recover
 from tests.ledger.consensus.test_poa import planned
 from tests.ledger.forge import Forge
 from tests.ledger.network import Harness, genesis_of
+from tests.ledger.test_senders import Cores
 
 
 class Runs(Harness):
@@ -106,6 +109,28 @@ class Runs(Harness):
         self.assertIn("seal", str(error.reason))
         error = self.failureResultOf(ledger.add_headers(raws), HeadersRejected).value
         self.assertEqual((error.index, ledger.best_header.height), (0, 0))
+
+    def test_stored_in_parts_the_bad_one_is_named(self) -> None:
+        self.patch(chainp2p.ledger.senders, "WORTH_A_PROCESS", 4)
+        self.patch(chainp2p.ledger.senders, "PROCESS_CHUNK", 2)
+        forge = Forge(genesis_of(2))
+        good = forge.line(forge.root, range(1, 8))
+        bad = forge.grow(good[-1], 8, seal=False)
+        raws = [made.header.raw for made in (*good, bad)]
+        for bad_at, count in ((7, 8), (None, 7), (None, 4), (None, 3)):
+            ledger, cores = self.started(forge.genesis), Cores(1)
+            ledger._recovery = SenderRecovery(cores)
+            done = ledger.add_headers(raws[:count])
+            heights = []
+            while not done.called:
+                cores.processes[0].go()
+                heights.append(ledger.best_header.height)
+            if bad_at is None:
+                self.assertEqual([info.height for info in self.get(done)], list(range(1, count + 1)))
+            else:
+                error = self.failureResultOf(done, HeadersRejected).value
+                self.assertEqual((error.index, ledger.best_header.height), (bad_at, bad_at))
+                self.assertEqual(heights, [0, 4, 4, 7])  # the first part is stored before the second is looked at
 
     def test_votes_in_ever_more_pieces_are_not_followed(self) -> None:
         """A leaked key leaves a gap in each header: it claims to come from another branch every time."""

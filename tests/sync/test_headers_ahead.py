@@ -59,7 +59,7 @@ class Ahead(Base):
         began = self.slow(new, "add_headers")
         connect(new, old)
         for stored in range(2, 9):
-            self.clock.run_while(lambda: len(began) < stored, 10.0)
+            self.clock.run_while(lambda least=stored: len(began) < least, 10.0)  # type: ignore[misc]
             self.clock.run_for(0.5)
             self.assertEqual((new.chain.best_header.height, new.chain.head.height), (50 * stored - 50,) * 2)
         self.converge(30.0)
