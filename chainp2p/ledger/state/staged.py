@@ -7,8 +7,6 @@ for. A part and its accounts are one commit, so that what was proved once is nev
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
-from chainp2p.chain.database import insert
-
 __all__ = ["StagedRows"]
 
 _TABLES = (
@@ -21,7 +19,6 @@ class StagedRows:
     """Reads and writes them; the caller opens the transactions."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
         self._execute = connection.execute
         self._many = connection.executemany
 
@@ -64,7 +61,7 @@ class StagedRows:
 
     def write(self, rows: Sequence[tuple[bytes, bytes]], gone: Sequence[bytes] = ()) -> None:
         """Replace accounts, and remove those that are *gone*."""
-        insert(self._connection, "INSERT OR REPLACE INTO staged", "(?,?)", rows)
+        self._many("INSERT OR REPLACE INTO staged VALUES(?,?)", rows)
         if gone:
             self._many("DELETE FROM staged WHERE key=?", [(key,) for key in gone])
 
