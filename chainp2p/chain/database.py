@@ -74,8 +74,8 @@ _ROWS = 64
 def insert(connection: sqlite3.Connection, into: str, row: str, rows: Iterable[Sequence[object]]) -> None:
     """Insert *rows* by few statements, inside a transaction of the caller's.
 
-    Each statement lets go of the interpreter's lock and waits for it, each row of ``executemany`` too: with a busy
-    reactor the rows of a block without transactions took 150 us, of which 30 were SQLite's.
+    Each statement lets go of the interpreter's lock and waits for it, as each row of ``executemany`` does: up to a
+    switch interval where the reactor is busy, which is more than SQLite takes for the row.
 
     :param into: ``INSERT INTO table(columns)``, or as it ought to be.
     :param row: the values of one row, as ``(?,?,0)``; at most 15 question marks.
