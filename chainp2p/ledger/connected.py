@@ -247,10 +247,10 @@ class ConnectedChain:
                 self._states.pop(node.info.hash, None)
             store.cut_best(fork)
             rows.cut_undo(fork)
-        infos = [step.node.info for step in steps]
-        store.set_best((info.height, info.hash) for info in infos)
-        rows.add_undo((info.height, info.hash, step.result.changes) for info, step in zip(infos, steps, strict=True))
-        for info, step in zip(infos, steps, strict=True):
+        store.set_best((step.node.info.height, step.node.info.hash) for step in steps)
+        rows.add_undo((step.node.info.height, step.node.info.hash, step.result.changes) for step in steps)
+        for step in steps:
+            info = step.node.info
             if step.result.receipts:
                 rows.add_receipts(info.height, info.hash, step.result.receipts)
             if step.state is not None:

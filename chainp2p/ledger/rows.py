@@ -149,10 +149,8 @@ class LedgerRows:
 
     def add_evidence(self, found: Iterable[Evidence]) -> None:
         """Keep contradictions of signers."""
-        self._many(
-            "INSERT OR IGNORE INTO evidence VALUES(?,?,?,?,?)",
-            [(one.signer, one.first, one.first_slot, one.second, one.second_slot) for one in found],
-        )
+        rows = ((one.signer, one.first, one.first_slot, one.second, one.second_slot) for one in found)
+        insert(self._connection, "INSERT OR IGNORE INTO evidence", "(?,?,?,?,?)", rows)
 
     def evidence(self) -> list[Evidence]:
         """All that was kept."""

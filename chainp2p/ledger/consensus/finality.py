@@ -25,10 +25,10 @@ __all__ = ["Mark", "Tally", "Vote", "count_vote", "decode_tally", "encode_tally"
 #: (low, high, hash): the slots above *low* up to *high*, which is the slot of block *hash* on this chain.
 Span: TypeAlias = tuple[int, int, bytes]
 
-_TOP = itemgetter(1)
-
 #: Disjoint spans per signer, lowest first.
 Spans: TypeAlias = Mapping[bytes, tuple[Span, ...]]
+
+_TOP = itemgetter(1)
 
 
 @frozen
