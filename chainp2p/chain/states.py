@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-__all__ = ["ChunkRefused", "ChunkTaken", "IStateSource", "IStateTarget", "StateGoal", "StatePart"]
+__all__ = ["ChunkRefused", "ChunkTaken", "IStateSource", "IStateTarget", "StateBegun", "StateGoal", "StatePart"]
 
 
 @frozen
@@ -35,15 +35,31 @@ class StatePart:
 
 
 @frozen
+class StateBegun:
+    """From where a download goes on.
+
+    :param open: what has to be asked for first.
+    :param entries: how many are here in all.
+    :param here: prefixes of which all is here, of whatever root it was proved for; none is below another.
+    """
+
+    open: tuple[StatePart, ...]
+    entries: int
+    here: tuple[bytes, ...]
+
+
+@frozen
 class ChunkTaken:
     """A chunk was good and is kept.
 
     :param open: what has to be asked for in its place, where it does not hold all of its part.
     :param entries: how many are here in all.
+    :param whole: it held all of its part. One that did not may open nothing, for what it names can be here.
     """
 
     open: tuple[StatePart, ...]
     entries: int
+    whole: bool
 
 
 @frozen
@@ -66,7 +82,7 @@ class IStateTarget(Interface):
     def state_goal(current: "StateGoal | None") -> "Deferred[StateGoal | None]":
         """What to aim at: *current* as long as it will do, else the newest; None: nothing, blocks are the way."""
 
-    def begin_state(goal: "StateGoal") -> "Deferred[ChunkTaken]":
+    def begin_state(goal: "StateGoal") -> "Deferred[StateBegun]":
         """Aim at *goal* from now on; what was kept before, by an earlier run too, is made use of."""
 
     def take_chunks(chunks: "Sequence[tuple[bytes, bytes]]") -> "Deferred[list[ChunkTaken | ChunkRefused]]":

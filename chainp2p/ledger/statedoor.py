@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from chainp2p.chain.executor import Executor
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateSource, IStateTarget, StateGoal
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateSource, IStateTarget, StateBegun, StateGoal
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.news import News
 from chainp2p.ledger.state.accounts import State
@@ -59,7 +59,7 @@ class StateDoor:
     def state_goal(self, current: StateGoal | None) -> "Deferred[StateGoal | None]":
         return self._run("goal", current)
 
-    def begin_state(self, goal: StateGoal) -> "Deferred[ChunkTaken]":
+    def begin_state(self, goal: StateGoal) -> "Deferred[StateBegun]":
         return self._run("begin", goal)
 
     def take_chunks(self, chunks: Sequence[tuple[bytes, bytes]]) -> "Deferred[list[ChunkTaken | ChunkRefused]]":

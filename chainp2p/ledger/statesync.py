@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.chain.states import ChunkRefused, ChunkTaken, StateGoal, StatePart
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, StateBegun, StateGoal, StatePart
 from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.formats.block import BlockError, decode_block
 from chainp2p.ledger.formats.header import Header
@@ -49,12 +49,13 @@ class StateSync:
         assert raw is not None
         return StateGoal(node.info, Header.decode(raw).state_root)
 
-    def begin(self, goal: StateGoal) -> ChunkTaken:
+    def begin(self, goal: StateGoal) -> StateBegun:
         """Aim at *goal*; what was downloaded before stays."""
         with self._core.store.transaction():
             if self._download is None:
                 self._download = StateDownload(self._staged, goal.root)
-            return ChunkTaken((_part(self._download.begin(goal.root)),), self._download.entries)
+            first = self._download.begin(goal.root)
+        return StateBegun((_part(first),), self._download.entries, tuple(map(_nibbles, self._download.here)))
 
     def take(self, chunks: Sequence[tuple[bytes, bytes]]) -> list[ChunkTaken | ChunkRefused]:
         """Check and keep chunks, in one commit."""
@@ -69,10 +70,10 @@ class StateSync:
 
     def _take(self, download: StateDownload, prefix: bytes, raw: bytes) -> ChunkTaken | ChunkRefused:
         try:
-            opened = download.take("".join(map("{:x}".format, prefix)), raw)
+            taken = download.take("".join(map("{:x}".format, prefix)), raw)
         except ChunkError as error:
             return ChunkRefused(str(error))
-        return ChunkTaken(tuple(map(_part, opened)), download.entries)
+        return ChunkTaken(tuple(map(_part, taken.open)), download.entries, taken.whole)
 
     def adopt(self, goal: StateGoal, raw: bytes) -> tuple[str, News | None]:
         """Let the chain begin at *goal*, whose block is *raw*; or say why not."""
@@ -141,4 +142,8 @@ class StateSync:
 
 
 def _part(opened: Open) -> StatePart:
-    return StatePart(bytes(int(digit, 16) for digit in opened.prefix), opened.base or _NO_BASE)
+    return StatePart(_nibbles(opened.prefix), opened.base or _NO_BASE)
+
+
+def _nibbles(prefix: str) -> bytes:
+    return bytes(int(digit, 16) for digit in prefix)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateSource, IStateTarget, StateGoal, StatePart
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateSource, IStateTarget, StateBegun, StateGoal, StatePart
 from chainp2p.testing.conformance import Nonconforming
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class StateConformance:
     4. What is opened lies below the part it replaces, and no part is asked for twice: so a download ends.
     5. In whatever order chunks come the result is the same; two targets adopt the same head.
     6. Before all is here, or with another block, nothing is adopted, and the head stays.
-    7. What was kept is not downloaded again after the chain was opened anew.
+    7. What was kept is not downloaded again after the chain was opened anew, which tells what that is.
     8. Bodies below the goal are named from the lowest on, taken if they are right, and refused if not.
 
     :param source: a started chain with a state that it serves.
@@ -99,12 +99,20 @@ class StateConformance:
 
     # -- downloads
 
-    def _begin(self, target: Any, goal: StateGoal) -> list[StatePart]:
-        return list(self.wait(target.begin_state(goal)).open)
+    def _begin(self, target: Any, goal: StateGoal, kept: int) -> list[StatePart]:
+        begun = self.wait(target.begin_state(goal))
+        self._promise(isinstance(begun, StateBegun), f"begin_state: {begun}")
+        self._promise(
+            bool(begun.here) == bool(kept),
+            f"begin_state: {len(begun.here)} parts are here, though {kept} chunks were kept",
+        )
+        return list(begun.open)
 
-    def _download(self, target: Any, goal: StateGoal, stop: int = -1, lies: int = 0, shuffled: bool = False) -> int:
-        """Download all, or *stop* chunks; answer how many it took."""
-        todo, asked, count = self._begin(target, goal), set[bytes](), 0
+    def _download(
+        self, target: Any, goal: StateGoal, stop: int = -1, lies: int = 0, shuffled: bool = False, kept: int = 0
+    ) -> int:
+        """Download all, or *stop* chunks, where so many were *kept* before; answer how many it took."""
+        todo, asked, count = self._begin(target, goal, kept), set[bytes](), 0
         chunks: list[bytes] = []
         while todo and count != stop:
             part = todo.pop(self._chance.randrange(len(todo)) if shuffled else 0)
@@ -116,6 +124,7 @@ class StateConformance:
                 self._lie(target, part, chunk, chunks)
             taken = self._take(target, part, chunk)
             self._promise(isinstance(taken, ChunkTaken), f"take_chunks: a good chunk is refused: {taken}")
+            self._promise(not taken.whole or not taken.open, "take_chunks: a chunk that held all opens more")
             for opened in taken.open:
                 below = opened.prefix.startswith(part.prefix) and len(opened.prefix) > len(part.prefix)
                 self._promise(below, f"take_chunks: {opened.prefix.hex()} is not below {part.prefix.hex()}")
@@ -174,7 +183,7 @@ class StateConformance:
         kept = once - once // 4
         self._download(target, goal, kept)
         target = self.reopen(target)
-        more = self._download(target, goal)
+        more = self._download(target, goal, kept=kept)
         self._promise(kept <= 1 or more < once, f"after it was opened anew {more} of {once} chunks are asked for again")
         self._adopt(target, goal)
 

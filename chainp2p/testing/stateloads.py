@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateTarget, StateGoal, StatePart
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateTarget, StateBegun, StateGoal, StatePart
 from chainp2p.errors import PeerGone, Penalty, Reason, RequestTimedOut
 from chainp2p.ledger.snapshots import SERVED
 from chainp2p.ledger.state.accounts import Account
@@ -103,6 +103,10 @@ class _Moving:
         return make_chunk(self.tries[request.root], prefix, self.tries.get(request.base))
 
 
+def _nibbles(prefix: str) -> bytes:
+    return bytes(int(digit, 16) for digit in prefix)
+
+
 def _block(height: int) -> HeaderInfo:
     return HeaderInfo(sha256(b"%d" % height).digest(), bytes(32), height, height.to_bytes(32, "big"))
 
@@ -111,9 +115,8 @@ def _block(height: int) -> HeaderInfo:
 class _Target:
     """As much of a chain as state sync asks for."""
 
-    def __init__(self, moving: _Moving, clock: HeapClock) -> None:
-        self._moving, self._clock = moving, clock
-        self._rows = StagedRows(sqlite3.connect(":memory:"))
+    def __init__(self, moving: _Moving, clock: HeapClock, rows: StagedRows) -> None:
+        self._moving, self._clock, self._rows = moving, clock, rows
         self._download: StateDownload | None = None
         self.root = b""
 
@@ -128,11 +131,12 @@ class _Target:
             return succeed(current)
         return succeed(StateGoal(_block(moving.height), next(reversed(moving.tries))))
 
-    def begin_state(self, goal: StateGoal) -> "Deferred[ChunkTaken]":
+    def begin_state(self, goal: StateGoal) -> "Deferred[StateBegun]":
         if self._download is None:
             self._download = StateDownload(self._rows, goal.root)
         self._download.begin(goal.root)
-        return succeed(ChunkTaken((StatePart(b"", bytes(32)),), self._download.entries))
+        here = tuple(map(_nibbles, self._download.here))
+        return succeed(StateBegun((StatePart(b"", bytes(32)),), self._download.entries, here))
 
     def take_chunks(self, chunks: Sequence[tuple[bytes, bytes]]) -> "Deferred[list[ChunkTaken | ChunkRefused]]":
         return succeed([self._take(prefix, raw) for prefix, raw in chunks])
@@ -140,11 +144,11 @@ class _Target:
     def _take(self, prefix: bytes, raw: bytes) -> ChunkTaken | ChunkRefused:
         assert self._download is not None
         try:
-            opened = self._download.take("".join(map("{:x}".format, prefix)), raw)
+            taken = self._download.take("".join(map("{:x}".format, prefix)), raw)
         except ChunkError as error:
             return ChunkRefused(str(error))
-        parts = [StatePart(bytes(int(digit, 16) for digit in one.prefix), one.base or bytes(32)) for one in opened]
-        return ChunkTaken(tuple(parts), self._download.entries)
+        parts = [StatePart(_nibbles(one.prefix), one.base or bytes(32)) for one in taken.open]
+        return ChunkTaken(tuple(parts), self._download.entries, taken.whole)
 
     def adopt_state(self, goal: StateGoal, block: bytes) -> "Deferred[str]":
         assert self._download is not None
@@ -211,6 +215,38 @@ class _Line:
         self.faults.append(detail)
 
 
+class _Client:
+    """One life of who downloads: what it knows is what *staged* has, and what the peers say."""
+
+    def __init__(
+        self, moving: _Moving, clock: HeapClock, staged: StagedRows, lines: Sequence[_Line], chance: Random
+    ) -> None:
+        log, claims = Logger(), Claims[Any](lambda link: link.useless)
+        self.target, self._clock = _Target(moving, clock, staged), clock
+        self._tasks, self._bell = Tasks(log), Bell(clock)
+        asking = Asking(self.target, clock, claims, chance)
+        shared = Shared(self.target, clock, clock.seconds, claims, asking, log, self._tasks.spawn)
+        self.fetch = StateFetch(shared, self._bell.ring, True)
+        #: When it had all; 0: not yet.
+        self.ended = 0.0
+        best = self.target.best_header
+        for line in lines:
+            if line.faults:  # banned
+                continue
+            claims.joined(line, line.peer_id, Claim(best.hash, best.height, best.rank))
+        self._tasks.start()
+        self._tasks.spawn(self._run())
+
+    async def _run(self) -> None:
+        while (wait := await self.fetch.step()) is not None:
+            await self._bell.sleep(wait)
+        self.ended = self._clock.seconds()
+
+    def stop(self) -> None:
+        self._tasks.stop()
+        self.fetch.stop()
+
+
 @frozen(kw_only=True)
 class StateLoad:
     """How it went.
@@ -221,7 +257,8 @@ class StateLoad:
     :param bytes: that came, in so many *chunks*.
     :param whole: bytes of the chunks of a state that does not change.
     :param moved: how often another state was aimed at than before.
-    :param eta: the worst factor between the time that was said to be left and that which was, after the first fifth.
+    :param eta: the worst factor between the time that was said to be left and that which was, after the first fifth,
+        of the keys; and, if it was stopped, of the time since.
     :param silent: how long nothing was said of it at a stretch, after the first fifth. Seconds.
     :param backwards: how often the share that was here went back.
     :param caught: liars whose link has ended; *blamed*: honest peers whose has.
@@ -256,12 +293,14 @@ def load_state(
     changes: int = 0,
     hot: int = 0,
     limit: float = 100.0,
+    stop: float = 2.0,
 ) -> StateLoad:
     """Download the state of *rows* while so many *changes* a second are made to it.
 
     :param bandwidth: of each link, bytes a second.
     :param hot: so many accounts are all that change; 0: any.
     :param limit: it fails after so many times the time in which the links carry the state.
+    :param stop: at this share of the keys who downloads is stopped, and begins anew with what is stored.
     """
     chance, clock = Random(f"{seed}/load"), HeapClock()
     moving = _Moving(rows, changes, hot, chance, -INTERVAL / 2)
@@ -279,46 +318,34 @@ def load_state(
         for number in range(peers)
     ]
     line = whole / bandwidth / (peers - liars)
-    target, log = _Target(moving, clock), Logger()
-    claims: Claims[Any] = Claims(lambda link: link.useless)
-    tasks, bell = Tasks(log), Bell(clock)
-    asking = Asking(target, clock, claims, chance)
-    fetch = StateFetch(Shared(target, clock, clock.seconds, claims, asking, log, tasks.spawn), bell.ring, True)
-    for one in lines:
-        best = target.best_header
-        claims.joined(one, one.peer_id, Claim(best.hash, best.height, best.rank))
-
-    ended: list[float] = []
-
-    async def run() -> None:
-        while (wait := await fetch.step()) is not None:
-            await bell.sleep(wait)
-        ended.append(clock.seconds())
-
-    tasks.start()
-    tasks.spawn(run())
+    staged = StagedRows(sqlite3.connect(":memory:"))
+    client = _Client(moving, clock, staged, lines, chance)
     notes: list[tuple[float, StateProgress]] = []
-    words = [""]
-    while not fetch.over and clock.seconds() < limit * line:
+    words, began, chunks, bytes_ = [""], 0.0, 0, 0
+    while not client.fetch.over and clock.seconds() < limit * line:
         clock.run_for(line / NOTES)
         moving.look(clock.seconds())
-        progress = fetch.progress()
+        progress = client.fetch.progress()
         if progress is not None:
             notes.append((clock.seconds(), progress))
-            words.append(fetch.explained(SyncState(Phase.STATE, 0, 0, 0, None, "")).text)
-    end = ended[0] if ended else clock.seconds()
-    tasks.stop()
-    fetch.stop()
-    shares = [note.share for _, note in notes]
-    late = [(end - at, note.eta) for at, note in notes if note.share >= 0.2 and end - at > line / 20]
+            words.append(client.fetch.explained(SyncState(Phase.STATE, 0, 0, 0, None, "")).text)
+            if not began and progress.share >= stop:
+                client.stop()
+                chunks, bytes_, began = progress.chunks, progress.bytes, clock.seconds()
+                client = _Client(moving, clock, staged, lines, chance)
+    end = client.ended or clock.seconds()
+    client.stop()
+    shares = [note.share for at, note in notes if at > began]
+    fifth, twentieth = began + (end - began) / 5 if began else 0.0, end - line / 20
+    late = [(end - at, note.eta) for at, note in notes if note.share >= 0.2 and fifth <= at < twentieth]
     told = [(left, eta) for left, eta in late if eta is not None]
     silence = max((len(list(run)) for quiet, run in groupby(eta is None for _, eta in late) if quiet), default=0)
     return StateLoad(
         seconds=end,
         line=line,
         passed=moving.passed,
-        chunks=fetch.plan.chunks,
-        bytes=fetch.plan.bytes,
+        chunks=chunks + client.fetch.plan.chunks,
+        bytes=bytes_ + client.fetch.plan.bytes,
         whole=whole,
         moved=sum(one.height != other.height for (_, one), (_, other) in pairwise(notes)),
         silent=silence * line / NOTES,
@@ -328,7 +355,7 @@ def load_state(
         blamed=sum(bool(one.faults) for number, one in enumerate(lines) if number not in lying),
         outrun=sum("outrun" in text for text in words),
         words=words[-1],
-        good=target.root in moving.roots,
+        good=client.target.root in moving.roots,
     )
 
 

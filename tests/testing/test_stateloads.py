@@ -27,6 +27,14 @@ class Loads(SynchronousTestCase):
         self.assertEqual(load.caught, 3)
         self.assertLess(load.eta, 1.5, load)
 
+    def test_the_time_left_is_told_after_a_restart_too(self) -> None:
+        for stop in (0.3, 0.6):
+            load = load_state(accounts(COUNT, 7), seed=7, liars=3, bandwidth=1_000.0, stop=stop)
+            self.check(load, 1.4)
+            self.assertLess(load.chunks, 1.15 * 290, load)  # it goes on with what is stored
+            self.assertLess(load.eta, 1.5, load)
+            self.assertLess(load.silent, load.line / 15, load)
+
     def test_ground_prefixes(self) -> None:
         load = load_state(accounts(COUNT, 2, ground=800), seed=2, bandwidth=1_000.0)
         self.check(load, 1.3)

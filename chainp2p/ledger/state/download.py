@@ -20,7 +20,7 @@ from chainp2p.ledger.state.staged import StagedRows
 from chainp2p.ledger.state.subtree import Subtree, join
 from chainp2p.ledger.state.trie import HashedTrie
 
-__all__ = ["Open", "StateDownload"]
+__all__ = ["Open", "StateDownload", "Taken"]
 
 
 @frozen
@@ -29,6 +29,18 @@ class Open:
 
     prefix: str
     base: bytes
+
+
+@frozen
+class Taken:
+    """What a chunk was.
+
+    :param whole: it held all accounts of its prefix.
+    :param open: what to ask for in its place, where it did not: what it names and is not here.
+    """
+
+    whole: bool
+    open: tuple[Open, ...] = ()
 
 
 @frozen
@@ -54,23 +66,28 @@ class StateDownload:
         for prefix, base in rows.parts():
             self._parts[prefix] = _Part(Subtree.build(prefix, list(rows.accounts(prefix))), base)
 
+    @property
+    def here(self) -> Iterable[str]:
+        """The prefixes of which all is here, of whatever root."""
+        return self._parts
+
     def begin(self, root: bytes) -> Open:
         """Aim at *root* from now on; answer what to ask for first."""
         self.root = root
         return self._open("")
 
-    def take(self, prefix: str, raw: bytes) -> list[Open]:
-        """Check and keep a chunk; answer what to ask for in its place. Raises ChunkError, nothing done."""
+    def take(self, prefix: str, raw: bytes) -> Taken:
+        """Check and keep a chunk. Raises ChunkError, nothing done."""
         part = self._over(prefix)
         if part is not None and part.root == self.root:
-            return []
+            return Taken(False)
         have = None if part is None else part.subtree.at(prefix)
         result = read_chunk(self.root, prefix, raw, have)
         assert part is None or part.subtree.prefix == prefix, "asked for below a part"
         if isinstance(result, Split):
-            return self._split(prefix, part, result)
+            return Taken(False, tuple(self._split(prefix, part, result)))
         self._keep(prefix, part, result)
-        return []
+        return Taken(True)
 
     def state(self) -> State | None:
         """The whole state; None: the parts are not that."""

@@ -6,7 +6,7 @@ from typing import Any
 from attrs import define, evolve
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.chain.states import ChunkTaken, IStateTarget, StateGoal
+from chainp2p.chain.states import ChunkTaken, IStateTarget, StateBegun, StateGoal
 from chainp2p.errors import PeerFault, Reason, RefusalReason, RequestRefused, RequestTimedOut
 from chainp2p.peer.link import Link
 from chainp2p.sync.asking import UNANSWERED
@@ -158,11 +158,11 @@ class StateFetch:
             "downloading the state of block {height} {hash}", height=block.height, hash=block.hash.hex()
         )
         self._round += 1
-        taken: ChunkTaken = await self._shared.chain.begin_state(goal)
-        self.goal, self.entries, self._block = goal, taken.entries, None
+        begun: StateBegun = await self._shared.chain.begin_state(goal)
+        self.goal, self.entries, self._block = goal, begun.entries, None
         self._useful_at = self._shared.seconds()
         self._come.clear()
-        self.plan.begin(taken.open, self._useful_at, block.height, self._shared.chain.best_header.height)
+        self.plan.begin(begun, self._useful_at, block.height, self._shared.chain.best_header.height)
         outrun = self.plan.outrun(self.entries, self._useful_at)
         if outrun is not None:
             self._shared.log.warn("{why}", why=outrun.text())
@@ -200,17 +200,18 @@ class StateFetch:
 
     async def _take(self) -> None:
         come, self._come = self._come[:TAKE], self._come[TAKE:]
-        current, results = self._round, []
+        current, since, results = self._round, self._shared.seconds(), []
         try:
             results = await self._shared.chain.take_chunks([(one.prefix, one.chunk) for one in come])
         finally:
             self._taking = False
+            now = self._shared.seconds()
             for one, result in zip(come, results, strict=False):
                 if self._round != current:
                     break
                 if isinstance(result, ChunkTaken):
                     self.entries = result.entries
-                    self.plan.kept(one.prefix, result.open, len(one.chunk), self._shared.seconds())
+                    self.plan.kept(one.prefix, result, len(one.chunk), now, (now - since) / len(come))
                 else:
                     self.plan.refused(one.prefix, one.link)
                     self._requests.failed(one.link, PeerFault(Reason.MISBEHAVED, f"state chunk: {result.reason}"))

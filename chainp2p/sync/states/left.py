@@ -37,6 +37,11 @@ class StateLeft:
         #: Shares of the keys that were here for an older root and differed, and that did not.
         self._differed, self._same = 0.0, 0.0
 
+    def found(self, prefixes: Iterable[bytes]) -> float:
+        """All of these is here from an earlier run; answer which share of the keys that is."""
+        self._here = sorted(prefixes)
+        return sum(map(share_of, self._here))
+
     def whole(self, prefix: bytes, size: int) -> None:
         """All of a part came, in so many bytes."""
         self._dense.append((size / share_of(prefix), share_of(prefix)))

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
-from chainp2p.chain.states import StatePart
+from chainp2p.chain.states import ChunkTaken, StateBegun, StatePart
 from chainp2p.sync.blocks.sources import Source
 from chainp2p.sync.states.left import StateLeft, share_of
 from chainp2p.sync.states.race import GOALS_LOST, Outrun, StateRace
@@ -31,13 +31,17 @@ K = TypeVar("K")
 
 @define(eq=False)
 class _Item(Generic[K]):
-    """A part that is not kept yet, one of so many into which another was split."""
+    """A part that is not kept yet, one of so many into which another was split.
+
+    :param asked: when it was asked for first, by :meth:`StateTime.counted`.
+    """
 
     part: StatePart
     siblings: int
     asks: list[PartAsk[K]] = field(factory=list)
     avoid: set[K] = field(factory=set)
     here: bool = False
+    asked: float = 0.0
     late: int = 0
 
 
@@ -78,17 +82,19 @@ class StatePlan(Generic[K]):
         """Whether nothing is missing."""
         return not self._items
 
-    def begin(self, parts: Sequence[StatePart], now: float, goal: int, best: int) -> None:
+    def begin(self, begun: StateBegun, now: float, goal: int, best: int) -> None:
         """Plan anew, for the state of height *goal* where the best header is at height *best*."""
         if 0 < self._goal < goal:
             rest = self._rest(now)
             self._race.passed(None if rest is None else rest.new + rest.changed, self.bytes, now)
+        if not self._goal:
+            self.share = self._left.found(begun.here)
         self._goal = goal
         self._time.aimed(now, goal, best)
         self.servers.aimed()
         self._items, self._queue, self._here = {}, [], 0
         self._missing = 0.0
-        self._add(parts)
+        self._add(begun.open)
 
     def asks(self) -> list[PartAsk[K]]:
         """All open requests that are of use, oldest first."""
@@ -150,9 +156,10 @@ class StatePlan(Generic[K]):
     def _ask(self, key: K, item: _Item[K], now: float) -> PartAsk[K]:
         expected = self.servers.seconds(key)
         patience = max(PATIENCE * 2.0**item.late, EXPECTED_TIMES * (expected or 0.0))
-        self._time.began(now)
         ask = PartAsk(key, item.part, now, expected, until=now + min(PATIENCE_MAX, patience))
         self.servers[key].asks.append(ask)
+        if not item.asks:
+            item.asked = self._time.counted(now)
         item.asks.append(ask)
         return ask
 
@@ -219,24 +226,28 @@ class StatePlan(Generic[K]):
 
     # -- what the chain says
 
-    def kept(self, prefix: bytes, opened: Sequence[StatePart], size: int, now: float) -> None:
-        """The chunk of *prefix* was good; *opened* are to be asked for in its place."""
+    def kept(self, prefix: bytes, taken: ChunkTaken, size: int, now: float, took: float) -> None:
+        """The chunk of *prefix* was good, and *took* the chain so long."""
         item = self._items.pop(prefix, None)
         if item is None:
             return
         self._here -= item.here
+        if not taken.whole:
+            self._time.apart(took)
+        elif not self._left.largest:
+            self._time.began(item.asked)
         self._time.came(size, self._coming(now), now)
         self.chunks += 1
         self.bytes += size
-        if opened:
-            self._left.opened(prefix, [(part.prefix, any(part.base)) for part in opened])
+        if not taken.whole:
+            self._left.opened(prefix, [(part.prefix, any(part.base)) for part in taken.open])
         elif any(item.part.base):
             self._left.renewed(prefix, item.siblings, size)
         else:
             self._left.whole(prefix, size)
             self._depth = min(self._depth, len(prefix))
         self._missing -= _unseen(item.part)
-        self._add(opened)
+        self._add(taken.open)
         self.share = max(self.share, 1.0 - self._missing if self._items else 1.0)
 
     def refused(self, prefix: bytes, peer: K) -> None:

@@ -10,6 +10,8 @@ __all__ = ["Rest", "StateTime"]
 #: The rate is that of the last so many seconds, chunks, or share of all bytes, whichever is most: chunks come in
 #: bursts, and those on the way down to what has to be asked for are small, as are changes.
 RATE_WINDOW, RATE_CHUNKS, RATE_SHARE = 30.0, 64, 1 / 8
+#: Fewer chunks tell how long the first one took to come, rather than a rate.
+RATE_CHUNKS_MIN = 4
 #: So many goals ahead are looked at; who needs more cannot tell.
 GOALS_MAX = 64
 
@@ -45,9 +47,10 @@ class StateTime:
     """
 
     def __init__(self) -> None:
-        #: (when, bytes of the chunk that came, bytes that were on their way then)
+        #: (when, as it counts, bytes of the chunk that came, bytes that were on their way then)
         self._came: deque[tuple[float, int, float]] = deque()
         self._bytes = self._within = 0
+        self._apart = 0.0
         #: When the goal was chosen, its height, and that of the best header then.
         self._goal: tuple[float, int, int] | None = None
         #: For how long a goal is served, as far as the last one tells. Seconds.
@@ -61,28 +64,38 @@ class StateTime:
                 self.life = (goal - passed) * (now - since) / (best - was)
         self._goal = now, goal, best
 
-    def began(self, now: float) -> None:
-        """The first chunk is asked for."""
-        if not self._came:
-            self._came.append((now, 0, 0.0))
+    def counted(self, now: float) -> float:
+        """Seconds that count for the rate."""
+        return now - self._apart
+
+    def apart(self, seconds: float) -> None:
+        """The chain was so long at a chunk that leads down. What it compares there is here: no rate of what comes."""
+        self._apart += seconds
+
+    def began(self, then: float) -> None:
+        """The first part that came whole was asked for *then*, as :meth:`counted`; chunks before led down to it."""
+        self._came.clear()
+        self._came.append((then, 0, 0.0))
+        self._bytes = self._within = 0
 
     def came(self, size: int, coming: float, now: float) -> None:
         """A chunk of so many bytes was kept, or came and was of no use, with more on their way.
 
         Where checking is what takes the time, chunks wait for it: those count when it is their turn.
         """
-        self._came.append((now, size, coming))
+        self._came.append((self.counted(now), size, coming))
         self._bytes += size
         self._within += size
 
     def seconds(self, rest: Rest, now: float) -> float | None:
         """How long that takes; None: nobody can tell, or it would never be done."""
-        self._forget(now)
-        since, _, before = self._came[0] if self._came else (now, 0, 0.0)
+        counted = self.counted(now)
+        self._forget(counted)
+        since, _, before = self._came[0] if self._came else (counted, 0, 0.0)
         carried = self._within + rest.coming - before
-        if now <= since or carried <= 0 or not self._within:
+        if counted <= since or carried <= 0 or len(self._came) <= RATE_CHUNKS_MIN:
             return None
-        rate = carried / (now - since)
+        rate = carried / (counted - since)
         new, changed, spent = rest.new, rest.changed - rest.coming, 0.0
         until = inf if self._goal is None else max(0.0, self._goal[0] + self.life - now)
         for _ in range(GOALS_MAX):

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chainp2p.ledger.state.accounts import Account
 from chainp2p.ledger.state.chunks import ChunkError, make_chunk
-from chainp2p.ledger.state.download import StateDownload
+from chainp2p.ledger.state.download import StateDownload, Taken
 from chainp2p.ledger.state.staged import StagedRows
 from chainp2p.ledger.state.trie import HashedTrie
 
@@ -34,7 +34,7 @@ class Downloads(SynchronousTestCase):
         while todo and count != stop:
             part = todo.pop(0)
             base = tries.get(part.base)
-            todo += download.take(part.prefix, make_chunk(trie, part.prefix, base, limit))
+            todo += download.take(part.prefix, make_chunk(trie, part.prefix, base, limit)).open
             count += 1
         return count
 
@@ -87,7 +87,7 @@ class Downloads(SynchronousTestCase):
         self.assertIsNone(download.state())
         self.steps(download, {trie.root: trie}, 400)
         prefix = sorted(rows)[0].hex()[:3]
-        self.assertEqual(download.take(prefix, b"whatever"), [])
+        self.assertEqual(download.take(prefix, b"whatever"), Taken(False))
         with self.assertRaises(ChunkError):
             StateDownload(StagedRows(sqlite3.connect(":memory:")), trie.root).take("", b"whatever")
 

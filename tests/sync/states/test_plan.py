@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chainp2p.chain.states import StatePart
+from chainp2p.chain.states import ChunkTaken, StateBegun, StatePart
 from chainp2p.sync.blocks.sources import Source
 from chainp2p.sync.states.left import StateLeft
 from chainp2p.sync.states.plan import CHUNKS_MAX, PATIENCE, PATIENCE_MAX, StatePlan
@@ -30,9 +30,9 @@ class Base(SynchronousTestCase):
         self.goal = 0
         self.begin([part(n) for n in range(16)])
 
-    def begin(self, parts: list[StatePart], now: float = 0.0) -> None:
+    def begin(self, parts: list[StatePart], now: float = 0.0, here: tuple[bytes, ...] = ()) -> None:
         self.goal += 100
-        self.plan.begin(parts, now, self.goal, self.goal + 10)
+        self.plan.begin(StateBegun(tuple(parts), 0, here), now, self.goal, self.goal + 10)
 
     def all(self, now: float, *names: str) -> list[Any]:
         found = []
@@ -40,9 +40,12 @@ class Base(SynchronousTestCase):
             found.append(ask)
         return found
 
-    def serve(self, ask: Any, now: float, *opened: StatePart, size: int = SIZE) -> None:
+    def serve(
+        self, ask: Any, now: float, *opened: StatePart, size: int = SIZE, whole: bool | None = None, took: float = 0.0
+    ) -> None:
         self.assertTrue(self.plan.arrived(ask, size, now))
-        self.plan.kept(ask.part.prefix, opened, size, now)
+        taken = ChunkTaken(opened, 0, not opened if whole is None else whole)
+        self.plan.kept(ask.part.prefix, taken, size, now, took)
 
 
 class Asking(Base):
@@ -68,7 +71,7 @@ class Asking(Base):
         for ask in asks[:10]:
             self.plan.arrived(ask, SIZE, 0.1)
         self.assertEqual(self.all(0.1, *names), [])
-        self.plan.kept(asks[0].part.prefix, [], SIZE, 0.1)
+        self.plan.kept(asks[0].part.prefix, ChunkTaken((), 0, True), SIZE, 0.1, 0.0)
         self.assertEqual(len(self.all(0.2, *names)), 1)
 
     def test_what_failed_is_asked_of_another_while_there_is_one(self) -> None:
@@ -123,7 +126,7 @@ class Asking(Base):
         for seed in range(12):
             chance = random.Random(seed)
             plan: StatePlan[str] = StatePlan()
-            plan.begin([part()], 0.0, 1, 2)
+            plan.begin(StateBegun((part(),), 0, ()), 0.0, 1, 2)
             names, now, kept, open = ["a", "b", "c"], 0.0, [], []
             share = 0.0
             while not plan.complete:
@@ -147,7 +150,7 @@ class Asking(Base):
                     depth = len(ask.part.prefix)
                     split = depth < 1 or (depth < 3 and chance.random() < 0.2)
                     opened = [StatePart(ask.part.prefix + bytes((n,)), ZERO) for n in range(16)] if split else []
-                    plan.kept(ask.part.prefix, opened, SIZE, now)
+                    plan.kept(ask.part.prefix, ChunkTaken(tuple(opened), 0, not split), SIZE, now, 0.0)
                     kept.append(ask.part.prefix)
                     self.assertGreaterEqual(plan.share, share)
                     share = plan.share
@@ -212,6 +215,42 @@ class Again(Base):
         self.begin([part(n, base=OLD if n < 8 else ZERO) for n in range(16)], 17.0)
         self.assertGreater(self.plan.eta(17.0) or 0.0, (8 + 8 * 0.1) * SIZE / rate + 0.05 * 8 * SIZE / rate)
 
+    def test_what_an_earlier_run_has_brought_tells_nothing_of_what_is_left(self) -> None:
+        plan = self.plan = StatePlan()
+        self.begin([part()])
+        for second, names in enumerate((6, 0, 0, 0, 0, 0)):
+            ask = plan.choose(float(second), sources("a"))
+            assert ask is not None
+            opened = [part(n) for n in range(names - 1, 16)] if names else []
+            self.serve(ask, second + 1.0, *opened, size=600, whole=False)
+            self.assertIsNone(plan.eta(second + 1.0))
+        # the way down took six seconds, which do not count, and its chunks say that nothing is missing below
+        self.assertEqual(plan.share, 10 / 16)
+        for second in range(6, 10):
+            ask = plan.choose(float(second), sources("a"))
+            assert ask is not None
+            self.serve(ask, second + 1.0)
+        self.assertEqual(plan.eta(10.0), 2.0)
+
+    def test_what_an_earlier_run_has_brought_counts_at_once(self) -> None:
+        plan = self.plan = StatePlan()
+        self.begin([part()], here=tuple(bytes((15, n)) for n in range(8)))
+        self.assertEqual(plan.share, 0.5 / 16)
+        root = plan.choose(0.0, sources("a"))
+        assert root is not None
+        self.serve(root, 1.0, *[part(n) for n in range(10, 16)], size=600)
+        for second in range(1, 6):
+            ask = plan.choose(float(second), sources("a"))
+            assert ask is not None
+            self.serve(ask, second + 1.0)
+        # half of the last part is here; it was not compared yet, so nobody knows how much of it has changed
+        self.assertIsNone(plan.eta(6.0))
+        last = plan.choose(6.0, sources("a"))
+        assert last is not None
+        self.serve(last, 16.0, *[part(15, n) for n in range(8, 16)], size=600, whole=False, took=10.0)
+        # nothing has; and the ten seconds in which the chain compared tell nothing of how fast parts come
+        self.assertLess(abs((plan.eta(16.0) or 0.0) - 1.0), 0.01)
+
 
 class Left(SynchronousTestCase):
     def test_by_the_share_of_the_keys(self) -> None:
@@ -274,7 +313,9 @@ class Time(SynchronousTestCase):
         time = StateTime()
         time.began(0.0)
         self.assertIsNone(time.seconds(self.rest(1.0), 0.0))
-        time.came(10**4, 0.0, 1.0)
+        for second in range(4):
+            self.assertIsNone(time.seconds(self.rest(1.0), float(second)))  # too few to tell
+            time.came(2_500, 0.0, (second + 1) / 4)
         self.assertAlmostEqual(time.seconds(self.rest(10**4), 1.0) or 0.0, 1.0)
         for second in range(2, 100):
             time.came(1_000, 0.0, float(second))
