@@ -13,7 +13,7 @@ from chainp2p.ledger.core import LedgerCore
 from chainp2p.ledger.news import News
 from chainp2p.ledger.state.accounts import State
 from chainp2p.ledger.state.chunks import make_chunk
-from chainp2p.ledger.statesync import StateSync
+from chainp2p.ledger.statesync import StateSync, digits_of
 
 __all__ = ["StateDoor"]
 
@@ -46,7 +46,7 @@ class StateDoor:
         if state is None:
             return None
         before = core.snapshots.get(base)
-        digits = "".join(map("{:x}".format, prefix))
+        digits = digits_of(prefix)
         return await self._executor.run(make_chunk, state.trie, digits, None if before is None else before.trie)
 
     # -- target

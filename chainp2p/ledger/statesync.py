@@ -13,7 +13,7 @@ from chainp2p.ledger.state.chunks import ChunkError
 from chainp2p.ledger.state.download import Open, StateDownload
 from chainp2p.ledger.state.staged import StagedRows
 
-__all__ = ["StateSync"]
+__all__ = ["StateSync", "begin_download", "digits_of", "take_chunk"]
 
 _NO_BASE = bytes(32)
 
@@ -54,8 +54,7 @@ class StateSync:
         with self._core.store.transaction():
             if self._download is None:
                 self._download = StateDownload(self._staged, goal.root)
-            first = self._download.begin(goal.root)
-        return StateBegun((_part(first),), self._download.entries, tuple(map(_nibbles, self._download.here)))
+            return begin_download(self._download, goal.root)
 
     def take(self, chunks: Sequence[tuple[bytes, bytes]]) -> list[ChunkTaken | ChunkRefused]:
         """Check and keep chunks, in one commit."""
@@ -63,17 +62,10 @@ class StateSync:
         assert download is not None, "not begun"
         try:
             with self._core.store.transaction():
-                return [self._take(download, prefix, raw) for prefix, raw in chunks]
+                return [take_chunk(download, prefix, raw) for prefix, raw in chunks]
         except BaseException:
             self._download = StateDownload(self._staged, download.root)  # memory may be ahead of the disk
             raise
-
-    def _take(self, download: StateDownload, prefix: bytes, raw: bytes) -> ChunkTaken | ChunkRefused:
-        try:
-            taken = download.take("".join(map("{:x}".format, prefix)), raw)
-        except ChunkError as error:
-            return ChunkRefused(str(error))
-        return ChunkTaken(tuple(map(_part, taken.open)), download.entries, taken.whole)
 
     def adopt(self, goal: StateGoal, raw: bytes) -> tuple[str, News | None]:
         """Let the chain begin at *goal*, whose block is *raw*; or say why not."""
@@ -139,6 +131,26 @@ class StateSync:
         self._download = None
         with self._core.store.transaction():
             self._staged.drop()
+
+
+def begin_download(download: StateDownload, root: bytes) -> StateBegun:
+    """Aim at *root*; what the network is told of that."""
+    first = download.begin(root)
+    return StateBegun((_part(first),), download.entries, tuple(map(_nibbles, download.here)))
+
+
+def take_chunk(download: StateDownload, prefix: bytes, raw: bytes) -> ChunkTaken | ChunkRefused:
+    """Check and keep a chunk; what the network is told of it."""
+    try:
+        taken = download.take(digits_of(prefix), raw)
+    except ChunkError as error:
+        return ChunkRefused(str(error))
+    return ChunkTaken(tuple(map(_part, taken.open)), download.entries, taken.whole)
+
+
+def digits_of(prefix: bytes) -> str:
+    """The hexadecimal digits of a prefix of one nibble an octet."""
+    return "".join(map("{:x}".format, prefix))
 
 
 def _part(opened: Open) -> StatePart:

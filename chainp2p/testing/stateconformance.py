@@ -104,7 +104,7 @@ class StateConformance:
         self._promise(isinstance(begun, StateBegun), f"begin_state: {begun}")
         self._promise(
             bool(begun.here) == bool(kept),
-            f"begin_state: {len(begun.here)} parts are here, though {kept} chunks were kept",
+            f"begin_state: {len(begun.here)} parts are here, though {kept} chunks were kept before it was opened anew",
         )
         return list(begun.open)
 

@@ -17,14 +17,15 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from chainp2p.chain.interfaces import HeaderInfo
-from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateTarget, StateBegun, StateGoal, StatePart
+from chainp2p.chain.states import ChunkRefused, ChunkTaken, IStateTarget, StateBegun, StateGoal
 from chainp2p.errors import PeerGone, Penalty, Reason, RequestTimedOut
 from chainp2p.ledger.snapshots import SERVED
 from chainp2p.ledger.state.accounts import Account
-from chainp2p.ledger.state.chunks import ChunkError, Split, make_chunk, read_chunk
+from chainp2p.ledger.state.chunks import Split, make_chunk, read_chunk
 from chainp2p.ledger.state.download import StateDownload
 from chainp2p.ledger.state.staged import StagedRows
 from chainp2p.ledger.state.trie import HashedTrie
+from chainp2p.ledger.statesync import begin_download, digits_of, take_chunk
 from chainp2p.peer.tasks import Bell, Tasks
 from chainp2p.sync.asking import Asking
 from chainp2p.sync.claims import Claim, Claims
@@ -99,12 +100,7 @@ class _Moving:
         served = list(self.tries)[-SERVED:]
         if request.root not in served:
             return None
-        prefix = "".join(map("{:x}".format, request.prefix))
-        return make_chunk(self.tries[request.root], prefix, self.tries.get(request.base))
-
-
-def _nibbles(prefix: str) -> bytes:
-    return bytes(int(digit, 16) for digit in prefix)
+        return make_chunk(self.tries[request.root], digits_of(request.prefix), self.tries.get(request.base))
 
 
 def _block(height: int) -> HeaderInfo:
@@ -134,21 +130,11 @@ class _Target:
     def begin_state(self, goal: StateGoal) -> "Deferred[StateBegun]":
         if self._download is None:
             self._download = StateDownload(self._rows, goal.root)
-        self._download.begin(goal.root)
-        here = tuple(map(_nibbles, self._download.here))
-        return succeed(StateBegun((StatePart(b"", bytes(32)),), self._download.entries, here))
+        return succeed(begin_download(self._download, goal.root))
 
     def take_chunks(self, chunks: Sequence[tuple[bytes, bytes]]) -> "Deferred[list[ChunkTaken | ChunkRefused]]":
-        return succeed([self._take(prefix, raw) for prefix, raw in chunks])
-
-    def _take(self, prefix: bytes, raw: bytes) -> ChunkTaken | ChunkRefused:
         assert self._download is not None
-        try:
-            taken = self._download.take("".join(map("{:x}".format, prefix)), raw)
-        except ChunkError as error:
-            return ChunkRefused(str(error))
-        parts = [StatePart(_nibbles(one.prefix), one.base or bytes(32)) for one in taken.open]
-        return ChunkTaken(tuple(parts), self._download.entries, taken.whole)
+        return succeed([take_chunk(self._download, prefix, raw) for prefix, raw in chunks])
 
     def adopt_state(self, goal: StateGoal, block: bytes) -> "Deferred[str]":
         assert self._download is not None

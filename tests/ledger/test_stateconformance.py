@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import succeed
 
 from chainp2p.chain.states import ChunkTaken
@@ -62,5 +63,22 @@ class Conformance(Base):
     def test_it_finds_who_forgets(self) -> None:
         kit = self.kit()
         kit.reopen = lambda _: self.fresh()
-        with self.assertRaisesRegex(Nonconforming, r"0 parts are here, though \d+ chunks were kept"):
+        with self.assertRaisesRegex(
+            Nonconforming, r"0 parts are here, though \d+ chunks were kept before it was opened anew"
+        ):
+            kit.check()
+
+    def test_it_finds_who_says_that_it_has_what_it_asks_for_again(self) -> None:
+        kit, honest = self.kit(), StateDoor.begin_state
+
+        def reopen(_: Any) -> Any:
+            self.patch(
+                StateDoor,
+                "begin_state",
+                lambda door, goal: honest(door, goal).addCallback(lambda begun: evolve(begun, here=(b"\0",))),
+            )
+            return self.fresh()
+
+        kit.reopen = reopen
+        with self.assertRaisesRegex(Nonconforming, "after it was opened anew .* are asked for again"):
             kit.check()

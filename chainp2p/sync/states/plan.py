@@ -33,7 +33,7 @@ K = TypeVar("K")
 class _Item(Generic[K]):
     """A part that is not kept yet, one of so many into which another was split.
 
-    :param asked: when it was asked for first, by :meth:`StateTime.counted`.
+    :param asked: when the oldest open request for it was sent, by :meth:`StateTime.counted`.
     """
 
     part: StatePart
